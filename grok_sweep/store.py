@@ -23,7 +23,14 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import yaml
 
-IDENTITY_BEFORE = {"run_id": pa.string(), "sweep": pa.string(), "task": pa.string(), "seed": pa.int64()}
+# The columns of runs: what a run is (its hyperparameters stand between BEFORE and AFTER), and what came out.
+BEFORE = {"run_id": pa.string(), "sweep": pa.string(), "task": pa.string(), "seed": pa.int64()}
+AFTER = {
+    "steps": pa.int64(),
+    "log_every": pa.int64(),
+    "model": pa.string(),
+    "optimizer": pa.string(),
+}
 RESULTS = {
     "min_train_loss": pa.float64(),
     "min_eval_loss": pa.float64(),
@@ -49,7 +56,7 @@ CURVES_SCHEMA = pa.schema(
 )
 CURVE_METRICS = tuple(CURVES_SCHEMA.names[2:])
 
-_ARROW = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}
+_ARROW = {int: pa.int64(), float: pa.float64()}
 
 
 class StoreError(Exception):
@@ -57,9 +64,9 @@ class StoreError(Exception):
 
 
 def runs_schema(hyperparameters: Mapping[str, type]) -> pa.Schema:
-    """The columns of the runs table, hyperparameters (name -> int, float, str or bool) in the middle."""
+    """The columns of the runs table, hyperparameters (name -> int or float) in the middle."""
     middle = {name: _ARROW[kind] for name, kind in hyperparameters.items()}
-    return pa.schema(IDENTITY_BEFORE | middle | RESULTS)
+    return pa.schema(BEFORE | middle | AFTER | RESULTS)
 
 
 class Store:

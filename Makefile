@@ -1,0 +1,33 @@
+# Needs Python 3.11 or newer with pip and venv; everything else goes into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test check bench lock clean
+
+run: .venv/installed ## train the sweep `quickstart`, sort its runs into phases, draw them
+	$(BIN)/grok-sweep sweeps=quickstart
+
+test: check ## the whole test suite
+	$(BIN)/python -m pytest
+
+check: .venv/installed ## lint, format, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/installed ## how fast, as ratios to what is measured in the same run
+	$(BIN)/python -m grok_sweep.bench
+
+lock: .venv/installed ## resolve the dependencies anew
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate \
+	    --custom-compile-command "make lock" --group dev pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf .venv build dist *.egg-info
+
+.venv/installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@

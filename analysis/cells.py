@@ -1,0 +1,71 @@
+"""Cells, the runs that differ in their seed only: how many of each phase, and how sure the shares are."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from analysis.phases import PHASES
+from analysis.read import need, settings
+
+ALWAYS = ("weight_decay", "hidden_size", "train_size")
+
+# A cell's majority among equals is the phase that the rule tests first, so that a tie claims least.
+TIES = ("fail", "memorize", "generalize", "grok")
+
+Z95 = 1.959964
+"""The 97.5 % point of the normal distribution, for intervals of 95 %."""
+
+
+def cells(phases: pd.DataFrame, by: Sequence[str] | None = None) -> pd.DataFrame:
+    """One row per combination of the columns `by` that occurs in `phases` (see `classify`), in their order.
+
+    Columns: `by`; `runs` and n_memorize, n_grok, n_generalize, n_fail (counts); `majority` (of equals the
+    first of fail, memorize, generalize, grok); and for each phase share_, low_ and high_: its share of the
+    cell's runs in [0, 1] with the 95 % interval of `wilson`.
+    By default `by` is `axes(phases)`. Raises ValueError where a column is missing or a phase is unknown.
+    """
+    by = axes(phases) if by is None else list(by)
+    need(phases, ["phase", *by], "a table of phases")
+    unknown = phases.loc[~phases["phase"].isin(PHASES), "phase"]
+    if len(unknown):
+        raise ValueError(f"phase: {unknown.iloc[0]!r} is not allowed; give one of {', '.join(PHASES)}")
+    hits = {f"n_{name}": (phases["phase"] == name).astype("int64") for name in PHASES}
+    keys = phases[by].assign(runs=1, **hits)
+    counted = ["runs", *hits]
+    if by:
+        table = keys.groupby(by, dropna=False)[counted].sum().reset_index()
+    else:
+        table = keys[counted].sum().to_frame().T
+    most = table[[f"n_{name}" for name in TIES]].to_numpy().argmax(axis=1)
+    table["majority"] = pd.Categorical.from_codes([PHASES.index(TIES[i]) for i in most], list(PHASES))
+    for name in PHASES:
+        table[f"share_{name}"] = table[f"n_{name}"] / table["runs"]
+        table[f"low_{name}"], table[f"high_{name}"] = wilson(table[f"n_{name}"], table["runs"])
+    table.attrs = dict(phases.attrs)
+    return table
+
+
+def axes(phases: pd.DataFrame) -> list[str]:
+    """The columns that tell cells apart: task and settings of more than one value, and `ALWAYS`.
+
+    Those of `ALWAYS` that the table lacks are left out. In the order of the table.
+    """
+    names = ["task", *settings(phases)]
+    need(phases, names, "a table of phases")
+    return [name for name in names if name in ALWAYS or phases[name].nunique(dropna=False) > 1]
+
+
+def wilson(hits: pd.Series | np.ndarray, runs: pd.Series | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The lower and upper ends, in [0, 1], of Wilson's 95 % interval for the share `hits` / `runs`.
+
+    The shares p at which |hits / runs - p| <= z sqrt(p (1 - p) / runs): E. B. Wilson, Journal of the American
+    Statistical Association 22 (1927), 209-212. Unlike p ± z s it holds at shares of 0 and 1 and for few runs.
+    `runs` is at least 1.
+    """
+    n = np.asarray(runs, dtype=float)
+    share = np.asarray(hits, dtype=float) / n
+    middle = (share + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
+    half = Z95 * np.sqrt(share * (1 - share) / n + Z95**2 / (4 * n**2)) / (1 + Z95**2 / n)
+    # At shares of 0 and 1 an end is the share itself, but for rounding.
+    return np.clip(middle - half, 0, share), np.clip(middle + half, share, 1)

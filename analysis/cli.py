@@ -1,0 +1,129 @@
+"""grok-analyze: sort the finished runs of a sweep into phases again, without training."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from analysis.phases import DEFINITIONS, MAX_RATIO, MIN_LOSS, problems
+from analysis.report import NOT_YET, analyze
+from grok_sweep.store import Store, StoreError
+
+
+class _Parser(argparse.ArgumentParser):
+    """One line per error, as everywhere in this project."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command: 0 where tables were written, 2 with a message on stderr where something was wrong."""
+    arguments = _parser().parse_args(argv)
+    try:
+        thresholds = {
+            "min_loss": _number(arguments.min_loss, MIN_LOSS),
+            "max_ratio": _number(arguments.max_ratio, MAX_RATIO),
+        }
+        wrong = [
+            "--" + message.replace("_", "-", 1)
+            for message in problems(**thresholds, definition=arguments.definition)
+        ]
+        if arguments.definition == "liu":
+            wrong += [
+                f"{flag}: plays no part in --definition liu; leave it out"
+                for flag, text in (("--min-loss", arguments.min_loss), ("--max-ratio", arguments.max_ratio))
+                if text is not None
+            ]
+        wrong += _folder_problems(arguments.folder)
+        if arguments.record is not None:
+            wrong += _target_problems(arguments.record, arguments.folder)
+        if wrong:
+            return _fail(wrong)
+
+        options = {name: float(value) for name, value in thresholds.items()}
+        print(analyze(arguments.folder, **options, definition=arguments.definition))
+        if arguments.record is not None:
+            Store(arguments.folder).copy_record(Store(arguments.record))
+            analyze(arguments.record, **options, definition=arguments.definition)
+            print(f"record: {arguments.record}")
+    except (StoreError, ValueError) as error:
+        return _fail([str(error)])
+    except OSError as error:
+        return _fail([f"{error.filename or arguments.folder}: {error.strerror or error}"])
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="grok-analyze", description=__doc__, allow_abbrev=False)
+    parser.add_argument("folder", metavar="DIR", type=Path, help="the results folder that grok-sweep wrote")
+    # Numbers are read by main, which reports all that is wrong at once.
+    parser.add_argument(
+        "--min-loss", metavar="LOSS", help=f"a loss in nats above it was never low (default {MIN_LOSS:g})"
+    )
+    parser.add_argument(
+        "--max-ratio",
+        metavar="RATIO",
+        help=f"eval loss over train loss from which on a run groks (default {MAX_RATIO:g})",
+    )
+    parser.add_argument(
+        "--definition", default="pair", help=f"of the phases: {' or '.join(DEFINITIONS)} (default pair)"
+    )
+    parser.add_argument(
+        "--record",
+        metavar="TARGET",
+        type=Path,
+        help="also write the whole sweep, one file per table, to this new or empty folder",
+    )
+    return parser
+
+
+def _number(text: str | None, default: float) -> float | str:
+    """What the user typed as a number; as it is where it is none, for the message to quote."""
+    if text is None:
+        return default
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _folder_problems(folder: Path) -> list[str]:
+    """Why the sweep in `folder` cannot be analysed."""
+    store = Store(folder)
+    try:
+        store.sweep()
+        finished = store.finished()
+    except StoreError as error:
+        return [str(error)]
+    if not finished:
+        return [f"{folder}: {NOT_YET}"]
+    return _unwritable(folder)
+
+
+def _target_problems(target: Path, folder: Path) -> list[str]:
+    """Why a record of the sweep in `folder` cannot go to `target`."""
+    if target.resolve().is_relative_to(folder.resolve()):
+        return [f"--record: {target} is in the sweep's own folder; give a folder outside {folder}"]
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        return [f"--record: {target} is not a new or empty folder; give one"]
+    nearest = next(path for path in (target, *target.absolute().parents) if path.exists())
+    return [f"--record: {problem}" for problem in _unwritable(nearest)]
+
+
+def _unwritable(folder: Path) -> list[str]:
+    if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
+        return []
+    return [f"{folder}: cannot be written; give a folder that you may write to"]
+
+
+def _fail(wrong: list[str]) -> int:
+    for message in wrong:
+        print(f"grok-analyze: {message}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

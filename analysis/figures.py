@@ -1,0 +1,293 @@
+"""The phase diagram: every run a dot, in the colour of its phase, at the place of its hyperparameters.
+
+After the figure of "Do Machine Learning Models Memorize or Generalize?" (Pearce et al., 2023). Figures are
+matplotlib objects made without pyplot: no display is needed and no global state is left behind.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path as Outline
+
+from analysis.phases import PHASES
+from analysis.places import MAX_SLOTS, Axis, Places, arrange
+from analysis.read import need
+
+COLOURS = {"memorize": "#ffffff", "grok": "#F7DB5C", "generalize": "#7CB9DF", "fail": "#aaaaaa"}
+OUTLINES = {"memorize": "#4d4d4d", "grok": "#c9a92b", "generalize": "#4d8fb8", "fail": "#8a8a8a"}
+TILE = "#f3f3f1"
+MISSING = "#b9b9b4"
+INK = "#333333"
+PALE_INK = "#777777"
+
+PNG_DPI = 160
+
+# Lengths in inches. The figure is laid out by hand, so that dots fill their cells whatever the grid.
+MARGIN = 0.2
+GAP = 0.28
+TITLE, LEGEND, LINE = 0.34, 0.32, 0.19
+LETTER = 0.075  # about the width of a letter at 9 points
+GRID, SMALLEST, LARGEST = 2.1, 0.12, 0.75  # a panel, and the bounds of a cell
+
+TILE_SHARE = 0.9  # of a cell's width; the rest is the gap to its neighbour
+BLOCK_SHARE = 0.94 * TILE_SHARE  # the same for the block of dots
+SMALLEST_DOT = 2.5  # points from dot to dot below which shares are drawn
+
+
+def phase_diagram(
+    phases: pd.DataFrame,
+    *,
+    panels: str | Sequence[str] | None = None,
+    x: str | None = None,
+    y: str | None = None,
+    title: str | None = None,
+) -> Figure:
+    """Draw `phases` (see `classify`): a panel for each combination of `panels`, in each a grid of x by y.
+
+    In a cell each seed has a dot, at the same place in every cell; a faint point is a run that is not there
+    yet. Above 64 seeds, or where dots would be too small, a cell is filled by the shares of its phases.
+
+    By default x is hidden_size, from large to small, y train_size, and the panels are all other axes that
+    vary, or weight_decay. Where x or y would not vary another axis takes its place, weight_decay last. Axes
+    named by the caller are taken as they are: where `panels` is named, cells pool what is left over, and the
+    caption says so. The default title is the name of the sweep.
+
+    Raises ValueError where the table is empty, a column is missing or named twice, there would be more than
+    30 panels, or x or y has more than 64 values.
+    """
+    need(phases, ["phase", "seed"], "a table of phases")
+    if phases.empty:
+        raise ValueError("there are no runs to draw: the table of phases is empty")
+    places = arrange(phases, [panels] if isinstance(panels, str) else panels, x, y)
+    if title is None:
+        title = ", ".join(map(str, phases["sweep"].unique()[:3])) if "sweep" in phases else ""
+    with _plain_style():
+        return _draw(phases, places, title)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write `figure` to `path` in the format of its extension: the same bytes for the same figure.
+
+    Text in an SVG stays text. Raises OSError where the file cannot be written.
+    """
+    undated = {"Date": None} if path.suffix == ".svg" else {}
+    with _plain_style():
+        figure.savefig(path, dpi=PNG_DPI, metadata=undated)
+
+
+@contextmanager
+def _plain_style() -> Iterator[None]:
+    """The same look, and the same bytes, whatever style the user has set."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams["font.family"] = "sans-serif"
+        mpl.rcParams["font.sans-serif"] = ["DejaVu Sans"]
+        mpl.rcParams["svg.fonttype"] = "none"
+        mpl.rcParams["svg.hashsalt"] = "grok_sweep"
+        yield
+
+
+def _draw(phases: pd.DataFrame, places: Places, title: str) -> Figure:
+    panel, across, up, columns = places.panel, places.x, places.y, places.columns
+    cell = float(np.clip(GRID / max(len(across), len(up)), SMALLEST, LARGEST))
+    dot = 72 * cell * BLOCK_SHARE / math.ceil(math.sqrt(places.slots))
+    dots = places.slots <= MAX_SLOTS and dot >= SMALLEST_DOT
+
+    handles = _legend(phases, missing=_cells(places) * places.slots - len(phases) if dots else 0)
+    caption = _caption(phases, dots, places.pooled)
+    turned = _width(across.texts) > 0.9 * cell
+    below = (_width(across.texts) if turned else LINE) + LINE + 0.08
+    beside = _width(up.texts) + LINE + 0.12
+    head = LINE * (panel.texts[0].count("\n") + 1) if panel.name else 0.0
+    wide, high = len(across) * cell, len(up) * cell
+    # Panel titles are rarely wider than panels; where they are, panels stand further apart.
+    pitch = max(wide, 1.1 * _width([line for text in panel.texts for line in text.split("\n")])) + GAP
+    rows = math.ceil(len(panel) / columns)
+
+    left = MARGIN + beside
+    inner = max(
+        columns * pitch - GAP,
+        sum(1.15 * _width([str(handle.get_label())]) + 0.45 for handle in handles),
+        1.5 * _width([title]),
+        0.9 * _width([caption]),
+    )
+    above = MARGIN + (TITLE if title else 0) + LEGEND
+    width = left + inner + MARGIN
+    height = above + rows * (head + high + GAP) - GAP + below + LINE + 0.1
+
+    figure = Figure(figsize=(width, height), facecolor="white")
+    if title:
+        figure.text(left / width, 1 - MARGIN / height, title, va="top", size=13, weight="bold", color=INK)
+    figure.legend(
+        handles=handles,
+        loc="upper left",
+        bbox_to_anchor=(left / width, 1 - (above - LEGEND) / height),
+        ncols=len(handles),
+        frameon=False,
+        borderpad=0,
+        borderaxespad=0,
+        handlelength=1,
+        handletextpad=0.4,
+        columnspacing=1.6,
+        fontsize=10,
+        labelcolor=INK,
+    )
+    figure.text(left / width, 0.6 * MARGIN / height, caption, va="bottom", size=8, color=PALE_INK)
+
+    phase = phases["phase"].to_numpy()
+    for index, text in enumerate(panel.texts):
+        row, column = divmod(index, columns)
+        foot = height - above - row * (head + high + GAP) - head - high
+        plot = figure.add_axes(
+            ((left + column * pitch) / width, foot / height, wide / width, high / height),
+            xlim=(-0.5, len(across) - 0.5),
+            ylim=(-0.5, len(up) - 0.5),
+            facecolor="none",
+        )
+        _frame(plot, text, across, up, lowest=index + columns >= len(panel), first=column == 0, turned=turned)
+        here = np.flatnonzero(panel.places == index)
+        if dots:
+            _dots(plot, places, here, phase[here], dot)
+        else:
+            _shares(plot, across.places[here], up.places[here], phase[here])
+    return figure
+
+
+def _cells(places: Places) -> int:
+    return len(places.panel) * len(places.x) * len(places.y)
+
+
+def _width(texts: Sequence[str]) -> float:
+    """Inches that the longest of some texts takes at 9 points, roughly."""
+    return LETTER * max(map(len, texts))
+
+
+def _legend(phases: pd.DataFrame, missing: int) -> list[Line2D]:
+    """A dot and a count for each phase, and for the runs that are not there, if any."""
+    handles = [
+        _marker(
+            f"{name} {int((phases['phase'] == name).sum()):,}",
+            8.0,
+            COLOURS[name],
+            OUTLINES[name],
+            outline=0.7,
+        )
+        for name in PHASES
+    ]
+    if missing:
+        handles.append(_marker(f"not finished {missing:,}", 3.0, MISSING, MISSING, outline=0))
+    return handles
+
+
+def _marker(label: str, size: float, colour: str, edge: str, outline: float) -> Line2D:
+    return Line2D(
+        [],
+        [],
+        linestyle="none",
+        marker="o",
+        markersize=size,
+        markerfacecolor=colour,
+        markeredgecolor=edge,
+        markeredgewidth=outline,
+        label=label,
+    )
+
+
+def _caption(phases: pd.DataFrame, dots: bool, pooled: list[str]) -> str:
+    """What a reader must know: what a mark is, the definition of the phases, what a cell pools."""
+    known = phases.attrs
+    said = ["each dot is one run" if dots else "each cell shows the shares of its runs"]
+    if known.get("definition") == "pair":
+        said.append(f"phases: pair, min_loss {known['min_loss']:g}, max_ratio {known['max_ratio']:g}")
+    elif "definition" in known:
+        said.append(f"phases: {known['definition']}")
+    if pooled:
+        said.append(f"pooled over {', '.join(pooled)}")
+    return "; ".join(said)
+
+
+def _frame(plot: Axes, text: str, across: Axis, up: Axis, *, lowest: bool, first: bool, turned: bool) -> None:
+    """Ground and title of one panel; ticks and names only at the left and at the foot of the figure."""
+    plot.set_title(text, size=10, color=INK, pad=5, linespacing=1.3)
+    plot.spines[:].set_visible(False)
+    plot.tick_params(length=0, pad=2, labelsize=8, labelcolor=PALE_INK)
+    plot.set_xticks(range(len(across)), across.texts if lowest else [], rotation=90 if turned else 0)
+    plot.set_yticks(range(len(up)), up.texts if first else [])
+    if lowest:
+        plot.set_xlabel(across.name.replace("_", " "), size=9, color=INK, labelpad=3)
+    if first:
+        plot.set_ylabel(up.name.replace("_", " "), size=9, color=INK, labelpad=4)
+    # One path for all cells: an SVG is half the size.
+    tiles = Outline.make_compound_path(
+        *(Outline(_rectangle(i, j, 0, 1), closed=True) for j in range(len(up)) for i in range(len(across)))
+    )
+    plot.add_patch(PathPatch(tiles, facecolor=TILE, edgecolor="none", label="cells", zorder=0, clip_on=False))
+
+
+def _rectangle(i: float, j: float, low: float, high: float) -> np.ndarray:
+    """The outline (5 points by x and y, closed) of cell (i, j) between two shares of its height."""
+    left, right = i - TILE_SHARE / 2, i + TILE_SHARE / 2
+    foot, head = (j + TILE_SHARE * (share - 0.5) for share in (low, high))
+    return np.array([(left, foot), (right, foot), (right, head), (left, head), (left, foot)])
+
+
+def _block(slots: int) -> tuple[np.ndarray, np.ndarray]:
+    """How far right of a cell's middle, and how far up, each of its dots is: rows from the top left."""
+    side = math.ceil(math.sqrt(slots))
+    rows = math.ceil(slots / side)
+    row, column = np.divmod(np.arange(slots), side)
+    in_row = np.where(row == rows - 1, slots - side * (rows - 1), side)  # the last row may be short
+    step = BLOCK_SHARE / side
+    return (column - (in_row - 1) / 2) * step, ((rows - 1) / 2 - row) * step
+
+
+def _dots(plot: Axes, places: Places, here: np.ndarray, phase: np.ndarray, dot: float) -> None:
+    """Draw the runs with the indices `here`, a dot each. `dot`: points from one to the next."""
+    right, up = _block(places.slots)
+    x, y, slot = places.x.places[here], places.y.places[here], places.slot[here]
+    empty = np.ones((len(places.x), len(places.y), places.slots), dtype=bool)
+    empty[x, y, slot] = False
+
+    def mark(line: Line2D, x: np.ndarray, y: np.ndarray, slot: np.ndarray) -> None:
+        line.set_data(x + right[slot], y + up[slot])
+        line.set_clip_on(False)
+        plot.add_line(line)
+
+    mark(_marker("missing", max(0.22 * dot, 1.2), MISSING, MISSING, outline=0), *np.nonzero(empty))
+    for name in PHASES:
+        of = phase == name
+        line = _marker(name, 0.8 * dot, COLOURS[name], OUTLINES[name], outline=round(min(0.7, 0.08 * dot), 2))
+        mark(line, x[of], y[of], slot[of])
+
+
+def _shares(plot: Axes, x: np.ndarray, y: np.ndarray, phase: np.ndarray) -> None:
+    """Fill the cells of one panel from the foot by the shares of the phases of their runs."""
+    counts = pd.crosstab([x, y], phase).reindex(columns=list(PHASES), fill_value=0)
+    shares = counts.div(counts.sum(axis=1), axis=0)
+    ends = shares.cumsum(axis=1)
+    for name in PHASES:
+        bars = [
+            _rectangle(i, j, end - share, end)
+            for (i, j), share, end in zip(shares.index, shares[name], ends[name], strict=True)
+            if share > 0
+        ]
+        plot.add_collection(
+            PolyCollection(
+                bars,
+                label=name,
+                facecolor=COLOURS[name],
+                edgecolor=OUTLINES[name],
+                linewidth=0.5,
+                clip_on=False,
+            )
+        )

@@ -1,0 +1,159 @@
+"""Where each run stands in the phase diagram: its panel, its cell in it, and its place in the cell."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from analysis.cells import axes
+from analysis.read import need
+
+MAX_PANELS = 30
+MAX_VALUES = 64
+"""Values of x or y for which there is room."""
+MAX_SLOTS = 64
+"""Dots of one cell that can be told apart."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Where the runs are along one column, or along the product of several.
+
+    `places`: int, by run; `texts`: what is written at places 0, 1, ...
+    """
+
+    name: str
+    places: np.ndarray
+    texts: list[str]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where each run stands.
+
+    `columns`: panels side by side; `slot`: the run's place within its cell, int, by run, one of `slots`;
+    `pooled`: the columns that differ within a cell.
+    """
+
+    panel: Axis
+    x: Axis
+    y: Axis
+    columns: int
+    slot: np.ndarray
+    slots: int
+    pooled: list[str]
+
+
+def arrange(phases: pd.DataFrame, panels: Sequence[str] | None, x: str | None, y: str | None) -> Places:
+    """Choose the axes that the caller did not and place every run; see `analysis.phase_diagram`.
+
+    Raises ValueError where a column is missing or named twice, or there is no room.
+    """
+    panels, x, y = _choose(phases, panels, x, y)
+    panel = _product([_axis(phases, name) for name in panels], runs=len(phases))
+    across, up = _axis(phases, x, descending=x == "hidden_size"), _axis(phases, y)
+    for axis in (across, up):
+        if len(axis) > MAX_VALUES:
+            raise ValueError(
+                f"{axis.name} has {len(axis)} values, at most {MAX_VALUES} can be drawn; "
+                "filter the runs or choose other axes"
+            )
+    # Five panels side by side, or the values of the last axis, so that a row of panels is one story.
+    columns = _count(phases, panels[-1]) if len(panels) > 1 else len(panel)
+    cell = (panel.places * len(up) + up.places) * len(across) + across.places
+    slot, slots = _slots(cell, phases["seed"])
+    shown = {*panels, x, y}
+    pooled = [name for name in axes(phases) if name not in shown and _count(phases, name) > 1]
+    return Places(panel, across, up, min(columns, 5), slot, slots, pooled)
+
+
+def _choose(
+    phases: pd.DataFrame, panels: Sequence[str] | None, x: str | None, y: str | None
+) -> tuple[list[str], str | None, str | None]:
+    """The columns of panels, x and y; None where the table has none to give."""
+    named = [name for name in (*(panels or ()), x, y) if name is not None]
+    need(phases, named, "this diagram")
+    twice = sorted({name for name in named if named.count(name) > 1})
+    if twice:
+        raise ValueError(f"{', '.join(twice)}: named twice; panels, x and y are different columns")
+
+    free = [name for name in axes(phases) if name not in named]
+    # The more values an axis has the more panels it saves; weight_decay is best seen as panels.
+    free.sort(key=lambda name: (name == "weight_decay", -_count(phases, name)))
+    varying = [name for name in free if _count(phases, name) > 1]
+
+    def take(candidates: Iterable[str]) -> str | None:
+        name = next((name for name in candidates if name in free), None)
+        if name is not None:
+            free.remove(name)
+        return name
+
+    # Each side in turn: the article's axis if it varies, else another that does, else the article's.
+    x = x or take(name for name in varying if name == "hidden_size")
+    y = y or take(name for name in varying if name == "train_size")
+    x = x or take([*varying, "hidden_size"])
+    y = y or take([*varying, "train_size"])
+    if panels is None:
+        rest = [name for name in varying if name in free]
+        panels = rest or [name for name in free if name == "weight_decay"]
+    return list(panels), x, y
+
+
+def _count(phases: pd.DataFrame, name: str) -> int:
+    return phases[name].nunique(dropna=False)
+
+
+def _axis(phases: pd.DataFrame, name: str | None, *, descending: bool = False) -> Axis:
+    """The values of a column in order, or one place for all where there is no column."""
+    if name is None:
+        return Axis("", np.zeros(len(phases), dtype=int), [""])
+    places, values = pd.factorize(phases[name], sort=True, use_na_sentinel=False)
+    texts = [_text(value) for value in values]
+    return Axis(name, len(texts) - 1 - places, texts[::-1]) if descending else Axis(name, places, texts)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        return "none" if math.isnan(value) else f"{value:g}"
+    return "none" if value is None else str(value)
+
+
+def _product(parts: Sequence[Axis], runs: int) -> Axis:
+    """Several axes as one, the last running fastest; each text has a line for each of them."""
+    count = math.prod(map(len, parts))
+    if count > MAX_PANELS:
+        sizes = " x ".join(f"{len(part)} {part.name}" for part in parts)
+        raise ValueError(
+            f"{sizes} would be {count} panels, at most {MAX_PANELS} can be drawn; filter the runs or choose "
+            "panels, x and y of analysis.phase_diagram"
+        )
+    product = Axis("", np.zeros(runs, dtype=int), [""])
+    for part in parts:
+        product = Axis(
+            name=f"{product.name} {part.name}".lstrip(),
+            places=product.places * len(part) + part.places,
+            texts=[
+                f"{text}\n{part.name.replace('_', ' ')} {own}".lstrip()
+                for text in product.texts
+                for own in part.texts
+            ],
+        )
+    return product
+
+
+def _slots(cell: np.ndarray, seed: pd.Series) -> tuple[np.ndarray, int]:
+    """Each run's place within its cell, and how many places a cell has.
+
+    A seed has one place in all cells, unless cells pool runs of equal seeds or each has seeds of its own.
+    """
+    frame = pd.DataFrame({"cell": cell, "seed": seed.to_numpy()})
+    place, seeds = pd.factorize(frame["seed"], sort=True)
+    if len(seeds) <= MAX_SLOTS and not frame.duplicated().any():
+        return place, len(seeds)
+    rank = frame.sort_values("seed", kind="stable").groupby("cell").cumcount().sort_index().to_numpy()
+    return rank, int(rank.max()) + 1

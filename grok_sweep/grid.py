@@ -1,0 +1,98 @@
+"""A sweep into a columnar table of runs: axes x seeds, the seed fastest.
+
+A run is one training, known by its run_id: 16 hex digits of sha256 over the canonical JSON (sorted keys, no
+spaces) of every scientific field and a schema version. So a run has the same id in whatever grid it stands.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from grok_sweep.config import Sweep
+from grok_sweep.hyperparameters import HYPERPARAMETERS
+
+SCHEMA_VERSION = 1  # of what a run is: raise it when the same fields would give other numbers
+
+
+def identity(sweep: Sweep, values: Mapping[str, float], seed: int) -> dict[str, Any]:
+    """The scientific fields of one run."""
+    return {
+        "schema": SCHEMA_VERSION,
+        "task": sweep.task,
+        "model": sweep.model,
+        "optimizer": sweep.optimizer,
+        "steps": sweep.steps,
+        "log_every": sweep.log_every,
+        "seed": seed,
+        **values,
+    }
+
+
+def canonical(fields: Mapping[str, Any]) -> str:
+    """The JSON that is hashed."""
+    return json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The runs of a sweep as columns, R runs long: every hyperparameter, `seed` and `run_id`."""
+
+    columns: Mapping[str, np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.columns["run_id"])
+
+    def rows(self, index_R: np.ndarray) -> dict[str, np.ndarray]:
+        """The columns of some runs."""
+        return {name: column[index_R] for name, column in self.columns.items()}
+
+
+def expand(sweep: Sweep) -> Grid:
+    """The table of runs of `sweep`, in the order of its axes, the seed fastest."""
+    lengths = [len(values) for values in sweep.axes.values()] + [len(sweep.seeds)]
+    index = np.indices(lengths, dtype=np.int32).reshape(len(lengths), -1)
+    columns: dict[str, np.ndarray] = {}
+    for key, value in sweep.values.items():
+        kind = np.int64 if HYPERPARAMETERS[key].kind is int else np.float64
+        # A constant is a column that takes no room.
+        columns[key] = np.broadcast_to(np.asarray(value, kind), index.shape[1])
+    for (key, values), at in zip(sweep.axes.items(), index[:-1], strict=True):
+        columns[key] = np.asarray(values, columns[key].dtype)[at]
+    columns["seed"] = np.asarray(sweep.seeds, np.int64)[index[-1]]
+    columns["run_id"] = _run_ids(sweep, index)
+    return Grid(columns)
+
+
+def _run_ids(sweep: Sweep, index: np.ndarray) -> np.ndarray:
+    """The ids of all runs. The JSON is cut once where the axes' values stand, and filled in per run:
+    ten times faster than a json.dumps each.
+    """
+    names = [*sweep.axes, "seed"]
+    values = [*sweep.axes.values(), sweep.seeds]
+    holes = {name: f"\0{name}\0" for name in names}
+    template = canonical({**identity(sweep, dict(sweep.values), 0), **holes})
+    pieces, order = [], []
+    for part in template.split('"\\u0000'):
+        name, hole, rest = part.partition('\\u0000"')
+        if hole:
+            order.append(names.index(name))
+        pieces.append(rest if hole else part)
+    # Every value's text, with the constant text that follows it.
+    texts = [
+        np.array([canonical_value(value) + piece for value in values[axis]], dtype=object)[index[axis]]
+        for axis, piece in zip(order, pieces[1:], strict=True)
+    ]
+    sha, head = hashlib.sha256, pieces[0]
+    return np.array(
+        [sha((head + "".join(parts)).encode()).hexdigest()[:16] for parts in zip(*texts, strict=True)],
+        dtype="U16",
+    )
+
+
+def canonical_value(value: float) -> str:
+    """One number as it stands in the canonical JSON."""
+    return json.dumps(value, allow_nan=False)

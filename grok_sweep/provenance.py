@@ -1,0 +1,98 @@
+"""What a results folder says of its sweep: the config, the versions, the machine, each session."""
+
+import contextlib
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from grok_sweep import __version__
+from grok_sweep.config import Sweep
+from grok_sweep.store import Store
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "ray", "numpy", "pandas", "pyarrow", "hydra-core")
+SCIENTIFIC = ("name", "task", "model", "optimizer", "train")
+
+
+def record(sweep: Sweep, config: Mapping[str, Any], command: str, workers: int) -> dict[str, Any]:
+    """The content of sweep.yaml at the start of a session; earlier sessions are kept."""
+    results = Store(sweep.out)
+    sessions = results.sweep().get("sessions", []) if results.exists() else []
+    session = {
+        "command": command,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "workers": workers,
+        "machine": machine(),
+        "python": platform.python_version(),
+        "versions": versions(),
+        "git_commit": git_commit(),
+    }
+    return {"config": dict(config), "sessions": [*sessions, session]}
+
+
+def versions() -> dict[str, str]:
+    """This package and those that its numbers depend on; one that is not installed is left out."""
+    found = {"grok-sweep": __version__}
+    for package in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
+def differences(stored: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
+    """Scientific fields in which two configs differ, as `key=stored value`; a grid may grow."""
+    old, new = _flat(stored), _flat(config)
+    axes = {*stored.get("grid", {}), *config.get("grid", {})}
+    return [
+        f"{key}={old.get(key)} (now {new.get(key)})"
+        for key in dict.fromkeys([*old, *new])
+        if old.get(key) != new.get(key) and key.split(".")[-1] not in axes
+    ]
+
+
+def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for field in SCIENTIFIC:
+        value = config.get(field)
+        if isinstance(value, Mapping):
+            flat |= {f"{field}.{key}": entry for key, entry in value.items()}
+        else:
+            flat[field] = value
+    return flat
+
+
+def machine() -> str:
+    """The processor, its cores and the system, in words."""
+    model = platform.processor() or platform.machine()
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                model = line.split(":", 1)[1].strip()
+                break
+    except OSError:
+        pass  # not Linux
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{model}, {cores} cores, {platform.system()}"
+
+
+def git_commit() -> str | None:
+    """The commit of this package's checkout, with + if it was changed since; None where it is none."""
+    root = Path(__file__).parent.parent
+
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False, timeout=10
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    if git("ls-files", "--error-unmatch", "grok_sweep/provenance.py") is None:
+        return None
+    changed = git("status", "--porcelain", "--untracked-files=no")
+    return f"{git('rev-parse', 'HEAD')}{'+' if changed else ''}"

@@ -1,0 +1,30 @@
+"""Tasks, one module each, named as in conf/task/. A task module has
+
+- `check(values)`: problems of its hyperparameters taken together, as (key, message) pairs;
+- `input_size(values)`: features of an input row;
+- `data(values, seed)`: a run's rows, a function of its own identity alone;
+- `loss(output_N, y_N)` and `correct(output_N, y_N)`: per row, traced by jax.
+
+They import jax only inside the last two, so that the driver can check a config without it.
+"""
+
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Data:
+    """The rows of one run: int8 inputs x_ND, int8 labels y_N."""
+
+    x_train_ND: np.ndarray
+    y_train_N: np.ndarray
+    x_test_ND: np.ndarray
+    y_test_N: np.ndarray
+
+
+def load(name: str) -> ModuleType:
+    """The module of the task `name`, which the config has checked to exist."""
+    return import_module(f"grok_sweep.tasks.{name}")

@@ -1,0 +1,181 @@
+"""One shard: data and initial weights, training, summaries, tables. What a worker does, on any executor."""
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from grok_sweep import store, tasks
+from grok_sweep.hyperparameters import HYPERPARAMETERS
+from grok_sweep.plan import Program
+
+
+@dataclass(frozen=True)
+class Order:
+    """One shard as sent to a worker: its program, and its runs as columns of the grid."""
+
+    sweep: str
+    program: Program
+    columns: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One shard as it comes back: rows for both tables, and where the worker's seconds went."""
+
+    runs: pa.Table
+    curves: pa.Table
+    train_seconds: float
+    other_seconds: float  # compilation, data, tables
+
+
+def environment(device: str) -> dict[str, str]:
+    """Environment variables of a worker, to be set before jax is imported."""
+    common = {"JAX_PLATFORMS": {"gpu": "cuda"}.get(device, device), "TF_CPP_MIN_LOG_LEVEL": "2"}
+    if device == "cpu":
+        # One worker per core: two single-threaded processes do more than one with two threads.
+        flags = "--xla_cpu_multi_thread_eigen=false"
+        return {**common, "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()}
+    return {**common, "XLA_CLIENT_MEM_FRACTION": "0.9"}
+
+
+def compilation_cache() -> None:
+    """Keep compiled programs on disk, for the other workers and for the next time."""
+    import jax
+    import jaxlib
+
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = root / "grok_sweep" / f"jaxlib-{jaxlib.__version__}"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        return  # a home that cannot be written costs seconds, not results
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+
+def train_shard(order: Order) -> Result:
+    """Train every run of `order`, `program.lanes` at a time."""
+    import jax
+
+    from grok_sweep.train import compiled
+
+    started = time.perf_counter()
+    compilation_cache()
+    program, columns = order.program, order.columns
+    runs = len(columns["run_id"])
+    functions = compiled(program)
+    metrics, train_seconds = [], 0.0
+    for begin in range(0, runs, program.lanes):
+        # Lanes left over repeat the last run: the shape is compiled in.
+        index_L = np.minimum(np.arange(begin, begin + program.lanes), runs - 1)
+        arguments = _arguments(program, columns, index_L, functions.init)
+        train = functions.train_for(*arguments)
+        call_started = time.perf_counter()
+        metrics_LT = jax.device_get(train(*arguments))
+        train_seconds += time.perf_counter() - call_started
+        metrics.append({name: getattr(metrics_LT, name)[: runs - begin] for name in store.CURVE_METRICS})
+    curves_RT = {name: np.concatenate([m[name] for m in metrics]) for name in store.CURVE_METRICS}
+    device = jax.devices()[0].device_kind
+    results = summarise(curves_RT, program.log_every)
+    elapsed = time.perf_counter() - started
+    return Result(
+        _runs_table(order, results, device, elapsed / runs),
+        _curves_table(columns["run_id"], curves_RT, program.log_every),
+        train_seconds,
+        time.perf_counter() - started - train_seconds,
+    )
+
+
+def summarise(curves_RT: Mapping[str, np.ndarray], log_every: int) -> dict[str, np.ndarray]:
+    """The result columns of R runs from their curves over T logged steps.
+
+    A run has diverged at the first logged step where anything is not finite; minima and the largest ratio
+    of test to train loss are over the steps before that, and are nan where there are none.
+    """
+    finite_RT = np.logical_and.reduce([np.isfinite(values_RT) for values_RT in curves_RT.values()])
+    kept_RT = np.logical_and.accumulate(finite_RT, axis=1)
+    diverged_R = ~kept_RT[:, -1]
+    first_R = np.argmin(kept_RT, axis=1) * log_every
+    train_RT, eval_RT = (curves_RT[k].astype(np.float64) for k in ("train_loss", "eval_loss"))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio_RT = eval_RT / train_RT
+    none_R = ~kept_RT[:, 0]
+
+    def extreme(values_RT: np.ndarray, sign: int) -> np.ndarray:
+        worst = np.where(kept_RT, sign * values_RT, -np.inf).max(axis=1)
+        return np.where(none_R, np.nan, sign * worst)
+
+    last = {
+        f"final_{name}": curves_RT[name][:, -1].astype(np.float64)
+        for name in ("train_loss", "eval_loss", "train_accuracy", "eval_accuracy")
+    }
+    return {
+        "min_train_loss": extreme(train_RT, -1),
+        "min_eval_loss": extreme(eval_RT, -1),
+        "max_loss_ratio": extreme(ratio_RT, 1),
+        **last,
+        "diverged_step": np.ma.masked_array(first_R, mask=~diverged_R),
+    }
+
+
+def _arguments(program: Program, columns: Mapping[str, np.ndarray], index_L: np.ndarray, init: Any) -> Any:
+    """(hparams, params, rows) of the runs `index_L`, each with a leading lane axis, on the device."""
+    import jax
+
+    from grok_sweep.train import Rows
+
+    task = tasks.load(program.task)
+    traced = [key for key in columns if key in HYPERPARAMETERS and not HYPERPARAMETERS[key].static]
+    hparams = {key: columns[key][index_L].astype(np.float32) for key in traced}
+    weights: dict[tuple[int, np.float32], Any] = {}  # lanes of one seed begin with the same weights
+    params, rows = [], []
+    for run in index_L:
+        seed, size = int(columns["seed"][run]), int(columns["train_size"][run])
+        scale = np.float32(columns["init_scale"][run])
+        if (seed, scale) not in weights:
+            weights[seed, scale] = jax.device_get(init(seed, scale))
+        params.append(weights[seed, scale])
+        data = task.data({**program.values, "train_size": size}, seed)
+        pad = program.rows - size
+        x_train_ND, y_train_N = np.pad(data.x_train_ND, ((0, pad), (0, 0))), np.pad(data.y_train_N, (0, pad))
+        rows.append(Rows(x_train_ND, y_train_N, data.x_test_ND, data.y_test_N, np.int32(size)))
+
+    def stack(*leaves: np.ndarray) -> np.ndarray:
+        return np.stack(leaves)
+
+    return jax.device_put((hparams, jax.tree.map(stack, *params), jax.tree.map(stack, *rows)))
+
+
+def _runs_table(order: Order, results: Mapping[str, np.ndarray], device: str, seconds: float) -> pa.Table:
+    runs = len(order.columns["run_id"])
+    keys = [key for key in order.columns if key in HYPERPARAMETERS]
+    program = order.program
+    schema = store.runs_schema({key: HYPERPARAMETERS[key].kind for key in keys})
+    constants = {
+        "sweep": order.sweep,
+        "task": program.task,
+        "model": program.model,
+        "optimizer": program.optimizer,
+        "steps": program.steps,
+        "log_every": program.log_every,
+        "device": device,
+        "seconds": seconds,
+    }
+    columns = {**order.columns, **results, **{k: [v] * runs for k, v in constants.items()}}
+    return pa.table({name: pa.array(columns[name], schema.field(name).type) for name in schema.names})
+
+
+def _curves_table(run_id_R: np.ndarray, curves_RT: Mapping[str, np.ndarray], log_every: int) -> pa.Table:
+    runs, logs = curves_RT["train_loss"].shape
+    columns = {
+        "run_id": np.repeat(run_id_R, logs),
+        "step": np.tile(np.arange(logs, dtype=np.int32) * log_every, runs),
+        **{name: values_RT.ravel() for name, values_RT in curves_RT.items()},
+    }
+    return pa.table(columns, schema=store.CURVES_SCHEMA)

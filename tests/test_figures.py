@@ -1,0 +1,246 @@
+"""The phase diagram: what is drawn is what is in the table, where it should be."""
+
+import subprocess
+import sys
+from collections import Counter
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+from test_phases import grid_table, runs_table
+
+from analysis import PHASES, classify, phase_diagram, save
+
+COLOURS = {"fail": "#aaaaaa", "memorize": "#ffffff", "generalize": "#7cb9df", "grok": "#f7db5c"}
+DECAYS = (0.01, 0.03, 0.1, 0.3, 1.0)
+WIDTHS = (16, 32, 64, 128, 258)
+SIZES = (750, 1000, 1250, 1500, 1750)
+
+
+@pytest.fixture(scope="module")
+def article():
+    return classify(grid_table(9, weight_decay=DECAYS, hidden_size=WIDTHS, train_size=SIZES))
+
+
+def dots(plot, phase):
+    """Where the dots of a phase are, checked to have its colour."""
+    (line,) = (line for line in plot.lines if line.get_label() == phase)
+    if phase in COLOURS:
+        assert to_hex(line.get_markerfacecolor()) == COLOURS[phase]
+    return np.column_stack(line.get_data())
+
+
+def in_cells(points):
+    """How many points each cell (column, row) has; every point is well inside one."""
+    assert (np.abs(points - np.round(points)) < 0.45).all()
+    return Counter(map(tuple, np.round(points).astype(int).tolist()))
+
+
+def labels(axis):
+    return [text.get_text() for text in axis.get_ticklabels()]
+
+
+def legend(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def titles(figure):
+    return [plot.get_title() for plot in figure.axes]
+
+
+def test_the_article_s_picture(article):
+    figure = phase_diagram(article)
+    assert titles(figure) == [f"weight decay {decay:g}" for decay in DECAYS]
+    assert labels(figure.axes[0].xaxis) == ["258", "128", "64", "32", "16"]
+    assert labels(figure.axes[0].yaxis) == ["750", "1000", "1250", "1500", "1750"]
+    assert labels(figure.axes[1].yaxis) == []
+    assert [plot.get_xlabel() for plot in figure.axes] == ["hidden size"] * 5
+    assert figure.axes[0].get_ylabel() == "train size"
+    for decay, plot in zip(DECAYS, figure.axes, strict=True):
+        panel = article[article["weight_decay"] == decay]
+        for phase in PHASES:
+            of_phase = panel[panel["phase"] == phase]
+            expected = Counter(
+                (WIDTHS[::-1].index(width), SIZES.index(size))
+                for width, size in zip(of_phase["hidden_size"], of_phase["train_size"], strict=True)
+            )
+            assert in_cells(dots(plot, phase)) == expected
+        everywhere = np.vstack([dots(plot, phase) for phase in PHASES])
+        assert len(np.unique(everywhere.round(6), axis=0)) == len(panel) == 225
+        assert len(dots(plot, "missing")) == 0
+    counts = article["phase"].value_counts()
+    assert legend(figure) == [f"{phase} {counts[phase]}" for phase in PHASES]
+
+
+def test_a_seed_is_at_the_same_place_in_every_cell():
+    runs = runs_table(
+        [
+            {"seed": seed, "hidden_size": width, "phase": "fail" if seed == 3 else "grok"}
+            for width in (16, 64)
+            for seed in range(9)
+        ]
+    )
+    (plot,) = phase_diagram(classify(runs)).axes
+    offsets = dots(plot, "fail") - [[0, 0], [1, 0]]
+    assert offsets[0] == pytest.approx(offsets[1])
+    assert offsets[0][0] < 0
+    assert offsets[0][1] == pytest.approx(0)  # the fourth of nine: left in the middle row
+
+
+def test_runs_that_are_not_there_yet_stay_empty(article):
+    half = article[(article["weight_decay"] < 0.3) & ~article["run_id"].isin(article["run_id"][:12])]
+    figure = phase_diagram(half)
+    assert len(figure.axes) == 3
+    # The first cell of the table, and three runs of the second.
+    assert in_cells(dots(figure.axes[0], "missing")) == {(4, 0): 9, (4, 1): 3}
+    assert legend(figure)[-1] == "not finished 12"
+    assert sum(len(dots(plot, phase)) for plot in figure.axes for phase in PHASES) == len(half)
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 3, 10, 64])
+def test_any_number_of_seeds_has_its_dots(seeds):
+    phases = classify(
+        grid_table(seeds, weight_decay=(0.1, 1.0), hidden_size=(16, 64), train_size=(750, 1000))
+    )
+    for plot in phase_diagram(phases).axes:
+        points = np.vstack([dots(plot, phase) for phase in PHASES])
+        assert set(in_cells(points).values()) == {seeds}
+        assert len(np.unique(points.round(6), axis=0)) == len(points)
+
+
+def test_many_seeds_are_drawn_as_shares():
+    phases = classify(grid_table(65, weight_decay=(0.1,), hidden_size=(16, 64), train_size=(750,)))
+    (plot,) = phase_diagram(phases).axes
+    assert len(plot.lines) == 0
+    for phase in PHASES:
+        (bars,) = (bars for bars in plot.collections if bars.get_label() == phase)
+        assert {to_hex(colour) for colour in bars.get_facecolor()} == {COLOURS[phase]}
+        drawn = sorted((path.get_extents().x0, path.get_extents().height) for path in bars.get_paths())
+        share = (phases["phase"] == phase).groupby(phases["hidden_size"]).mean()[[64, 16]]
+        # A cell is 0.9 high.
+        assert [height for _, height in drawn] == pytest.approx(0.9 * share.to_numpy())
+
+
+def test_one_cell():
+    (plot,) = phase_diagram(classify(grid_table(9))).axes
+    assert plot.get_title() == "weight decay 0.1"
+    assert (labels(plot.xaxis), labels(plot.yaxis)) == (["64"], ["1000"])
+    assert sum(len(dots(plot, phase)) for phase in PHASES) == 9
+
+
+def test_an_axis_that_does_not_vary_makes_room_for_one_that_does():
+    (plot,) = phase_diagram(classify(grid_table(2, weight_decay=DECAYS))).axes
+    assert labels(plot.xaxis) == ["0.01", "0.03", "0.1", "0.3", "1"]
+    assert (plot.get_xlabel(), plot.get_ylabel()) == ("weight decay", "train size")
+    assert sum(len(dots(plot, phase)) for phase in PHASES) == 10
+    (plot,) = phase_diagram(classify(grid_table(2, b1=(0.9, 0.99), train_size=SIZES))).axes
+    assert (plot.get_xlabel(), plot.get_ylabel()) == ("b1", "train size")
+    figure = phase_diagram(
+        classify(grid_table(2, b1=(0.9, 0.99), eps=(1e-8, 1e-7, 1e-6), weight_decay=DECAYS))
+    )
+    assert titles(figure) == [f"weight decay {decay:g}" for decay in DECAYS]
+    assert (figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()) == ("eps", "b1")
+
+
+def test_further_axes_multiply_the_panels():
+    axes = {"b1": (0.9, 0.99), "weight_decay": (0.1, 1.0), "hidden_size": (16, 64), "train_size": (750, 1000)}
+    phases = classify(grid_table(1, **axes))
+    figure = phase_diagram(phases)
+    assert titles(figure) == [f"b1 {b1:g}\nweight decay {d:g}" for b1 in (0.9, 0.99) for d in (0.1, 1)]
+    # Two rows of two: ticks at the foot and at the left only.
+    assert [len(labels(plot.xaxis)) for plot in figure.axes] == [0, 0, 2, 2]
+    assert [len(labels(plot.yaxis)) for plot in figure.axes] == [2, 0, 2, 0]
+    tops = [plot.get_position().y1 for plot in figure.axes]
+    assert tops[0] == tops[1] > tops[2] == tops[3]
+
+
+def test_more_than_five_panels_wrap():
+    decays = [0.1 * i for i in range(7)]
+    figure = phase_diagram(classify(grid_table(1, weight_decay=decays, hidden_size=WIDTHS, train_size=SIZES)))
+    lefts = [plot.get_position().x0 for plot in figure.axes]
+    assert len(set(lefts)) == 5
+    assert lefts[5:] == lefts[:2]
+    for plot in figure.axes:
+        box = plot.get_position()
+        assert 0 < box.x0 < box.x1 < 1
+        assert 0 < box.y0 < box.y1 < 1
+
+
+def test_named_axes_pool_the_rest_and_say_so():
+    axes = {"b1": (0.9, 0.99), "weight_decay": DECAYS, "hidden_size": WIDTHS}
+    phases = classify(grid_table(2, **axes))
+    figure = phase_diagram(phases, panels="b1", x="weight_decay", y="train_size", title="mine")
+    assert titles(figure) == ["b1 0.9", "b1 0.99"]
+    for plot in figure.axes:
+        assert set(in_cells(np.vstack([dots(plot, phase) for phase in PHASES])).values()) == {10}
+        assert len(dots(plot, "missing")) == 0
+    texts = [text.get_text() for text in figure.texts]
+    assert texts[0] == "mine"
+    assert "pooled over hidden_size" in texts[1]
+
+
+def test_the_caption_says_which_definition(article):
+    caption = phase_diagram(article).texts[-1].get_text()
+    assert "min_loss 1e-05, max_ratio 50000" in caption
+    assert phase_diagram(article).texts[0].get_text() == "made_up"
+
+
+@pytest.mark.parametrize(
+    ("axes", "options", "message"),
+    [
+        ({}, {}, "there are no runs to draw"),
+        (
+            {"b1": DECAYS, "eps": SIZES, "weight_decay": (0.1, 1.0)},
+            {"x": "seed", "y": "b2"},
+            "2 weight_decay",
+        ),
+        ({"b1": np.linspace(0, 0.9, 31)}, {"panels": "b1"}, "31 b1 would be 31 panels, at most 30"),
+        ({"b1": np.linspace(0, 0.9, 65)}, {}, "b1 has 65 values, at most 64 can be drawn; filter"),
+        ({"b1": DECAYS}, {"x": "width"}, "needs the columns width"),
+        ({"b1": DECAYS}, {"x": "b1", "panels": ["b1", "b2"]}, "b1: named twice"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_with_a_reason(axes, options, message):
+    phases = classify(grid_table(1, **axes) if axes else runs_table([]))
+    with pytest.raises(ValueError, match=message):
+        phase_diagram(phases, **options)
+
+
+def test_a_missing_value_has_a_place():
+    (plot,) = phase_diagram(classify(runs_table([{"b1": 0.9}, {"b1": None}]))).axes
+    assert labels(plot.xaxis) == ["0.9", "none"]
+
+
+def test_files_are_the_same_whatever_the_user_s_style(article, tmp_path):
+    save(phase_diagram(article), tmp_path / "a.svg")
+    save(phase_diagram(article), tmp_path / "a.png")
+    before = dict(mpl.rcParams)
+    with mpl.rc_context(
+        {"axes.facecolor": "black", "font.size": 30, "savefig.dpi": 30, "lines.markersize": 20}
+    ):
+        save(phase_diagram(article), tmp_path / "b.svg")
+        save(phase_diagram(article), tmp_path / "b.png")
+    assert dict(mpl.rcParams) == before
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    text = (tmp_path / "a.svg").read_text()
+    assert ">train size</text>" in text
+    assert "<dc:date>" not in text
+    assert len(text) < 250_000
+
+
+def test_no_pyplot_jax_ray_or_hydra_is_imported():
+    forbidden = "{'matplotlib.pyplot', 'jax', 'flax', 'optax', 'ray', 'hydra', 'omegaconf'}"
+    code = f"import sys, analysis.cli; print(sorted({forbidden} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    code = "import sys, analysis.cli; print(sorted(m for m in sys.modules if m.startswith('grok_sweep.')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['grok_sweep.store']"
+
+
+def test_text_phases_are_drawn(article):
+    text = pd.DataFrame(article.assign(phase=article["phase"].astype(str)))
+    assert legend(phase_diagram(text)) == legend(phase_diagram(article))

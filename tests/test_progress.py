@@ -1,0 +1,324 @@
+"""The progress display: what it reckons, what it draws, and how it leaves the terminal."""
+
+import io
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import termios
+from itertools import product
+
+import pandas as pd
+import pexpect
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pexpect.fdpexpect import fdspawn
+from rich.cells import cell_len
+from rich.console import Console
+
+from grok_sweep.progress import PHASES, Progress
+
+AXES = {
+    "weight_decay": (0.01, 0.03, 0.1, 0.3, 1.0),
+    "hidden_size": (16, 32, 64, 128, 258),
+    "train_size": (750, 1000, 1250, 1500, 1750),
+}
+CELLS = [dict(zip(AXES, cell, strict=True)) for cell in product(*AXES.values())]
+
+
+WORK = st.just(0.0) | st.floats(1, 1e18)
+SECONDS = st.floats(0, 1e6)
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+class Terminal(io.StringIO):
+    encoding = "utf-8"
+
+    def isatty(self):
+        return True
+
+
+def rows(phase, count=1, **cell):
+    """`count` runs that ended in `phase`, in a cell of the parity sweep."""
+    return pd.DataFrame([CELLS[0] | cell | {"phase": phase}] * count)
+
+
+def started(clock=None, stream=None, **changes):
+    given = {"runs_total": 1125, "work_total": 1000.0, "axes": AXES, "seeds": 9} | changes
+    stream = io.StringIO() if stream is None else stream
+    return Progress(**given, stream=stream, clock=clock or Clock()).__enter__()
+
+
+def drawn(progress, width, height, **console):
+    file = io.StringIO()
+    Console(file=file, width=width, height=height, force_terminal=True, **console).print(progress)
+    return file.getvalue()
+
+
+def text(progress, width=80, height=24):
+    return drawn(progress, width, height, color_system=None).splitlines()
+
+
+# What it reckons
+
+
+def test_time_left_is_of_work_and_not_of_runs():
+    clock = Clock()
+    progress = started(clock)
+    assert progress.seconds_left() is None
+    clock.now += 10
+    progress.landed(rows("grok"), work=500.0)  # one run of 1125, half of the work
+    assert progress.seconds_left() == 10
+    assert progress.fraction() == 0.5
+
+
+def test_work_done_before_this_session_is_done_but_no_part_of_the_rate():
+    clock = Clock()
+    progress = started(clock)
+    progress.resumed(rows("memorize", 1000), work=800.0)
+    assert progress.seconds_left() is None
+    clock.now += 10
+    progress.landed(rows("grok", 5), work=50.0)
+    assert progress.seconds_left() == 30  # 150 of work at 5 a second
+    assert text(progress)[1].split("   ") == ["1005/1125 runs", "0.5 runs/s", "30 s left"]
+
+
+def test_time_left_counts_down_and_grows_once_a_landing_is_overdue():
+    clock = Clock()
+    progress = started(clock)
+    clock.now += 10
+    progress.landed(rows("grok"), work=100.0)
+    seen = []
+    for _ in range(4):
+        seen.append(progress.seconds_left())
+        clock.now += 40
+    assert seen == [90, 50, 80, 120]
+
+
+def test_rounding_of_work_does_not_leave_a_finished_sweep_at_99_percent():
+    progress = started(runs_total=10, work_total=1.0)
+    for _ in range(10):
+        progress.landed(rows("fail"), work=0.1)
+    assert progress.work_done < 1
+    assert progress.fraction() == 1
+    assert progress.seconds_left() == 0
+
+
+@given(
+    shards=st.lists(st.tuples(st.sampled_from(PHASES), st.integers(0, 20), WORK, SECONDS, st.booleans())),
+    work_total=WORK,
+)
+def test_whatever_lands_the_counts_add_up_and_the_time_left_is_a_time(shards, work_total):
+    clock = Clock()
+    progress = started(clock, work_total=work_total)
+    for phase, count, work, seconds, before in shards:
+        clock.now += seconds
+        frame = rows(phase, count) if count else rows(phase).head(0)
+        (progress.resumed if before else progress.landed)(frame, work)
+        left = progress.seconds_left()
+        assert left is None or (math.isfinite(left) and left >= 0)
+        assert 0 <= progress.fraction() <= 1
+    assert progress.runs_done == progress.phases.total() == sum(count for _, count, *_ in shards)
+
+
+# Lines, where there is no terminal
+
+
+def test_lines_are_few_however_many_shards_land():
+    clock, stream = Clock(), io.StringIO()
+    shard = rows("grok", 2)
+    progress = started(clock, stream, runs_total=8_000, work_total=4_000.0)
+    for _ in range(4_000):
+        clock.now += 0.005
+        progress.landed(shard, 1.0)
+    progress.__exit__(None, None, None)
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 1 + 3 + 1  # the first shard, every 5 of 20 seconds, the end
+    assert lines[0] == (
+        "2/8000 runs, 0 % of the work, 400 runs/s, 20 s left; memorize 0, grok 2, generalize 0, fail 0"
+    )
+    assert lines[-1].startswith("8000/8000 runs, 100 % of the work, 400 runs/s, finished in 20 s;")
+    assert all(line.isprintable() for line in lines)
+
+
+def test_a_sweep_that_is_stopped_says_so():
+    clock, stream = Clock(), io.StringIO()
+    progress = started(clock, stream)
+    progress.note("[red]starting\n\x1b[2J Ray[/red]")
+    progress.workers({"worker 0": "hidden_size 258"})
+    clock.now += 3725
+    progress.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+    assert stream.getvalue().splitlines() == [
+        "[red]starting ?[2J Ray[/red]",
+        "0/1125 runs, 0 % of the work, 0 runs/s, stopped after 1 h 02 min; "
+        "memorize 0, grok 0, generalize 0, fail 0",
+    ]
+
+
+@pytest.mark.parametrize("environment", [{"CI": "true"}, {"TERM": "dumb"}])
+def test_a_terminal_that_nobody_looks_at_gets_lines(monkeypatch, environment):
+    monkeypatch.delenv("CI", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    stream = Terminal()
+    with started(stream=stream) as progress:
+        progress.note("hello")
+    assert stream.getvalue().splitlines()[0] == "hello"
+    assert "\x1b" not in stream.getvalue()
+
+
+# The display
+
+
+def test_the_display_at_80_columns():
+    clock = Clock()
+    progress = started(clock)
+    progress.workers({"worker 0": "hidden_size 258 [b]· 3 runs[/b]"})
+    clock.now += 60
+    progress.landed(rows("grok", 9, hidden_size=258, train_size=1750), 300.0)  # complete
+    progress.landed(rows("fail", 2, hidden_size=16, train_size=750, weight_decay=1.0), 1.0)
+    progress.landed(rows("memorize", 3, hidden_size=16, train_size=750, weight_decay=1.0), 1.0)
+    assert [line.rstrip() for line in text(progress)] == [
+        "━" * 22 + "─" * 52 + "  30 %",
+        "14/1125 runs   0.23 runs/s   2 min 19 s left",
+        " ■  memorize 3    ▲  grok 9    ●  generalize 0    X  fail 2",
+        "",
+        "         0.01        0.03        0.1         0.3          1",
+        "1750  ▲ · · · ·   · · · · ·   · · · · ·   · · · · ·   · · · · ·",
+        "1500  · · · · ·   · · · · ·   · · · · ·   · · · · ·   · · · · ·",
+        "1250  · · · · ·   · · · · ·   · · · · ·   · · · · ·   · · · · ·",
+        "1000  · · · · ·   · · · · ·   · · · · ·   · · · · ·   · · · · ·",
+        " 750  · · · · ·   · · · · ·   · · · · ·   · · · · ·   · · · · □",
+        "columns: hidden_size 258 to 16   rows: train_size   panels: weight_decay",
+        "",
+        "worker 0  hidden_size 258 [b]· 3 runs[/b]",
+    ]
+    coloured = drawn(progress, 80, 24, color_system="truecolor", no_color=False)
+    assert "48;2;247;219;92m▲ " in coloured  # a complete cell is a tile of the article's colour
+
+
+def test_the_display_at_40_columns_keeps_the_diagram():
+    progress = started()
+    progress.workers({f"worker {i}": "hidden_size 258, train_size 1750 · 3 runs" for i in range(9)})
+    lines = text(progress, 40, 20)
+    assert " 750 ····· ····· ····· ····· ·····" in lines
+    assert lines[-2:] == ["worker 0  hidden_size 258, train_size 1…", "8 more workers"]
+
+
+def test_panels_wrap_before_the_diagram_is_dropped():
+    assert sum("1750" in line for line in text(started(), 24, 30)) == 2
+    assert sum("1750" in line for line in text(started(), 24, 20)) == 0
+
+
+@given(
+    width=st.integers(1, 200),
+    height=st.integers(1, 60),
+    workers=st.integers(0, 40),
+    lengths=st.lists(st.integers(1, 12), max_size=5),
+)
+def test_the_display_never_outgrows_the_terminal(width, height, workers, lengths):
+    axes = {f"axis{i}": tuple(range(length)) for i, length in enumerate(lengths)}
+    progress = started(axes=axes)
+    progress.landed(pd.DataFrame([dict.fromkeys(axes, 0) | {"phase": "grok"}]), 1.0)
+    progress.workers({f"worker {i}": "日本語" * i for i in range(workers)})
+    lines = text(progress, width, height)
+    assert len(lines) <= max(1, height - 3)
+    assert all(cell_len(line) <= width for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("axes", "captions"),
+    [
+        ({}, ""),
+        ({"learning_rate": (0.1,), "b1": (0.9,)}, ""),
+        ({"learning_rate": (0.1, 0.2)}, "columns: learning_rate 0.2 to 0.1"),
+        ({"task": ("a", "b"), "train_size": (1, 2)}, "columns: task a to b   rows: train_size"),
+        (
+            AXES | {"hidden_size": (16,), "b1": (0.9, 0.99), "b2": (0.9, 0.99)},
+            "columns: b1 0.99 to 0.9   rows: train_size   panels: weight_decay",
+        ),
+    ],
+)
+def test_other_axes(axes, captions):
+    lines = text(started(axes=axes, seeds=1))
+    assert [line for line in lines if "columns:" in line] == ([captions] if captions else [])
+
+
+def test_axes_not_shown_are_pooled():
+    axes = AXES | {"b1": (0.9, 0.99)}
+    progress = started(axes=axes, seeds=2)
+    cell = {"hidden_size": 258, "train_size": 1750}
+    for b1, glyph in ((0.9, "△"), (0.99, "▲")):
+        progress.landed(rows("grok", 2, b1=b1, **cell), 1.0)
+        assert f"1750  {glyph} ·" in "\n".join(text(progress))
+
+
+# A real pseudo-terminal
+
+SWEEP = """
+import time, pandas as pd
+from grok_sweep.progress import Progress
+with Progress(runs_total=8, work_total=8.0, axes={"hidden_size": (16, 258)}, seeds=4) as progress:
+    progress.note("[b]starting[/b]")
+    progress.landed(pd.DataFrame({"hidden_size": [16] * 4, "phase": ["grok"] * 4}), 4.0)
+    print("a word from elsewhere")
+    progress.note("now")
+    time.sleep(60)
+"""
+
+
+def screen_after(output):
+    """What a terminal shows: exactly the control codes that the display may send, and no others."""
+    lines, row, column = [""], 0, 0
+    for code in re.findall(r"\x1b\[[^a-zA-Z]*[a-zA-Z]|[^\x1b]", output):
+        if code == "\r":
+            column = 0
+        elif code == "\n":
+            row += 1
+            lines += [""] * (row + 1 - len(lines))
+        elif up := re.fullmatch(r"\x1b\[(\d+)A", code):
+            row -= int(up[1])
+        elif code == "\x1b[2K":
+            lines[row] = ""
+        elif code[0] != "\x1b":
+            lines[row] = lines[row][:column].ljust(column) + code + lines[row][column + 1 :]
+            column += 1
+        else:
+            assert code.endswith("m") or code in ("\x1b[?25l", "\x1b[?25h")
+    return [line.rstrip() for line in lines]
+
+
+def test_an_interrupt_leaves_the_terminal_sane():
+    # Not pexpect.spawn, which forks: with jax's threads in the same process that is an error.
+    ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    environment = {k: v for k, v in os.environ.items() if k not in ("CI", "NO_COLOR", "COLUMNS", "LINES")}
+    environment |= {"TERM": "xterm-256color", "PYTHONUTF8": "1"}
+    command = [sys.executable, "-c", SWEEP]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        terminal = fdspawn(ours, timeout=60, encoding="utf-8")
+        terminal.expect("now")
+        seen = terminal.before + terminal.after
+        process.send_signal(signal.SIGINT)
+        terminal.expect(pexpect.EOF)
+        seen += terminal.before
+    terminal.close()
+
+    cursor = re.findall(r"\x1b\[\?25[lh]", seen)
+    assert (cursor[0], cursor[-1]) == ("\x1b[?25l", "\x1b[?25h")  # hidden, then shown again
+    lines = screen_after(seen)
+    assert lines[:3] == ["[b]starting[/b]", "a word from elsewhere", "now"]
+    assert lines[3] == "━" * 37 + "─" * 37 + "  50 %"
+    assert "stopped after" in lines[4]
+    assert lines[7:9] == ["    ·  ▲", "columns: hidden_size 258 to 16"]
+    assert lines[9].startswith("Traceback")  # below one display, not a trail of them
