@@ -38,7 +38,7 @@ def cells(phases: pd.DataFrame, by: Sequence[str] | None = None) -> pd.DataFrame
     else:
         table = keys[counted].sum().to_frame().T
     most = table[[f"n_{name}" for name in TIES]].to_numpy().argmax(axis=1)
-    table["majority"] = pd.Categorical.from_codes([PHASES.index(TIES[i]) for i in most], list(PHASES))
+    table["majority"] = pd.Categorical(np.array(TIES)[most], categories=PHASES)
     for name in PHASES:
         table[f"share_{name}"] = table[f"n_{name}"] / table["runs"]
         table[f"low_{name}"], table[f"high_{name}"] = wilson(table[f"n_{name}"], table["runs"])

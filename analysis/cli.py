@@ -61,15 +61,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("folder", metavar="DIR", type=Path, help="the results folder that grok-sweep wrote")
     # Numbers are read by main, which reports all that is wrong at once.
     parser.add_argument(
-        "--min-loss", metavar="LOSS", help=f"a loss in nats above it was never low (default {MIN_LOSS:g})"
+        "--min-loss", metavar="LOSS", help=f"nats; a loss that stays above it is high (default {MIN_LOSS:g})"
     )
     parser.add_argument(
         "--max-ratio",
         metavar="RATIO",
-        help=f"eval loss over train loss from which on a run groks (default {MAX_RATIO:g})",
+        help=f"eval over train loss; a run that reaches it groks (default {MAX_RATIO:g})",
     )
     parser.add_argument(
-        "--definition", default="pair", help=f"of the phases: {' or '.join(DEFINITIONS)} (default pair)"
+        "--definition", default="pair", help=f"whose phases: {' or '.join(DEFINITIONS)} (default pair)"
     )
     parser.add_argument(
         "--record",

@@ -221,11 +221,12 @@ def _frame(plot: Axes, text: str, across: Axis, up: Axis, *, lowest: bool, first
     plot.set_title(text, size=10, color=INK, pad=5, linespacing=1.3)
     plot.spines[:].set_visible(False)
     plot.tick_params(length=0, pad=2, labelsize=8, labelcolor=PALE_INK)
-    plot.set_xticks(range(len(across)), across.texts if lowest else [], rotation=90 if turned else 0)
-    plot.set_yticks(range(len(up)), up.texts if first else [])
+    plot.set(xticks=[], yticks=[])
     if lowest:
+        plot.set_xticks(range(len(across)), across.texts, rotation=90 if turned else 0)
         plot.set_xlabel(across.name.replace("_", " "), size=9, color=INK, labelpad=3)
     if first:
+        plot.set_yticks(range(len(up)), up.texts)
         plot.set_ylabel(up.name.replace("_", " "), size=9, color=INK, labelpad=4)
     # One path for all cells: an SVG is half the size.
     tiles = Outline.make_compound_path(

@@ -58,7 +58,7 @@ def classify(
     need(runs, ["run_id", "diverged_step"], "a runs table")
     phase = _pair(runs, min_loss, max_ratio) if definition == "pair" else _liu(runs, curves)
     phase[runs["diverged_step"].notna().to_numpy()] = PHASES.index("fail")
-    phases = runs.assign(phase=pd.Categorical.from_codes(phase, categories=list(PHASES)))
+    phases = runs.assign(phase=pd.Categorical.from_codes(phase, categories=pd.Index(PHASES)))
     # Parquet keeps attrs, so that a table says what its phases mean.
     phases.attrs = {"definition": definition}
     if definition == "pair":

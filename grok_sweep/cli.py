@@ -1,17 +1,53 @@
 """`grok-sweep`: wiring of compose, config and driver."""
 
+import argparse
 import shlex
 import sys
+from pathlib import Path
+from typing import NoReturn
 
 from grok_sweep import __version__
-from grok_sweep.config import ConfigError, parse
+from grok_sweep.config import GROUPS, SETTINGS, ConfigError, choices, parse
+from grok_sweep.hyperparameters import HYPERPARAMETERS
+
+HELP = """\
+grok-sweep sweeps=NAME [KEY=VALUE ...]
+
+Trains every run of a sweep, sorts the runs into phases and draws them. The same command goes on where it
+was stopped. Everything is a key of the config, and is given as with Hydra:
+
+  grok-sweep sweeps=quickstart                           a sweep as its file describes it
+  grok-sweep sweeps=quickstart dry_run=true              what it would train; nothing is written
+  grok-sweep sweeps=quickstart out=DIR seeds=3           the results folder, and how many seeds or which ones
+  grok-sweep sweeps=quickstart grid.b1=[0.9,0.99]        one more axis: any hyperparameter is one
+  grok-sweep sweeps=quickstart --cfg job                 the config, and so all keys; nothing is trained
+  eval "$(grok-sweep -sc install=bash)"                  completion by the tab key
+
+Groups, chosen as GROUP=NAME (a sweep of your own is a file ./sweeps/NAME.yaml):
+{groups}
+
+Hyperparameters, each a key of its group and, with a list of values, of grid:
+{hyperparameters}
+
+Settings:
+{settings}
+
+Flags: {flags}
+"""
+FLAGS = "--help -h, --version, --cfg -c job|hydra|all, --resolve, --package -p KEY, --shell-completion -sc"
+
+
+class _Flags(argparse.ArgumentParser):
+    """Raises ConfigError where argparse would exit."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError([f"{message.removeprefix('argument ')}; flags are {FLAGS}"])
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run a sweep, or say in one message why not. Exit code 0: done; 1: some runs failed; 2: bad input."""
-    arguments = sys.argv[1:] if argv is None else argv
     try:
-        return _main(arguments)
+        return _main(sys.argv[1:] if argv is None else argv)
     except ConfigError as error:
         print(_message(error.problems), file=sys.stderr)
         return 2
@@ -26,29 +62,78 @@ def _message(problems: list[str]) -> str:
     return "\n".join([f"grok-sweep: {len(problems)} problems:", *(f"  {problem}" for problem in problems)])
 
 
-def _main(arguments: list[str]) -> int:
-    if arguments == ["--version"]:
+def _main(argv: list[str]) -> int:
+    try:
+        Path.cwd()
+    except OSError:
+        raise ConfigError(["the current folder is not there any more; change to one that is"]) from None
+    flags, arguments, problems = _flags(argv)
+    if flags.help:
+        print(_help())
+        return 0
+    if flags.version:
         print(f"grok-sweep {__version__}")
         return 0
+    # Hydra is imported here, and jax and ray further down, so that each answer comes as soon as it can.
     from grok_sweep import compose
 
-    flags = [argument for argument in arguments if argument.startswith("-")]
-    if any(flag.split("=")[0] in compose.FLAGS + compose.COMPLETION for flag in flags):
-        return compose.answer(arguments)
-    if flags:
-        raise ConfigError(
-            [f"{flags[0]}: no such flag; a sweep is given as key=value, flags are {', '.join(compose.FLAGS)}"]
-        )
-    config, problems = compose.compose(arguments)
+    if flags.shell_completion:
+        return _complete(arguments)
     try:
+        config, more = compose.compose(arguments)
+        problems += more
         sweep = parse(config)
     except ConfigError as error:
         raise ConfigError(problems + error.problems) from None
     if problems:
         raise ConfigError(problems)
-    # jax and ray are imported below here only: bad input is answered at once.
+    if flags.cfg:
+        package = ["--package", flags.package] if flags.package else []
+        compose.answer(["--cfg", flags.cfg, *(["--resolve"] if flags.resolve else []), *package], arguments)
+        return 0
     from grok_sweep import driver
 
     if sweep.dry_run:
-        return driver.dry_run(sweep)
-    return driver.drive(sweep, config, shlex.join(["grok-sweep", *arguments]))
+        return driver.dry_run(sweep, config)
+    return driver.drive(sweep, config, shlex.join(["grok-sweep", *argv]))
+
+
+def _flags(argv: list[str]) -> tuple[argparse.Namespace, list[str], list[str]]:
+    """(flags, overrides, problems) of a command line."""
+    parser = _Flags(prog="grok-sweep", add_help=False, allow_abbrev=False)
+    parser.add_argument("-h", "--help", action="store_true")
+    parser.add_argument("--version", action="store_true")
+    parser.add_argument("-c", "--cfg", choices=["job", "hydra", "all"])
+    parser.add_argument("--resolve", action="store_true")
+    parser.add_argument("-p", "--package")
+    parser.add_argument("-sc", "--shell-completion", action="store_true")
+    parser.add_argument("overrides", nargs="*")
+    flags, unknown = parser.parse_known_intermixed_args(argv)
+    problems = [f"{flag}: no such flag; keys are given as KEY=VALUE, flags are {FLAGS}" for flag in unknown]
+    if (flags.resolve or flags.package is not None) and not flags.cfg:
+        problems.append("--resolve, --package: go with --cfg only")
+    return flags, flags.overrides, problems
+
+
+def _complete(arguments: list[str]) -> int:
+    """Shell completion, by Hydra. What cannot be completed prints nothing: the terminal is in use."""
+    from grok_sweep import compose
+
+    try:
+        compose.answer(["--shell-completion"], arguments)
+    except ConfigError:
+        if not any(argument.startswith("query=") for argument in arguments):
+            raise
+    return 0
+
+
+def _help() -> str:
+    def table(rows: dict[str, str]) -> str:
+        return "\n".join(f"  {key:23} {words}" for key, words in rows.items())
+
+    return HELP.format(
+        groups=table({group: ", ".join(choices(group)) for group in GROUPS}),
+        hyperparameters=table({key: f"{n.meaning}; {n.allowed}" for key, n in HYPERPARAMETERS.items()}),
+        settings=table({key: f"{n.meaning}; {n.allowed}" for key, n in SETTINGS.items()}),
+        flags=FLAGS,
+    ).rstrip()

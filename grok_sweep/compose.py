@@ -1,118 +1,211 @@
-"""Command-line overrides into a plain dict, by Hydra, composed in this process: the grid is ours to expand."""
+"""Command-line overrides into a plain dict, by Hydra, in this process: the grid is ours to expand."""
 
-import difflib
-import os
+import contextlib
+import io
+import itertools
 import re
 import sys
+import warnings
+from bisect import bisect_left
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir, main
 from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import OverrideType, ValueType
 from hydra.core.plugins import Plugins
-from hydra.errors import HydraException
+from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from grok_sweep.config import GROUPS, ConfigError, choices, configs, sweep_folders
+from grok_sweep.config import GROUPS, MISSING, choices, configs, sweep_folders
+from grok_sweep.messages import ConfigError, one_of, shorten
 
-# Flags that Hydra answers by itself, without running anything.
-FLAGS = ("--cfg", "-c", "--resolve", "--package", "-p", "--help", "-h", "--hydra-help", "--info", "-i")
-COMPLETION = ("--shell-completion", "-sc")
+STAND_IN = "sweeps=quickstart"  # under which the other keys are checked where no sweep is chosen
+MOST_COMPLAINTS = 20  # of Hydra that are looked for one by one: each costs it half a second
 
 
-class _Sweeps(SearchPathPlugin):
-    """Finds the group `sweeps` beside conf/, and the user's own in ./sweeps."""
+class _Sweeps(ConfigSource):
+    """The group `sweeps`: every file of `sweep_folders`, and nothing else that lies beside them.
 
+    A folder on Hydra's own search path would make groups of all its folders: `out=DIR` would choose from a
+    group as soon as there is a ./out.
+    """
+
+    @staticmethod
+    def scheme() -> str:
+        return "sweeps"
+
+    def available(self) -> bool:
+        return True
+
+    def is_group(self, config_path: str) -> bool:
+        return config_path in ("", "sweeps")
+
+    def is_config(self, config_path: str) -> bool:
+        group, _, name = config_path.removesuffix(".yaml").partition("/")
+        return group == "sweeps" and name in choices("sweeps")
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        if config_path == "":
+            return [] if results_filter == ObjectType.CONFIG else ["sweeps"]
+        return [] if results_filter == ObjectType.GROUP else choices("sweeps")
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        name = f"{config_path.removesuffix('.yaml').partition('/')[2]}.yaml"
+        path = next(folder / name for folder in sweep_folders() if (folder / name).is_file())
+        try:
+            config = OmegaConf.load(path)
+        except Exception as error:
+            raise ConfigError([f"{path} cannot be read: {_why(error)}"]) from None
+        if not isinstance(config, DictConfig):
+            raise ConfigError([f"{path} must be a block of key: value"])
+        # Every sweep is on top of the whole config, whether or not it begins with `# @package _global_`.
+        return ConfigResult(self.provider, self.full_path(), config, {"package": "_global_"})
+
+
+class _SearchPath(SearchPathPlugin):
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        for folder in sweep_folders():
-            search_path.append("grok_sweep", f"file://{folder.parent}")
+        search_path.append("grok_sweep", f"{_Sweeps.scheme()}://")
 
 
 def compose(arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
     """(config, problems): what the overrides compose, resolved, as plain dicts and lists.
 
-    A group's choice that does not exist is a problem, and its first choice stands in for it, so that the
-    problems of the other keys are found too. Raises ConfigError where nothing can be composed.
+    An argument that cannot be used is a problem and is left out, and a sweep stands in for one that is not
+    chosen, so that the problems of the other keys are found too. Raises ConfigError where there is nothing
+    to be composed.
     """
-    Plugins.instance().register(_Sweeps)
-    problems, kept = _group_problems(arguments)
-    with _complaints(), initialize_config_dir(str(configs()[0].resolve()), version_base="1.3"):
-        config = hydra_compose("config", [override(argument) for argument in kept])
-        plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    return plain, problems
-
-
-def _group_problems(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Problems of the groups' choices, and the arguments with good choices only."""
-    problems, kept = [], []
+    groups: list[str] = []
+    keys: list[str] = []
+    problems: list[str] = []
     for argument in arguments:
-        key, _, value = argument.partition("=")
-        if key in GROUPS and value not in choices(key):
-            names = choices(key)
-            problems.append(f"{key}={value!r}: must be one of {', '.join(names)}{_hint(value, names)}")
+        problem = _problem(argument)
+        if problem:
+            problems.append(problem)
         else:
-            kept.append(argument)
-    if not any(argument.startswith("sweeps=") for argument in kept):
-        if not problems:
-            problems.append(f"sweeps: choose one, sweeps=NAME; there are {', '.join(choices('sweeps'))}")
-        kept.append(f"sweeps={choices('sweeps')[0]}")
-    return problems, kept
+            (groups if argument.partition("=")[0] in GROUPS else keys).append(argument)
+    if not any(argument.startswith("sweeps") for argument in arguments):
+        problems.append(f"sweeps: is missing; sweeps=NAME {one_of('', choices('sweeps'))}")
+    if not any(group.startswith("sweeps=") for group in groups):
+        groups.append(STAND_IN)
+
+    def complaint(count: int) -> str | None:
+        """Hydra's, of the first `count` keys."""
+        try:
+            _composed([*groups, *keys[:count]])
+        except ConfigError as error:
+            return str(error)
+        return None
+
+    while len(problems) <= MOST_COMPLAINTS:
+        with contextlib.suppress(ConfigError):
+            return _composed([*groups, *keys]), problems
+        # Hydra stops at the first argument it cannot use, and does not always say which: it is the last of
+        # the shortest beginning that fails.
+        count = bisect_left(range(len(keys)), True, key=lambda count: complaint(count) is not None)
+        if not count:
+            problems.append(
+                f"{[group for group in groups if group.startswith('sweeps=')][-1]}: {complaint(0)}"
+            )
+            break
+        problems.append(f"{shorten(keys[count - 1])}: {complaint(count)}")
+        del keys[count - 1]
+    raise ConfigError(problems)
 
 
-def _hint(value: str, names: list[str]) -> str:
-    near = difflib.get_close_matches(value, names, n=1)
-    return f"; did you mean {near[0]}?" if near else ""
-
-
-def answer(arguments: list[str]) -> int:
-    """Let Hydra answer --cfg, --help, shell completion and the like. Raises ConfigError."""
-    Plugins.instance().register(_Sweeps)
-    problems, _ = _group_problems([*arguments, f"sweeps={choices('sweeps')[0]}"])
-    if problems:
-        raise ConfigError(problems)
-    given = [a if a.startswith("-") else override(a) for a in arguments]
-    environment, argv = os.environ.get("HYDRA_FULL_ERROR"), sys.argv
-    # Otherwise Hydra prints its own complaint and exits; ours come in one form.
-    os.environ["HYDRA_FULL_ERROR"], sys.argv = "1", ["grok-sweep", *given]
+def _problem(argument: str) -> str | None:
+    """Why an argument cannot be used, as far as it alone shows it."""
+    short = shorten(argument) or "''"
     try:
-        with _complaints():
-            main(version_base="1.3", config_path=str(configs()[0].resolve()), config_name="config")(_nothing)()
+        override = OverridesParser.create().parse_override(argument)
+        if not override.key_or_group:
+            raise ValueError("Hydra reads a value without a key")
+    except Exception:  # Hydra's own, and what Python raises at numbers and brackets without end
+        hint = f"; did you mean sweeps={argument}?" if argument in choices("sweeps") else ""
+        return f"{short}: cannot be read; write KEY=VALUE, a list as [1,2], other text as KEY=\"'...'\"{hint}"
+    key, group = override.key_or_group, re.split(r"[./]", override.key_or_group)[0]
+    if group == "hydra":
+        return f"{short}: settings of Hydra itself have no effect; the results folder is chosen by out=DIR"
+    if override.is_sweep_override():
+        simple = override.value_type == ValueType.SIMPLE_CHOICE_SWEEP and "(" not in argument
+        values = argument.partition("=")[2] if simple else "1,2"
+        return f"{short}: nothing is swept but lists; write {shorten(f'{key}=[{values}]')}"
+    if key in GROUPS:
+        chosen = override.type == OverrideType.CHANGE and override.package is None
+        if not chosen or override.value() not in choices(key):
+            how = "" if chosen else f"write {key}=NAME; NAME "
+            return f"{short}: {how}{one_of(str(override.value()), choices(key))}"
+    elif override.package is not None or "/" in key:
+        return f"{short}: there is no such group; groups are {', '.join(GROUPS)}"
+    return None
+
+
+def _given(argument: str) -> str:
+    """An argument as Hydra gets it: every key is added, unless it chooses from a group or deletes.
+
+    So `grid.b1=[...]` can be given though no config has it yet, and all misspelt keys are reported together,
+    by the config's own check, instead of the first one by Hydra.
+    """
+    if argument.startswith("~") or argument.partition("=")[0] in GROUPS:
+        return argument
+    return f"++{argument.lstrip('+')}"
+
+
+def _composed(arguments: list[str]) -> dict[str, Any]:
+    """What the arguments compose. Raises ConfigError with Hydra's complaint."""
+    with _hydra(), initialize_config_dir(str(configs()[0].resolve()), version_base="1.3"):
+        config = hydra_compose("config", [_given(argument) for argument in arguments])
+        # A sweep without a name is a problem among others: `out`, which holds it, resolves all the same.
+        unnamed = OmegaConf.is_missing(config, "name")
+        if unnamed:
+            config.name = ""
+        plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    return plain | ({"name": MISSING} if unnamed else {})
+
+
+def answer(flags: list[str], arguments: list[str]) -> None:
+    """Let Hydra answer --cfg and shell completion. Raises ConfigError."""
+    application = main(version_base="1.3", config_path=str(configs()[0].resolve()), config_name="config")
+    argv, said = sys.argv, io.StringIO()
+    # Hydra reads the command line itself, and exits when it has complained.
+    sys.argv = ["grok-sweep", *flags, *map(_given, arguments)]
+    try:
+        with _hydra(), contextlib.redirect_stderr(said):
+            application(_nothing)()
+    except SystemExit:
+        lines = [line for line in said.getvalue().splitlines() if line and "HYDRA_FULL_ERROR" not in line]
+        raise ConfigError(lines[-1:]) from None
     finally:
         sys.argv = argv
-        if environment is None:
-            del os.environ["HYDRA_FULL_ERROR"]
-        else:
-            os.environ["HYDRA_FULL_ERROR"] = environment
-    return 0
 
 
 def _nothing(config: DictConfig) -> None:
     """The application, as far as Hydra is concerned."""
 
 
-def override(argument: str) -> str:
-    """`key=value` as `++key=value`, unless it chooses from a group.
-
-    So `grid.b1=[...]` can be given though no config has it yet, and all misspelt keys are reported together,
-    by the config's own check, instead of the first one by Hydra.
-    """
-    key = re.match(r"([A-Za-z_][\w.]*)=", argument)
-    if not key or key[1] in GROUPS or key[1].startswith("hydra."):
-        return argument
-    return f"++{argument}"
-
-
-@contextmanager
-def _complaints() -> Iterator[None]:
-    """Hydra's and OmegaConf's exceptions as ConfigError."""
+@contextlib.contextmanager
+def _hydra() -> Iterator[None]:
+    """Our plugins, no warnings, and every exception as a ConfigError."""
+    Plugins.instance().register(_Sweeps)
+    Plugins.instance().register(_SearchPath)
     try:
-        yield
-    except (HydraException, OmegaConfBaseException) as error:
-        message = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
-        if given := re.match(r"Ambiguous value for argument '\+*(.*?)=(.*?)'", message):
-            message = f"{given[1]}={given[2]}: a list is written {given[1]}=[{given[2]}]"
-        raise ConfigError([message]) from None
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    except ConfigError:
+        raise
+    except Exception as error:  # Hydra, OmegaConf, YAML, a resolver: all are about what was given
+        raise ConfigError([_why(error)]) from None
+
+
+def _why(error: BaseException) -> str:
+    """What Hydra, OmegaConf or YAML complain of: one line, without what only they know of."""
+    if str(error).startswith("Error merging override") and error.__cause__:
+        error = error.__cause__
+    lines = (line.strip() for line in str(error).splitlines())
+    told = itertools.takewhile(lambda line: not line.startswith(("Config search path", "full_key:")), lines)
+    text = " ".join(line for line in told if line)
+    return text.replace("Cannot merge DictConfig with ListConfig", "must be a list, not a block")

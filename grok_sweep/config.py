@@ -3,12 +3,12 @@
 All problems are collected and raised together as one ConfigError.
 """
 
-import difflib
+import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -16,20 +16,41 @@ from typing import Any
 import yaml
 
 from grok_sweep import tasks
-from grok_sweep.hyperparameters import HYPERPARAMETERS
+from grok_sweep.hyperparameters import HYPERPARAMETERS, Number
+from grok_sweep.messages import ConfigError, nearest, nearest_of, one_of, shorten, show
+
+__all__ = [
+    "GROUPS",
+    "MAX_RUNS",
+    "MISSING",
+    "SETTINGS",
+    "Cluster",
+    "ConfigError",
+    "Sweep",
+    "choices",
+    "configs",
+    "nearest",
+    "parse",
+    "sweep_folders",
+]
 
 GROUPS = ("task", "model", "optimizer", "cluster", "sweeps")
 BLOCKS = GROUPS[:3]  # the groups whose keys are hyperparameters of a run
-MAX_SEED = 2**31 - 1
 MAX_RUNS = 20_000_000
+MISSING = "???"  # what OmegaConf writes for a value that has to be given
+SAID = object()  # the value of a key whose whole block is a problem already
 
-
-class ConfigError(Exception):
-    """What is wrong with a config, one line per problem: key, value, what is allowed."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
+SEED = Number(int, "of data and initial weights", 0, 2**31 - 1)
+SEEDS = Number(int, "how many seeds, from 0 on", 1, MAX_RUNS)
+SETTINGS = {
+    "train.steps": Number(int, "full-batch steps of each run", 1, 1_000_000_000),
+    "train.log_every": Number(int, "steps between two rows of a curve", 1, 1_000_000_000),
+    "phases.min_loss": Number(float, "losses below it count as learnt", 0, above=True),
+    "phases.max_ratio": Number(float, "of test to train loss; above it a run has memorised", 0, above=True),
+    "cluster.shard_seconds": Number(float, "about what a worker does in one call", 0, above=True),
+    "cluster.workers": Number(int, "worker processes; null: one per core or accelerator", 1, 1_000_000),
+    "cluster.max_retries": Number(int, "how often a shard whose worker died is tried again", 0, 1000),
+}
 
 
 @dataclass(frozen=True)
@@ -83,15 +104,16 @@ def configs() -> tuple[Path, Path]:
 
 
 def sweep_folders() -> list[Path]:
-    """Where sweeps are looked for: ours, and the user's own in ./sweeps."""
+    """Where sweeps are looked for: the user's own in ./sweeps first, so that a copy can be changed; ours."""
     own = Path.cwd() / "sweeps"
-    return list(dict.fromkeys([configs()[1], *([own] if own.is_dir() else [])]))
+    return list(dict.fromkeys([*([own] if own.is_dir() else []), configs()[1]]))
 
 
 def choices(group: str) -> list[str]:
     """The names of a group's files."""
     folders = sweep_folders() if group == "sweeps" else [configs()[0] / group]
-    return sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
+    paths = [path for folder in folders for path in folder.glob("*.yaml")]
+    return sorted({path.stem for path in paths if path.is_file() and not path.name.startswith(".")})
 
 
 def parse(config: Mapping[str, Any]) -> Sweep:
@@ -100,211 +122,235 @@ def parse(config: Mapping[str, Any]) -> Sweep:
 
 
 class _Parser:
-    """Reads one config, collecting problems as it goes."""
+    """Reads one config, collecting problems as it goes. What cannot be used is read as None."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        self.config = config
         self.problems: list[str] = []
+        self.blocks: dict[str, Mapping[str, Any]] = {"": config}
+        self.known: dict[str, list[str]] = {}  # the keys of each block
 
     def sweep(self) -> Sweep:
-        self._known("", self.config, ["name", "out", "dry_run", "grid", "seeds", "train", "phases", *GROUPS])
-        names, values = self._values()
-        axes = self._axes(values)
+        files = {group: self._file(group) for group in BLOCKS}
+        self._read(files)
+        names = {group: self._one_of(f"{group}.name", choices(group)) for group in BLOCKS}
+        values = {
+            key: self._number(f"{group}.{key}", HYPERPARAMETERS[key])
+            for group in BLOCKS
+            for key in files[group]
+            if key != "name"
+        }
+        axes = self._axes()
         seeds = self._seeds()
-        train = self._block("train", ["steps", "log_every"])
-        steps = self._whole("train.steps", train.get("steps"), 1, 1_000_000_000)
-        log_every = self._whole("train.log_every", train.get("log_every"), 1, 1_000_000_000)
+        steps, log_every = self._setting("train.steps"), self._setting("train.log_every")
         if steps and log_every and steps % log_every:
-            self._problem("train.steps", steps, f"must be a multiple of train.log_every={log_every}")
-        phases = self._block("phases", ["min_loss", "max_ratio", "definition"])
-        cluster = self._cluster()
-        name = self._name()
-        sweep = Sweep(
-            name=name,
+            self._problem("train.steps", f"must be a multiple of train.log_every={log_every}", steps)
+        cells = math.prod(len(axis) for axis in axes.values())
+        if cells * len(seeds) > MAX_RUNS:
+            runs = f"{cells:,} cells x {len(seeds):,} seeds are {cells * len(seeds):,} runs"
+            self.problems.append(f"grid: {runs}; at most {MAX_RUNS:,}, so split the sweep")
+        self._check_task(names["task"], list(files["task"]), values, axes)
+        rest = {
+            "name": self._name(),
+            "out": self._out(),
+            "dry_run": self._one_of("dry_run", [False, True]),
+            "cluster": self._cluster(),
+            "min_loss": self._setting("phases.min_loss"),
+            "max_ratio": self._setting("phases.max_ratio"),
+            "definition": self._one_of("phases.definition", ["pair", "liu"]),
+        }
+        if self.problems:
+            raise ConfigError(self.problems)
+        return Sweep(
             **names,
             values=MappingProxyType(values),
             axes=MappingProxyType(axes),
-            seeds=seeds,
+            seeds=tuple(seeds),
             steps=steps,
             log_every=log_every,
-            out=self._out(),
-            dry_run=self._one_of("dry_run", self.config.get("dry_run"), [False, True]),
-            cluster=cluster,
-            min_loss=self._positive("phases.min_loss", phases.get("min_loss")),
-            max_ratio=self._positive("phases.max_ratio", phases.get("max_ratio")),
-            definition=self._one_of("phases.definition", phases.get("definition"), ["pair", "liu"]),
+            **rest,
         )
-        if not self.problems:
-            self._together(sweep)
-        if self.problems:
-            raise ConfigError(self.problems)
-        return sweep
 
-    def _problem(self, key: str, value: Any, message: str) -> None:
-        text = repr(value)
-        self.problems.append(f"{key}={text if len(text) <= 60 else text[:57] + '...'}: {message}")
+    def _problem(self, where: str, message: str, *values: Any) -> None:
+        """Add a problem of the `values` at a dotted key."""
+        if values == (MISSING,):
+            self.problems.append(f"{shorten(where)}: is missing; {message}")
+        elif values[0] is not SAID:
+            given = ", ".join([*map(show, values[:5]), *(["..."] if len(values) > 5 else [])])
+            self.problems.append(f"{shorten(where)}={given}: {message}")
 
-    def _known(self, prefix: str, block: Mapping[str, Any], known: list[str]) -> None:
-        for key in block:
-            if key not in known:
-                self._problem(f"{prefix}{key}", block[key], f"no such key{nearest(str(key), known)}")
+    def _file(self, group: str) -> dict[str, Any]:
+        """What the file of a group's choice holds; of its first choice where the config names none."""
+        block = self.blocks[""].get(group)
+        name = block.get("name") if isinstance(block, Mapping) else None
+        options = choices(group)
+        return _yaml(configs()[0] / group / f"{name if name in options else options[0]}.yaml")
 
-    def _block(self, key: str, known: list[str]) -> Mapping[str, Any]:
-        block = self.config.get(key)
-        if not isinstance(block, Mapping):
-            self._problem(key, block, f"must be a block with {', '.join(known)}")
-            return {}
-        self._known(f"{key}.", block, known)
-        return block
+    def _read(self, files: Mapping[str, Mapping[str, Any]]) -> None:
+        """The blocks of the config; unknown keys are problems."""
+        root = _yaml(configs()[0] / "config.yaml")
+        self.known = {
+            "": [*(key for key in root if key != "defaults"), *GROUPS[:-1]],
+            **{group: list(file) for group, file in files.items()},
+            "grid": [key for file in files.values() for key in file if key != "name"],
+            "train": list(root["train"]),
+            "phases": list(root["phases"]),
+            "cluster": [field.name for field in fields(Cluster)],
+        }
+        for name, known in self.known.items():
+            block = self._at(name) if name else self.blocks[""]
+            if not isinstance(block, Mapping):
+                self._problem(name, f"must be a block of {', '.join(known)}", block)
+                continue
+            self.blocks[name] = block
+            for key in block:
+                if key not in known:
+                    word = key if isinstance(key, str) else show(key)
+                    where = f"{name}.{word}" if name else word
+                    meant = self._meant(name, word)
+                    self.problems.append(f"{shorten(where)}={show(block[key])}: no such key{meant}")
 
-    def _values(self) -> tuple[dict[str, str], dict[str, float]]:
-        """The names of task, model and optimizer, and the value of every hyperparameter they have."""
-        names: dict[str, str] = {}
-        values: dict[str, float] = {}
-        for group in BLOCKS:
-            defaults = _defaults(group, self.config.get(group))
-            block = self._block(group, list(defaults))
-            names[group] = self._one_of(f"{group}.name", block.get("name"), choices(group))
-            for key, value in block.items():
-                if key != "name" and key in defaults:
-                    values[key] = self._hyperparameter(f"{group}.{key}", key, value)
-        return names, values
+    def _meant(self, block: str, word: str) -> str:
+        """A hint for an unknown key: the nearest one of its block, or one of that name in another."""
+        here = self.known[block]
+        near = nearest_of(word, [*here, *itertools.chain(*self.known.values())])
+        if not near:
+            return f"; allowed are {', '.join(here)}"
+        blocks = [block] if near in here else [name for name, known in self.known.items() if near in known]
+        return f"; did you mean {' or '.join(f'{name}.{near}'.lstrip('.') for name in blocks)}?"
 
-    def _hyperparameter(self, where: str, key: str, value: Any) -> float:
-        problem = HYPERPARAMETERS[key].problem(value)
+    def _at(self, where: str, default: Any = MISSING) -> Any:
+        """The value at a dotted key; `default` where there is none."""
+        block, _, key = where.rpartition(".")
+        return self.blocks[block].get(key, default) if block in self.blocks else SAID
+
+    def _setting(self, where: str, default: Any = MISSING) -> Any:
+        return self._number(where, SETTINGS[where], default)
+
+    def _number(self, where: str, number: Number, default: Any = MISSING) -> Any:
+        value = self._at(where, default)
+        problem = number.problem(value)
         if problem:
-            self._problem(where, value, problem)
-            return math.nan
-        return HYPERPARAMETERS[key].kind(value)
+            self._problem(where, problem, value)
+            return None
+        return _canonical(number, value)
 
-    def _axes(self, values: Mapping[str, float]) -> dict[str, tuple[float, ...]]:
-        grid = self.config.get("grid")
-        if not isinstance(grid, Mapping):
-            self._problem("grid", grid, "must be a block of hyperparameter: [values]")
-            return {}
-        axes = {}
-        for key, given in grid.items():
-            where = f"grid.{key}"
-            if key not in values:
-                self._problem(where, given, f"no such hyperparameter{nearest(str(key), list(values))}")
-            elif not isinstance(given, list):
-                self._problem(where, given, f"must be a list; for one value write {where}=[{given}]")
-            elif not given:
-                self._problem(where, given, f"an axis needs at least one value, each {allowed(key)}")
+    def _numbers(self, where: str, values: list[Any], number: Number) -> tuple[float, ...]:
+        """The good ones of `values`, which must be different."""
+        good: list[float] = []
+        bad: dict[str, list[Any]] = {}
+        for value in values:
+            problem = number.problem(value)
+            if problem:
+                bad.setdefault(problem, []).append(value)
             else:
-                axes[key] = tuple(self._hyperparameter(where, key, value) for value in given)
-                self._distinct(where, axes[key])
+                good.append(_canonical(number, value))
+        for problem, those in bad.items():
+            self._problem(where, problem, *those)
+        counts = Counter(map(number.computed, good))
+        if len(counts) < len(good):
+            repeated = dict.fromkeys(value for value in good if counts[number.computed(value)] > 1)
+            note = "" if len(counts) == len({*good}) else " in float32, which runs are computed in"
+            self._problem(where, f"is given more than once{note}; values must be different", *repeated)
+        return tuple(good)
+
+    def _axes(self) -> dict[str, tuple[float, ...]]:
+        axes = {}
+        for key, given in self.blocks.get("grid", {}).items():
+            if key not in self.known["grid"]:
+                continue  # a problem already
+            where, number = f"grid.{key}", HYPERPARAMETERS[key]
+            if isinstance(given, list) and given:
+                axes[key] = self._numbers(where, given, number)
+            else:
+                self._problem(
+                    where, f"must be a list [...] of at least one value, each {number.allowed}", given
+                )
         return axes
 
-    def _distinct(self, where: str, values: tuple[float, ...]) -> None:
-        repeated = [value for value, count in Counter(values).items() if count > 1]
-        if repeated:
-            self._problem(where, repeated[0], "is given more than once")
+    def _seeds(self) -> Sequence[Any]:
+        given = self._at("seeds")
+        if isinstance(given, list) and given:
+            return self._numbers("seeds", given, SEED)
+        if SEEDS.problem(given):
+            message = f"must be a count, {SEEDS.allowed}, or a list of seeds, each {SEED.allowed}"
+            self._problem("seeds", message, given)
+            return ()
+        return range(given)
 
-    def _seeds(self) -> tuple[int, ...]:
-        seeds = self.config.get("seeds")
-        allowed = f"must be a count of at least 1, or a list of different whole numbers from 0 to {MAX_SEED}"
-        if isinstance(seeds, int) and not isinstance(seeds, bool) and 1 <= seeds <= MAX_RUNS:
-            return tuple(range(seeds))
-        if isinstance(seeds, list) and seeds:
-            good = [s for s in seeds if type(s) is int and 0 <= s <= MAX_SEED]
-            if len(set(good)) == len(seeds):
-                return tuple(good)
-        self._problem("seeds", seeds, allowed)
-        return ()
-
-    def _whole(self, key: str, value: Any, low: int, high: int) -> int:
-        if type(value) is int and low <= value <= high:
+    def _one_of(self, where: str, options: list[Any]) -> Any:
+        value = self._at(where)
+        if any(type(value) is type(option) and value == option for option in options):
             return value
-        self._problem(key, value, f"must be a whole number from {low} to {high}")
-        return 0
+        words = [str(option).lower() if isinstance(option, bool) else option for option in options]
+        self._problem(where, one_of(value if isinstance(value, str) else "", words), value)
+        return None
 
-    def _positive(self, key: str, value: Any) -> float:
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf:
-            return float(value)
-        self._problem(key, value, "must be a finite number greater than 0")
-        return math.nan
-
-    def _one_of(self, key: str, value: Any, options: list[Any]) -> Any:
-        if not any(value is option or (value == option and type(value) is str) for option in options):
-            words = ", ".join(str(o).lower() if isinstance(o, bool) else str(o) for o in options)
-            self._problem(key, value, f"must be one of {words}")
-            return options[0]
-        return value
-
-    def _name(self) -> str:
-        name = self.config.get("name")
+    def _name(self) -> Any:
+        name = self._at("name")
         # It becomes a folder's name: nothing in it may lead out of the results folder.
-        if isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", name):
-            return name
-        self._problem("name", name, "must be 1 to 100 of the letters A-Z a-z 0-9 . _ - and not begin with . -")
-        return ""
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", name):
+            self._problem(
+                "name", "must be text: 1 to 100 of A-Z a-z 0-9 . _ -, and not begin with . or -", name
+            )
+        return name
 
-    def _out(self) -> Path:
-        out = self.config.get("out")
-        if isinstance(out, str) and out.strip() and "\0" not in out:
-            return Path(out)
-        self._problem("out", out, "must be the path of a folder")
-        return Path()
+    def _out(self) -> Any:
+        out, why = self._at("out"), ""
+        if isinstance(out, str) and out.strip() and out != MISSING:
+            path = Path(out)
+            try:
+                path = path.expanduser()
+                path.lstat()
+            except FileNotFoundError:
+                pass
+            except (OSError, ValueError, RuntimeError) as error:  # too long; a null byte; ~ of nobody
+                why = f"; {error.strerror if isinstance(error, OSError) else error}"
+            if not why:
+                return path
+        self._problem("out", f"must be text, the path of a folder{why}", out)
+        return None
 
     def _cluster(self) -> Cluster:
-        fields = list(Cluster.__dataclass_fields__)
-        block = self._block("cluster", fields)
-        executor = self._one_of("cluster.executor", block.get("executor"), ["ray", "inline"])
-        device = self._one_of("cluster.device", block.get("device"), ["cpu", "gpu", "tpu"])
-        address, workers = block.get("address"), block.get("workers")
-        if address is not None and not (isinstance(address, str) and address):
-            self._problem("cluster.address", address, "must be HOST:PORT, ray://HOST:PORT or auto")
-        if workers is not None:
-            workers = self._whole("cluster.workers", workers, 1, 1_000_000)
+        address = self._at("cluster.address", None)
+        good = isinstance(address, str) and re.fullmatch(r"auto|(ray://)?\S+:\d{1,5}", address)
+        if address is not None and not good:
+            self._problem("cluster.address", "must be HOST:PORT, ray://HOST:PORT or auto", address)
+        workers = self._at("cluster.workers", None)
         return Cluster(
-            executor=executor,
-            device=device,
-            shard_seconds=self._positive("cluster.shard_seconds", block.get("shard_seconds")),
+            executor=self._one_of("cluster.executor", ["ray", "inline"]),
+            device=self._one_of("cluster.device", ["cpu", "gpu", "tpu"]),
+            shard_seconds=self._setting("cluster.shard_seconds"),
             address=address,
-            workers=workers,
-            max_retries=self._whole("cluster.max_retries", block.get("max_retries", 0), 0, 1000),
+            workers=None if workers is None else self._setting("cluster.workers"),
+            max_retries=self._setting("cluster.max_retries", 0),
         )
 
-    def _together(self, sweep: Sweep) -> None:
-        """Problems that only the whole shows."""
-        if sweep.n_runs > MAX_RUNS:
-            self._problem("grid", f"{sweep.n_runs:,} runs", f"at most {MAX_RUNS:,}; split the sweep")
+    def _check_task(
+        self,
+        name: str | None,
+        keys: list[str],
+        values: Mapping[str, Any],
+        axes: Mapping[str, tuple[float, ...]],
+    ) -> None:
+        """What the task says of its hyperparameters taken together."""
+        if name is None or any(values.get(key, name) is None for key in keys):
+            return
         # Extremes suffice: the tasks' conditions are monotone in each hyperparameter.
-        seen = set()
-        for pick_low in _corners(sweep):
-            for key, message in tasks.load(sweep.task).check(pick_low):
-                if key not in seen:
-                    seen.add(key)
-                    where = f"grid.{key}" if key in sweep.axes else f"task.{key}"
-                    self._problem(where, pick_low[key], message)
+        ends = {key: sorted({min(axes[key]), max(axes[key])}) for key in keys if axes.get(key)}
+        said = set()
+        for corner in itertools.product(*ends.values()):
+            run = {**values, **dict(zip(ends, corner, strict=True))}
+            for key, message in tasks.load(name).check(run):
+                if key not in said:
+                    said.add(key)
+                    self._problem(f"{'grid' if key in ends else 'task'}.{key}", message, run[key])
 
 
-def _corners(sweep: Sweep) -> Iterator[dict[str, float]]:
-    """The hyperparameters of the corners of the grid over the task's own axes."""
-    task_keys = [key for key in _defaults("task", {"name": sweep.task}) if key in sweep.axes]
-    corners: list[dict[str, float]] = [dict(sweep.values)]
-    for key in task_keys:
-        ends = {min(sweep.axes[key]), max(sweep.axes[key])}
-        corners = [{**corner, key: end} for corner in corners for end in sorted(ends)]
-    yield from corners
+def _canonical(number: Number, value: Any) -> float:
+    """One way to write each number: its type, and 0.0 for -0.0, for a run is known by a hash of them."""
+    return number.kind(value) + 0
 
 
-def _defaults(group: str, block: Any) -> dict[str, Any]:
-    """What the file of a group's choice holds; of its first choice where the config names none there is."""
-    name = block.get("name") if isinstance(block, Mapping) else None
-    options = choices(group)
-    file = configs()[0] / group / f"{name if name in options else options[0]}.yaml"
-    defaults: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
-    return defaults
-
-
-def allowed(key: str) -> str:
-    """What a hyperparameter may be, in words."""
-    return HYPERPARAMETERS[key].allowed
-
-
-def nearest(word: str, known: list[str]) -> str:
-    """A hint for a misspelt key."""
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]}?" if near else f"; allowed are {', '.join(known)}"
+def _yaml(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return content

@@ -1,149 +1,174 @@
 """One session of a sweep on the driver: what is left of the plan, through an executor, into the store."""
 
+import functools
 import os
 import sys
 import time
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from analysis import analyze, classify
-from grok_sweep import provenance, store
+from grok_sweep import provenance
 from grok_sweep.config import ConfigError, Sweep
+from grok_sweep.dry_run import show
 from grok_sweep.grid import Grid, expand
 from grok_sweep.hyperparameters import HYPERPARAMETERS
-from grok_sweep.launch import Done, Job, LaunchError, executor
+from grok_sweep.launch import Done, Executor, Job, LaunchError, executor
 from grok_sweep.plan import Plan, Shard, make_plan, unfinished
 from grok_sweep.progress import Progress
-from grok_sweep.store import Store, StoreError
+from grok_sweep.store import Store, StoreError, runs_schema
 from grok_sweep.work import Order, environment
 
 
 def drive(sweep: Sweep, config: Mapping[str, Any], command: str) -> int:
     """Train what is not finished, then classify and draw. Exit code 0, or 1 if a shard failed.
 
-    Raises ConfigError before anything is written: where the folder is another sweep's, or cannot be
-    written, or where there is no such cluster or accelerator.
+    `config` is what the sweep was parsed from and `command` how it was asked for: both are recorded. Raises
+    ConfigError before anything is written, where the folder is another sweep's or cannot be written, or
+    where there is no such cluster or accelerator.
     """
     results = Store(sweep.out)
-    try:
-        _check_folder(results, sweep, config)
-        whole = _plan(sweep)
-        plan = unfinished(whole, results.finished())
-    except StoreError as error:
-        raise ConfigError([str(error)]) from None
+    whole, plan = _prepare(results, sweep, config)
     failed: list[Done] = []
-    if plan.n_runs:
-        failed = _train(sweep, config, command, whole, plan, results)
+    if plan.shards:
+        _say(f"starting workers ({sweep.cluster.executor}, {sweep.cluster.device})")
+        started = time.monotonic()
+        try:
+            with executor(sweep.cluster) as workers:
+                record = provenance.record(sweep, config, command, workers.workers)
+                _create(results, sweep, record)
+                session, failed = _train(sweep, whole, plan, results, workers)
+        except LaunchError as error:
+            raise ConfigError([str(error)]) from None
+        seconds = time.monotonic() - started
+        share = session.pop("train_seconds") / (seconds * workers.workers)
+        record["sessions"][-1] |= {"seconds": round(seconds, 1), **session, "training_share": round(share, 4)}
+        _create(results, sweep, record)
+        _say(f"{session['runs']:,} runs in {seconds:,.1f} s, {share:.1%} of worker time in training")
     else:
-        print(f"all {len(whole.grid):,} runs are finished already", file=sys.stderr)
+        _say(f"all {len(whole.grid):,} runs are finished already")
     if results.finished():
-        print(analyze(sweep.out, min_loss=sweep.min_loss, max_ratio=sweep.max_ratio, definition=sweep.definition))
+        print(
+            analyze(
+                sweep.out, min_loss=sweep.min_loss, max_ratio=sweep.max_ratio, definition=sweep.definition
+            )
+        )
     for done in failed:
-        last = done.error.splitlines()[-1]
-        print(f"failed: {done.job}: {last}", file=sys.stderr)
+        _say(f"failed: {done.job}: {done.error.splitlines()[-1]}")
     if failed:
-        print("the same command tries the failed runs again", file=sys.stderr)
+        _say("the same command tries the failed runs again")
     return 1 if failed else 0
 
 
-def dry_run(sweep: Sweep) -> int:
-    """Print the plan; train nothing, write nothing."""
-    from grok_sweep.dry_run import show
-
-    show(sweep, _plan(sweep))
+def dry_run(sweep: Sweep, config: Mapping[str, Any]) -> int:
+    """Print what is left of the plan; train nothing, write nothing. Raises ConfigError as `drive` does."""
+    whole, plan = _prepare(Store(sweep.out), sweep, config)
+    show(sweep, plan, finished=len(whole.grid) - plan.n_runs)
     return 0
 
 
-def _plan(sweep: Sweep) -> Plan:
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
+def _prepare(results: Store, sweep: Sweep, config: Mapping[str, Any]) -> tuple[Plan, Plan]:
+    """The whole plan and what is left of it. Raises ConfigError where the folder cannot be used."""
     if sweep.cluster.executor == "ray":
         # The driver trains nothing: it must not take an accelerator from its workers.
         os.environ["JAX_PLATFORMS"] = "cpu"
     else:
         os.environ.update(environment(sweep.cluster.device))
-    return make_plan(sweep, expand(sweep))
+    try:
+        _check_folder(results, sweep, config)
+        finished = results.finished()
+    except StoreError as error:
+        raise ConfigError([str(error)]) from None
+    whole = make_plan(sweep, expand(sweep))
+    return whole, unfinished(whole, finished)
 
 
 def _check_folder(results: Store, sweep: Sweep, config: Mapping[str, Any]) -> None:
     """Raises ConfigError where `out` cannot become, or is not, the folder of this sweep."""
-    if results.exists():
-        problems = provenance.differences(results.sweep().get("config", {}), config)
-        if problems:
-            where = f"out={sweep.out}: holds another sweep; choose another folder, or put back"
-            raise ConfigError([f"{where} {problem}" for problem in problems])
-    elif sweep.out.exists() and (not sweep.out.is_dir() or any(sweep.out.iterdir())):
-        raise ConfigError([f"out={sweep.out}: is there and is not a results folder; choose another"])
-    parent = next(path for path in (sweep.out, *sweep.out.absolute().parents) if path.exists())
+    out = sweep.out
+    try:
+        if results.exists():
+            problems = provenance.differences(results.sweep().get("config", {}), config)
+            if problems:
+                where = f"out={out}: holds another sweep; choose another folder, or put back"
+                raise ConfigError([f"{where} {problem}" for problem in problems])
+        elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise ConfigError([f"out={out}: is there and is not a results folder; choose another"])
+        parent = next(path for path in (out, *out.absolute().parents) if path.exists())
+    except OSError as error:
+        raise ConfigError([f"out={out}: cannot be used: {error.strerror}; choose another folder"]) from None
     if not os.access(parent, os.W_OK | os.X_OK) or not parent.is_dir():
-        raise ConfigError([f"out={sweep.out}: {parent} cannot be written; choose another folder"])
+        raise ConfigError([f"out={out}: {parent} cannot be written; choose another folder"])
+
+
+def _create(results: Store, sweep: Sweep, record: Mapping[str, Any]) -> None:
+    """Make the folder, or bring its record up to date. Raises ConfigError where it cannot be written."""
+    schema = runs_schema({key: HYPERPARAMETERS[key].kind for key in sweep.values})
+    try:
+        results.create(record, schema)
+    except OSError as error:
+        raise ConfigError([f"out={sweep.out}: cannot be written: {error.strerror}"]) from None
 
 
 def _train(
-    sweep: Sweep, config: Mapping[str, Any], command: str, whole: Plan, plan: Plan, results: Store
-) -> list[Done]:
-    """Train the shards of `plan`; the ones that failed."""
-    started = time.monotonic()
-    hyperparameters = {key: HYPERPARAMETERS[key].kind for key in sweep.values}
-    failed, train_seconds, other_seconds, landed = [], 0.0, 0.0, 0
+    sweep: Sweep, whole: Plan, plan: Plan, results: Store, workers: Executor
+) -> tuple[dict[str, Any], list[Done]]:
+    """Publish the shards of `plan` as they come; (what the session is remembered by, those that failed)."""
+    failed: list[Done] = []
+    runs, train_seconds, other_seconds = 0, 0.0, 0.0
     devices: set[str] = set()
     display = Progress(
-        runs_total=len(whole.grid), work_total=whole.work, axes=sweep.axes, seeds=len(sweep.seeds)
+        runs_total=len(whole.grid),
+        work_total=whole.work,
+        axes=sweep.axes,
+        seeds=len(sweep.seeds),
+        work_per_second=plan.work / plan.seconds(workers.workers),
     )
-    try:
-        print(f"starting workers ({sweep.cluster.executor}, {sweep.cluster.device})", file=sys.stderr)
-        with executor(sweep.cluster) as workers, display:
-            record = provenance.record(sweep, config, command, workers.workers)
-            try:
-                results.create(record, store.runs_schema(hyperparameters))
-            except OSError as error:
-                raise ConfigError([f"out={sweep.out}: cannot be written: {error.strerror}"]) from None
-            if plan.n_runs < len(whole.grid):
-                display.resumed(_phases(sweep, results.runs()), whole.work - plan.work)
-            for done in workers.run(_jobs(sweep, plan), display.workers):
-                if done.result is None:
-                    failed.append(done)
-                    display.note(f"failed: {done.job}: {done.error.splitlines()[-1]}")
-                    continue
-                results.publish(done.result.runs, done.result.curves)
-                runs = done.result.runs.to_pandas()
-                display.landed(_phases(sweep, runs), done.job.shard.work)
-                train_seconds += done.result.train_seconds
-                other_seconds += done.result.other_seconds
-                landed += len(runs)
-                devices |= set(runs["device"])
-            seconds = time.monotonic() - started
-            share = train_seconds / (seconds * workers.workers)
-            record["sessions"][-1] |= {
-                "seconds": round(seconds, 1),
-                "runs": landed,
-                "failed_shards": len(failed),
-                "devices": sorted(devices),
-                "training_share_of_worker_time": round(share, 4),
-                "compile_and_other_seconds": round(other_seconds, 1),
-            }
-            results.create(record, store.runs_schema(hyperparameters))
-    except LaunchError as error:
-        raise ConfigError([str(error)]) from None
-    print(
-        f"{landed:,} runs in {seconds:,.1f} s on {workers.workers} workers, "
-        f"{share:.1%} of worker time in training",
-        file=sys.stderr,
-    )
-    return failed
+    with display:
+        if plan.n_runs < len(whole.grid):
+            before = results.runs()
+            here = before[before["run_id"].isin(whole.grid.columns["run_id"])]  # the grid may have shrunk
+            display.resumed(_phases(sweep, here), whole.work - plan.work)
+        for done in workers.run(jobs(sweep, plan), display.workers):
+            if done.result is None:
+                failed.append(done)
+                display.note(f"failed: {done.job}: {done.error.splitlines()[-1]}")
+                continue
+            results.publish(done.result.runs, done.result.curves)
+            landed = done.result.runs.to_pandas()
+            display.landed(_phases(sweep, landed), done.job.shard.work)
+            runs += len(landed)
+            train_seconds += done.result.train_seconds
+            other_seconds += done.result.other_seconds
+            devices |= set(landed["device"])
+    session = {
+        "runs": runs,
+        "failed_shards": len(failed),
+        "devices": sorted(devices),
+        "train_seconds": train_seconds,
+        "compile_and_other_seconds": round(other_seconds, 1),
+    }
+    return session, failed
 
 
 def _phases(sweep: Sweep, runs: pd.DataFrame) -> pd.DataFrame:
-    """The phases of runs while the sweep goes on: the article's rule, which needs no curves."""
+    """The phases of runs while the sweep goes on: by the article's rule, which needs no curves."""
     return classify(runs, min_loss=sweep.min_loss, max_ratio=sweep.max_ratio)
 
 
-def _jobs(sweep: Sweep, plan: Plan) -> Any:
+def jobs(sweep: Sweep, plan: Plan) -> Iterator[Job]:
+    """What the executor gets: the shards in order, each made into a worker's order when its turn comes."""
     for shard in plan.shards:
-        yield Job(shard, lambda shard=shard: _order(sweep, plan.grid, shard))
+        yield Job(shard, functools.partial(_order, sweep.name, plan.grid, shard))
 
 
-def _order(sweep: Sweep, grid: Grid, shard: Shard) -> Order:
-    return Order(sweep.name, shard.program, {k: np.ascontiguousarray(v) for k, v in grid.rows(shard.index_R).items()})
+def _order(name: str, grid: Grid, shard: Shard) -> Order:
+    rows = {key: np.ascontiguousarray(column) for key, column in grid.rows(shard.index_R).items()}
+    return Order(name, shard.program, rows)

@@ -1,4 +1,4 @@
-"""Every number a run can be given: its type, its bounds, and whether it changes the compiled program.
+"""Every number that a config holds: its type, its bounds, and whether it changes the compiled program.
 
 A **static** hyperparameter changes the shape of the program, so runs that differ in it are compiled apart.
 A **traced** one is a number that flows through the program, so it costs no compilation.
@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+MOST_FLOAT32 = float(np.finfo(np.float32).max)
+
 
 @dataclass(frozen=True)
-class Hyperparameter:
-    """One hyperparameter: `low` <= value (or < if `above`) and value <= `high` (or < if `below`)."""
+class Number:
+    """A number of a config: `low` <= value (or < if `above`) and value <= `high` (or < if `below`)."""
 
     kind: type[int] | type[float]
     meaning: str
@@ -24,45 +26,59 @@ class Hyperparameter:
 
     @property
     def static(self) -> bool:
-        """Whole numbers are shapes."""
+        """Of a hyperparameter: whole numbers are shapes."""
         return self.kind is int
 
     @property
     def allowed(self) -> str:
         """What a value may be, in words."""
-        noun = "a whole number" if self.kind is int else "a number"
-        low = f"greater than {self.low:g}" if self.above else f"of at least {self.low:g}"
+        if self.kind is int:
+            return f"a whole number from {self.low} to {self.high}"
+        low = f"greater than {self.low}" if self.above else f"of at least {self.low}"
         if math.isinf(self.high):
-            return f"{noun} {low}"
-        return f"{noun} {low} and {'less than' if self.below else 'at most'} {self.high:g}"
+            return f"a finite number {low}"
+        return f"a number {low} and {'less than' if self.below else 'at most'} {self.high}"
 
     def problem(self, value: Any) -> str | None:
         """Why `value` cannot be used, or None."""
         if isinstance(value, bool) or not isinstance(value, (int, float) if self.kind is float else int):
             return f"must be {self.allowed}"
-        if self.kind is float:
-            if not -3.4e38 < value < 3.4e38:  # nan fails too
-                return f"must be {self.allowed}, finite in float32"
-            # The program computes in float32: 0.99999999 is 1 there, and 1e-50 is 0.
-            value = float(np.float32(value))
-        ok_low = value > self.low if self.above else value >= self.low
-        ok_high = value < self.high if self.below else value <= self.high
-        return None if ok_low and ok_high else f"must be {self.allowed}"
+        computed = self.computed(value)
+        if self._within(computed):
+            return None
+        # Bounds hold for what is computed with: 0.99999999 is 1 in float32, and 1e-50 is 0.
+        rounded = (
+            f"; in float32, which runs are computed in, it is {computed:g}" if self._within(value) else ""
+        )
+        return f"must be {self.allowed}{rounded}"
+
+    def computed(self, value: float) -> float:
+        """The number that `value` is in a run: floats are computed in float32."""
+        if self.kind is int:
+            return value
+        if abs(value) > MOST_FLOAT32:  # numpy would warn, or fail at a whole number of 400 digits
+            return math.inf if value > 0 else -math.inf
+        return float(np.float32(value))
+
+    def _within(self, value: float) -> bool:
+        low = value > self.low if self.above else value >= self.low
+        high = value < self.high if self.below else value <= self.high
+        return low and high and abs(value) != math.inf
 
 
 HYPERPARAMETERS = {
     # task
-    "n_bits": Hyperparameter(int, "random bits of an input", 1, 100_000),
-    "n_parity_bits": Hyperparameter(int, "bits whose parity is the label", 1, 100_000),
-    "train_size": Hyperparameter(int, "training rows", 1, 10_000_000),
-    "test_size": Hyperparameter(int, "test rows", 1, 10_000_000),
+    "n_bits": Number(int, "random bits of an input", 1, 100_000),
+    "n_parity_bits": Number(int, "bits whose parity is the label", 1, 100_000),
+    "train_size": Number(int, "training rows", 1, 10_000_000),
+    "test_size": Number(int, "test rows", 1, 10_000_000),
     # model
-    "hidden_size": Hyperparameter(int, "neurons of the hidden layer", 1, 1_000_000),
-    "init_scale": Hyperparameter(float, "factor on the initial weights", 0, above=True),
+    "hidden_size": Number(int, "neurons of the hidden layer", 1, 1_000_000),
+    "init_scale": Number(float, "factor on the initial weights", 0, above=True),
     # optimizer
-    "learning_rate": Hyperparameter(float, "step size of AdamW", 0, above=True),
-    "weight_decay": Hyperparameter(float, "decoupled decay of AdamW", 0),
-    "b1": Hyperparameter(float, "decay of AdamW's first moment", 0, 1, below=True),
-    "b2": Hyperparameter(float, "decay of AdamW's second moment", 0, 1, below=True),
-    "eps": Hyperparameter(float, "added to AdamW's denominator", 0, above=True),
+    "learning_rate": Number(float, "step size of AdamW", 0, above=True),
+    "weight_decay": Number(float, "decoupled decay of AdamW", 0),
+    "b1": Number(float, "decay of AdamW's first moment", 0, 1, below=True),
+    "b2": Number(float, "decay of AdamW's second moment", 0, 1, below=True),
+    "eps": Number(float, "added to AdamW's denominator", 0, above=True),
 }

@@ -8,6 +8,7 @@ A **shard** is what a worker does between two reports: some calls of one program
 whole grid and the finished runs dropped afterwards, so a resumed sweep has the shards of one never stopped.
 """
 
+import itertools
 import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -212,7 +213,7 @@ def _cut(sweep: Sweep, program: Program, grid: Grid, index_R: np.ndarray, costs:
     starts = [0, *range(first, len(index_R), calls * program.lanes), len(index_R)]
     return [
         _shard(program, grid, index_R[begin:end], costs)
-        for begin, end in zip(starts, starts[1:], strict=False)
+        for begin, end in itertools.pairwise(starts)
         if begin < end
     ]
 

@@ -10,8 +10,8 @@ import math
 import os
 import sys
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self, TextIO
 
 import pandas as pd
@@ -19,31 +19,18 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.text import Text
 
-# phase -> glyph and style of a cell. Shapes differ so that the diagram reads without colour; the colours are
-# the article's. A complete cell is a tile, so that white is seen on white; a partial one is an outline.
-COMPLETE = {
-    "memorize": ("■", "bold black on #ffffff"),
-    "grok": ("▲", "bold black on #F7DB5C"),
-    "generalize": ("●", "bold black on #7CB9DF"),
-    "fail": ("X", "bold black on #aaaaaa"),
-}
-PARTIAL = {
-    "memorize": ("□", "default"),
-    "grok": ("△", "#F7DB5C"),
-    "generalize": ("○", "#7CB9DF"),
-    "fail": ("x", "#aaaaaa"),
-}
-PHASES = tuple(COMPLETE)
+from grok_sweep.diagram import COMPLETE, PHASES, Diagram, flow, one_line
+
 SECONDS_BETWEEN_LINES = 5.0
+EXPECTED_SECONDS = 60.0
 SPARE_LINES = 3  # of the terminal's height, for notes and the shell's prompt
-# Which axis the diagram is split by, if the sweep has it with more than one value; else the next that has.
-PREFERRED = {"columns": "hidden_size", "rows": "train_size", "panels": "weight_decay"}
 
 
 class Progress:
     """The progress of one sweep; a context manager, and a rich renderable.
 
     `axes` maps the name of every axis but the seed to its values, `seeds` is the number of seeds per cell.
+    `work_per_second` is the rate that the plan expects; it stands in until this session has one of its own.
     Tables given to `resumed` and `landed` have a row per run, the axes as columns, and `phase`.
     """
 
@@ -54,6 +41,7 @@ class Progress:
         work_total: float,
         axes: Mapping[str, Sequence[Any]],
         seeds: int,
+        work_per_second: float | None = None,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -64,12 +52,13 @@ class Progress:
         self._stream, self._clock = stream, clock
         self._live = _live(self, stream)
         self._workers: Mapping[str, str] = {}
-
-        self._diagram = _Diagram(axes, seeds)
+        self._expected = work_per_second
+        self._diagram = Diagram(axes, seeds)
         self._started = self._last_landing = clock()
         self._ended: float | None = None
         self._session_runs, self._session_work = 0, 0.0
         self._last_line: float | None = None
+        self._last_printed = ""
 
     def __enter__(self) -> Self:
         self._started = self._last_landing = self._clock()
@@ -82,7 +71,7 @@ class Progress:
         self._workers = {}
         if self._live:
             self._live.stop()  # draws once more, and shows the cursor again
-        else:
+        elif self._last_printed != self._line():
             self._print(self._line())
 
     def resumed(self, phases: pd.DataFrame, work: float) -> None:
@@ -92,13 +81,13 @@ class Progress:
     def note(self, message: str) -> None:
         """Say one thing, above the display."""
         if self._live:
-            self._live.console.print(Text(_one_line(message)))
+            self._live.console.print(Text(one_line(message)))
         else:
-            self._print(_one_line(message))
+            self._print(one_line(message))
 
     def workers(self, doing: Mapping[str, str]) -> None:
         """Show what each worker does now: its name -> a few words."""
-        self._workers = {_one_line(name): _one_line(what) for name, what in doing.items()}
+        self._workers = {one_line(name): one_line(what) for name, what in doing.items()}
 
     def landed(self, phases: pd.DataFrame, work: float) -> None:
         """Count one shard's runs."""
@@ -121,10 +110,14 @@ class Progress:
         """The time that the rest of the work will take at this session's rate; None while that is unknown."""
         if self.runs_done >= self.runs_total:
             return 0.0
-        if self._session_work <= 0:
+        seconds, work = self._last_landing - self._started, self._session_work
+        if self._expected:
+            # The first shards are slow, with compiling: the plan's rate counts as a minute of experience.
+            seconds, work = seconds + EXPECTED_SECONDS, work + EXPECTED_SECONDS * self._expected
+        if work <= 0:
             return None
         rest = max(0.0, self.work_total - self.work_done)
-        estimate = rest * ((self._last_landing - self._started) / self._session_work)
+        estimate = rest * seconds / work
         # Counts down between landings. When a landing is overdue, expect to wait as long again: the
         # time left neither stands at zero nor lies while a worker hangs.
         waited = self._clock() - self._last_landing
@@ -154,12 +147,13 @@ class Progress:
         return f"{', '.join([runs, f'{_percent(self.fraction())} of the work', *rest])}; {counts}"
 
     def _print(self, line: str) -> None:
+        self._last_printed = line
         print(line, file=self._stream, flush=True)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width, height = options.max_width, max(1, options.size.height - SPARE_LINES)
-        lines = [_bar(self.fraction(), width), *_flow([Text(figure) for figure in self._figures()], width)]
-        lines += _flow([_legend(phase, self.phases[phase]) for phase in PHASES], width)
+        lines = [_bar(self.fraction(), width), *flow([Text(figure) for figure in self._figures()], width)]
+        lines += flow([_legend(phase, self.phases[phase]) for phase in PHASES], width)
         # What is left of the height goes to the diagram first, but for a line of what workers do.
         room = height - len(lines) - (2 if self._workers else 0)
         if diagram := self._diagram.lines(width, room - 1):
@@ -180,72 +174,6 @@ class Progress:
         return lines
 
 
-class _Diagram:
-    """The phase diagram as it fills up: the majority phase of each cell so far."""
-
-    def __init__(self, axes: Mapping[str, Sequence[Any]], seeds: int) -> None:
-        self._roles = _roles(axes)
-        self._values = {role: _ordered(role, axes[name]) for role, name in self._roles.items()}
-        cells = math.prod(len(values) for values in self._values.values())
-        self._runs_per_cell = seeds * math.prod(len(values) for values in axes.values()) // cells
-        self._cells: defaultdict[tuple[Any, ...], Counter[str]] = defaultdict(Counter)
-
-    def count(self, phases: pd.DataFrame) -> None:
-        columns = [phases[name].tolist() for name in (*self._roles.values(), "phase")]
-        for *cell, phase in zip(*columns, strict=True):
-            self._cells[tuple(cell)][phase] += 1
-
-    def lines(self, width: int, height: int) -> list[Text]:
-        """The diagram in at most `height` lines; no lines where it does not fit."""
-        if not self._roles:
-            return []
-        columns, rows, panels = (self._values.get(role, [""]) for role in PREFERRED)
-        titles, labels = [_short(value) for value in panels], [_short(value) for value in rows]
-        captions = [f"{role}: {name}" for role, name in self._roles.items()]
-        if "columns" in self._roles:
-            captions[0] += f" {_short(columns[0])} to {_short(columns[-1])}"
-        caption = _flow([Text(text, "dim") for text in captions], width)
-        indent = max(map(len, labels))
-
-        headings = 1 if "panels" in self._roles else 0
-        fits = []
-        for tile in (3, 2, 1):
-            panel = max(tile * len(columns), *map(len, titles))
-            across = (width - indent) // (tile + panel)  # a gap as wide as a tile precedes each panel
-            bands = math.ceil(len(panels) / across) if across > 0 else math.inf
-            if bands * (headings + len(rows)) + len(caption) <= height:
-                fits.append((bands, -tile, panel))
-        if not fits:
-            return []
-        bands, tile, panel = min(fits)  # as few bands of panels as can be, then as large a tile
-        across, tile = math.ceil(len(panels) / bands), -tile
-
-        lines = []
-        for first in range(0, len(panels), across):
-            band = range(len(panels))[first : first + across]
-            if headings:
-                heads = (" " * tile + f"{titles[i]:^{panel}}" for i in band)
-                lines.append(Text(" " * indent + "".join(heads), "bold"))
-            for row, label in zip(rows, labels, strict=True):
-                line = Text(f"{label:>{indent}}")
-                for i in band:
-                    line.append(" " * tile)
-                    for column in columns:
-                        at = {"columns": column, "rows": row, "panels": panels[i]}
-                        line.append_text(self._tile(tuple(at[role] for role in self._roles), tile))
-                    line.append(" " * (panel - tile * len(columns)))
-                lines.append(line)
-        return [*lines, *caption]
-
-    def _tile(self, cell: tuple[Any, ...], width: int) -> Text:
-        counts = self._cells.get(cell)
-        if not counts:
-            return Text(f"{'·':^{width}}", "dim")
-        look = COMPLETE if counts.total() >= self._runs_per_cell else PARTIAL
-        glyph, style = look[max(PHASES, key=lambda phase: counts[phase])]
-        return Text(f"{glyph:^{width}}", style)
-
-
 def _live(renderable: Progress, stream: TextIO) -> Live | None:
     """A display on `stream`, or None where it is no terminal that a person looks at."""
     if os.environ.get("CI") or not stream.isatty():
@@ -256,30 +184,6 @@ def _live(renderable: Progress, stream: TextIO) -> Live | None:
     # What is printed meanwhile goes above the display, unless it goes to a file anyway.
     out, err = sys.stdout.isatty(), sys.stderr.isatty()
     return Live(renderable, console=console, refresh_per_second=2, redirect_stdout=out, redirect_stderr=err)
-
-
-def _roles(axes: Mapping[str, Sequence[Any]]) -> dict[str, str]:
-    """Which axis the columns, rows and panels of the diagram are; the other axes are pooled."""
-    many = [name for name, values in axes.items() if len(values) > 1]
-    others = iter([name for name in many if name not in PREFERRED.values()])
-    roles = {role: name if name in many else next(others, None) for role, name in PREFERRED.items()}
-    return {role: name for role, name in roles.items() if name is not None}
-
-
-def _ordered(role: str, values: Sequence[Any]) -> list[Any]:
-    """Columns from large to small as in the article, rows too as on any chart; what is no number as given."""
-    numbers = all(isinstance(value, int | float) for value in values)
-    return sorted(values, reverse=role != "panels") if numbers else list(values)
-
-
-def _flow(items: Iterable[Text], width: int) -> list[Text]:
-    lines: list[Text] = []
-    for item in items:
-        if lines and lines[-1].cell_len + 3 + item.cell_len <= width:
-            lines[-1].append("   ").append_text(item)
-        else:
-            lines.append(Text().append_text(item))
-    return lines
 
 
 def _bar(fraction: float, width: int) -> Text:
@@ -302,10 +206,6 @@ def _number(rate: float) -> str:
     return f"{rate:.0f}" if rate >= 9.95 else f"{rate:.2g}"
 
 
-def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else _one_line(str(value))
-
-
 def _human(seconds: float) -> str:
     whole = round(seconds)
     if whole < 60:
@@ -315,8 +215,3 @@ def _human(seconds: float) -> str:
     if whole < 86400:
         return f"{whole // 3600} h {whole % 3600 // 60:02} min"
     return f"{whole // 86400} d {whole % 86400 // 3600:02} h"
-
-
-def _one_line(text: str) -> str:
-    """Text of a config or a worker without line breaks and control codes, which would tear the display."""
-    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))

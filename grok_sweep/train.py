@@ -23,11 +23,11 @@ class Rows(NamedTuple):
     `train_size` is how many of the training rows count.
     """
 
-    x_train_ND: jax.Array
-    y_train_N: jax.Array
-    x_test_ND: jax.Array
-    y_test_N: jax.Array
-    train_size: jax.Array
+    x_train_ND: Any
+    y_train_N: Any
+    x_test_ND: Any
+    y_test_N: Any
+    train_size: Any
 
 
 class Metrics(NamedTuple):
@@ -81,7 +81,7 @@ def make_train(program: Program) -> Callable[[Mapping[str, jax.Array], Params, R
                 jnp.mean(task.loss(output_test_N, y_test_N)),
                 weight_N @ task.correct(output_N, y_train_N),
                 jnp.mean(task.correct(output_test_N, y_test_N)),
-                optax.global_norm(params),
+                optax.tree.norm(params),
             )
 
         def step(state: tuple[Params, Any], _: None) -> tuple[tuple[Params, Any], None]:
@@ -98,7 +98,7 @@ def make_train(program: Program) -> Callable[[Mapping[str, jax.Array], Params, R
             segment, (params, transform.init(params)), None, length=program.steps // program.log_every
         )
         last = evaluate(state[0])
-        return jax.tree.map(lambda many, one: jnp.append(many, one), logged, last)
+        return jax.tree.map(jnp.append, logged, last)
 
     return train
 

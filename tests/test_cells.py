@@ -29,7 +29,7 @@ def test_wilson_is_as_published(hits, runs, low, high):
 
 
 def solve(hits, runs, inside, outside):
-    """The p between a point inside the interval and one outside, by halving, at which the score is 1.959964."""
+    """The p between a point inside the interval and one outside at which the score is z, by halving."""
     for _ in range(200):
         p = (inside + outside) / 2
         within = (hits / runs - p) ** 2 <= 1.959964**2 * p * (1 - p) / runs

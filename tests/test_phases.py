@@ -136,10 +136,13 @@ def test_a_diverged_run_fails_by_either_definition():
     assert liu([(100, 1, 1)], diverged_step=100) == "fail"
 
 
-@given(st.lists(st.tuples(*[st.floats(0, 1e9, allow_nan=True) | st.just(MIN_LOSS)] * 3), min_size=1))
+LOSSES = st.floats(0, 1e9) | st.sampled_from([MIN_LOSS, np.nan, np.inf])
+
+
+@given(st.lists(st.tuples(LOSSES, LOSSES, LOSSES), min_size=1))
 def test_pair_is_the_table_read_from_the_top(losses):
     def by_hand(train, evaluation, ratio):
-        if train != train or evaluation != evaluation or ratio != ratio or train > 1e-5:
+        if np.isnan([train, evaluation, ratio]).any() or train > 1e-5:
             return "fail"
         if evaluation > 1e-5:
             return "memorize"
@@ -229,7 +232,7 @@ def test_missing_columns_are_named():
 
 
 def test_a_million_runs_take_a_moment():
-    runs = pd.concat([grid_table(4, weight_decay=(0.1, 1.0))] * 125_000, ignore_index=True)
+    runs = grid_table(4, weight_decay=(0.1, 1.0)).iloc[np.tile(range(8), 125_000)].reset_index(drop=True)
     start = time.perf_counter()
     phases = classify(runs)
     assert time.perf_counter() - start < 5  # a fifth of a second on an idle core

@@ -1,0 +1,63 @@
+"""How a problem of what was given is put into words: one line, whatever was given."""
+
+import difflib
+import reprlib
+from collections.abc import Iterable
+
+
+class ConfigError(Exception):
+    """What is wrong with a config, one line per problem: key, value, what is allowed."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = [_one_line(problem) for problem in problems]
+        super().__init__("\n".join(self.problems))
+
+
+def one_of(word: str, options: list[str]) -> str:
+    """What is allowed where `word` is not, with the nearest."""
+    near = nearest_of(word, options)
+    return f"must be one of {', '.join(options)}{f'; did you mean {near}?' if near else ''}"
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """A hint for a misspelt key."""
+    near = nearest_of(word, known)
+    return f"; did you mean {near}?" if near else f"; allowed are {', '.join(known)}"
+
+
+def nearest_of(word: str, known: list[str]) -> str | None:
+    """The one of `known` most like `word`, if one is."""
+    return next(iter(difflib.get_close_matches(word[:100], known, n=1, cutoff=0.7)), None)
+
+
+class _Show(reprlib.Repr):
+    """A value of any depth and length, cut short, and as it is written on the command line."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxlist, self.maxdict, self.maxstring, self.maxother = 3, 6, 4, 60, 60
+
+    def repr_NoneType(self, value: None, level: int) -> str:  # noqa: N802
+        return "null"
+
+    def repr_bool(self, value: bool, level: int) -> str:
+        return str(value).lower()
+
+    def repr_int(self, value: int, level: int) -> str:
+        try:
+            return super().repr_int(value, level)
+        except ValueError:  # Python writes no whole number of more than 4300 digits
+            return "(a number of thousands of digits)"
+
+
+show = _Show().repr
+
+
+def shorten(text: str) -> str:
+    """`text` cut to what a message can hold."""
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _one_line(text: str) -> str:
+    """`text` with every character that could end its line or disturb a terminal escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,0 +1,64 @@
+"""What several test files need. jax runs on the CPU, single-threaded, as in a worker."""
+
+import os
+
+from grok_sweep.work import environment
+
+os.environ.update(environment("cpu"))
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from grok_sweep.compose import compose
+from grok_sweep.config import Sweep, parse
+
+TINY = [
+    "sweeps=quickstart",
+    "cluster=inline",
+    "name=tiny",
+    "train.steps=20",
+    "train.log_every=5",
+    "task.test_size=50",
+    "grid.weight_decay=[0.1,1]",
+    "grid.hidden_size=[4,8]",
+    "grid.train_size=[20,30]",
+    "seeds=2",
+]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Compiled programs go where no test of another day left any."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Callable[..., Sweep]:
+    """A sweep of 16 runs of 20 steps, changed by overrides."""
+
+    def make(*overrides: str) -> Sweep:
+        config, problems = compose([*TINY, f"out={tmp_path / 'out'}", *overrides])
+        assert not problems
+        return parse(config)
+
+    return make
+
+
+@pytest.fixture
+def command() -> list[str]:
+    """How `grok-sweep` is started in a process of its own."""
+    return [sys.executable, "-W", "error::DeprecationWarning:grok_sweep", "-m", "grok_sweep"]
+
+
+def pytest_configure(config: Any) -> None:
+    """jax's strictest rules: no silent promotion of types or ranks."""
+    import jax
+    from hypothesis import settings
+
+    settings.register_profile("no deadline", deadline=None)  # these machines are shared: time is no test
+    settings.load_profile("no deadline")
+    jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -1,0 +1,493 @@
+"""A composed config into a Sweep: canonical values, and every problem of a bad one at once."""
+
+import copy
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from grok_sweep import config
+from grok_sweep.config import MAX_RUNS, Cluster, ConfigError, Sweep, parse
+
+GOOD = {
+    "name": "small",
+    "out": "results/small",
+    "dry_run": False,
+    "grid": {"weight_decay": [0.1, 1], "hidden_size": [16, 64]},
+    "seeds": 3,
+    "train": {"steps": 200, "log_every": 100},
+    "phases": {"min_loss": 1e-5, "max_ratio": 50_000},
+    "task": {"name": "parity", "n_bits": 30, "n_parity_bits": 3, "train_size": 1000, "test_size": 5000},
+    "model": {"name": "relu_mlp", "hidden_size": 64, "init_scale": 1},
+    "optimizer": {
+        "name": "adamw",
+        "learning_rate": 0.003,
+        "weight_decay": 0.1,
+        "b1": 0.99,
+        "b2": 0.98,
+        "eps": 1e-8,
+    },
+    "cluster": {"executor": "inline", "device": "cpu", "shard_seconds": 30},
+}
+GOOD["phases"]["definition"] = "pair"
+GONE = object()  # the value of a key that is to be left out
+
+TOP = "name, out, dry_run, grid, seeds, train, phases, task, model, optimizer, cluster"
+SEEDS = (
+    "must be a count, a whole number from 1 to 20000000, "
+    "or a list of seeds, each a whole number from 0 to 2147483647"
+)
+NAME = "must be text: 1 to 100 of A-Z a-z 0-9 . _ -, and not begin with . or -"
+
+
+def changed(*changes):
+    """GOOD with (key, value) changes; keys of blocks are dotted, and those of `grid` may hold dots."""
+    made = copy.deepcopy(GOOD)
+    for key, value in changes:
+        block, last = made, key
+        head, _, tail = key.partition(".") if isinstance(key, str) else (key, "", "")
+        if tail:
+            block, last = made[head], tail
+        if value is GONE:
+            del block[last]
+        else:
+            block[last] = value
+    return made
+
+
+def problems(*changes):
+    with pytest.raises(ConfigError) as caught:
+        parse(changed(*changes))
+    assert str(caught.value) == "\n".join(caught.value.problems)
+    return caught.value.problems
+
+
+def test_a_good_config_is_a_sweep_of_canonical_values():
+    sweep = parse(GOOD)
+    assert sweep == Sweep(
+        name="small",
+        task="parity",
+        model="relu_mlp",
+        optimizer="adamw",
+        values={
+            "n_bits": 30,
+            "n_parity_bits": 3,
+            "train_size": 1000,
+            "test_size": 5000,
+            "hidden_size": 64,
+            "init_scale": 1.0,
+            "learning_rate": 0.003,
+            "weight_decay": 0.1,
+            "b1": 0.99,
+            "b2": 0.98,
+            "eps": 1e-8,
+        },
+        axes={"weight_decay": (0.1, 1.0), "hidden_size": (16, 64)},
+        seeds=(0, 1, 2),
+        steps=200,
+        log_every=100,
+        out=Path("results/small"),
+        dry_run=False,
+        cluster=Cluster("inline", "cpu", 30.0, None, None, 0),
+        min_loss=1e-5,
+        max_ratio=50_000.0,
+        definition="pair",
+    )
+    assert type(sweep.values["init_scale"]) is float
+    assert type(sweep.axes["weight_decay"][1]) is float
+    assert type(sweep.axes["hidden_size"][0]) is int
+    assert (sweep.n_cells, sweep.n_runs) == (4, 12)
+
+
+def test_parsing_changes_nothing_that_it_was_given():
+    before = copy.deepcopy(GOOD)
+    parse(GOOD)
+    assert before == GOOD
+
+
+# A problem a row: (changes, the one line).
+ONE = {
+    "empty axis": (
+        [("grid.b1", [])],
+        "grid.b1=[]: must be a list [...] of at least one value, each a number of at least 0 and less than 1",
+    ),
+    "axis that is no list": (
+        [("grid.b1", 0.9)],
+        "grid.b1=0.9: must be a list [...] of at least one value, each a number of at least 0 and less than 1",
+    ),
+    "axis of null": (
+        [("grid.hidden_size", None)],
+        "grid.hidden_size=null: must be a list [...] of at least one value, "
+        "each a whole number from 1 to 1000000",
+    ),
+    "repeated value": (
+        [("grid.b1", [0.9, 0.5, 0.9])],
+        "grid.b1=0.9: is given more than once; values must be different",
+    ),
+    "repeated as another type": (
+        [("grid.weight_decay", [1, 1.0])],
+        "grid.weight_decay=1.0: is given more than once; values must be different",
+    ),
+    "zero twice": (
+        [("grid.weight_decay", [0.0, -0.0])],
+        "grid.weight_decay=0.0: is given more than once; values must be different",
+    ),
+    "two values repeated": (
+        [("grid.hidden_size", [1, 2, 3, 2, 1, 1])],
+        "grid.hidden_size=1, 2: is given more than once; values must be different",
+    ),
+    "repeated in float32": (
+        [("grid.b1", [0.9, 0.9000000001])],
+        "grid.b1=0.9, 0.9000000001: is given more than once in float32, which runs are computed in; "
+        "values must be different",
+    ),
+    "axis of truth values": (
+        [("grid.hidden_size", [True])],
+        "grid.hidden_size=true: must be a whole number from 1 to 1000000",
+    ),
+    "axis of a whole number given a float": (
+        [("grid.hidden_size", [16.0, 32])],
+        "grid.hidden_size=16.0: must be a whole number from 1 to 1000000",
+    ),
+    "axis of lists": (
+        [("grid.hidden_size", [[16], [32]])],
+        "grid.hidden_size=[16], [32]: must be a whole number from 1 to 1000000",
+    ),
+    "axis of many bad values": (
+        [("grid.weight_decay", [-1, -2, -3, math.nan, math.nan, -math.inf, "a"])],
+        "grid.weight_decay=-1, -2, -3, nan, nan, ...: must be a finite number of at least 0",
+    ),
+    "axis that is a block": (
+        [("grid.b1", {"a": 1})],
+        "grid.b1={'a': 1}: must be a list [...] of at least one value, "
+        "each a number of at least 0 and less than 1",
+    ),
+    "wrong type": (
+        [("optimizer.learning_rate", "fast")],
+        "optimizer.learning_rate='fast': must be a finite number greater than 0",
+    ),
+    "a block for a number": (
+        [("train.steps", {"x": 1})],
+        "train.steps={'x': 1}: must be a whole number from 1 to 1000000000",
+    ),
+    "zero": ([("optimizer.eps", 0)], "optimizer.eps=0: must be a finite number greater than 0"),
+    "negative": (
+        [("optimizer.weight_decay", -0.1)],
+        "optimizer.weight_decay=-0.1: must be a finite number of at least 0",
+    ),
+    "nan": ([("phases.min_loss", math.nan)], "phases.min_loss=nan: must be a finite number greater than 0"),
+    "infinite": (
+        [("phases.max_ratio", math.inf)],
+        "phases.max_ratio=inf: must be a finite number greater than 0",
+    ),
+    "of 400 digits": (
+        [("phases.max_ratio", 10**400)],
+        "phases.max_ratio=100000000000000000...0000000000000000000: must be a finite number greater than 0; "
+        "in float32, which runs are computed in, it is inf",
+    ),
+    "of 5000 digits": (
+        [("train.steps", 10**5000)],
+        "train.steps=(a number of thousands of digits): must be a whole number from 1 to 1000000000",
+    ),
+    "zero steps": ([("train.steps", 0)], "train.steps=0: must be a whole number from 1 to 1000000000"),
+    "steps not a multiple": (
+        [("train.steps", 250)],
+        "train.steps=250: must be a multiple of train.log_every=100",
+    ),
+    "fewer steps than log_every": (
+        [("train.steps", 50)],
+        "train.steps=50: must be a multiple of train.log_every=100",
+    ),
+    "missing": (
+        [("train.steps", GONE)],
+        "train.steps: is missing; must be a whole number from 1 to 1000000000",
+    ),
+    "missing hyperparameter": (
+        [("task.n_bits", GONE)],
+        "task.n_bits: is missing; must be a whole number from 1 to 100000",
+    ),
+    "missing as Hydra writes it": ([("name", "???")], f"name: is missing; {NAME}"),
+    "missing block": ([("train", GONE)], "train: is missing; must be a block of steps, log_every"),
+    "null block": ([("train", None)], "train=null: must be a block of steps, log_every"),
+    "a number for a block": (
+        [("phases", 1)],
+        "phases=1: must be a block of min_loss, max_ratio, definition",
+    ),
+    "a list for a group": (
+        [("model", ["relu_mlp"])],
+        "model=['relu_mlp']: must be a block of name, hidden_size, init_scale",
+    ),
+    "a number for the grid": (
+        [("grid", 1)],
+        "grid=1: must be a block of n_bits, n_parity_bits, train_size, test_size, hidden_size, init_scale, "
+        "learning_rate, weight_decay, b1, b2, eps",
+    ),
+    "no cluster": (
+        [("cluster", GONE)],
+        "cluster: is missing; must be a block of "
+        "executor, device, shard_seconds, address, workers, max_retries",
+    ),
+    "no seeds": ([("seeds", 0)], f"seeds=0: {SEEDS}"),
+    "empty seeds": ([("seeds", [])], f"seeds=[]: {SEEDS}"),
+    "null seeds": ([("seeds", None)], f"seeds=null: {SEEDS}"),
+    "missing seeds": ([("seeds", GONE)], f"seeds: is missing; {SEEDS}"),
+    "true seeds": ([("seeds", True)], f"seeds=true: {SEEDS}"),
+    "too many seeds": ([("seeds", MAX_RUNS + 1)], f"seeds=20000001: {SEEDS}"),
+    "half a seed": ([("seeds", 1.5)], f"seeds=1.5: {SEEDS}"),
+    "repeated seed": ([("seeds", [0, 1, 0])], "seeds=0: is given more than once; values must be different"),
+    "bad seeds": (
+        [("seeds", [0, -1, 2**31, None, True])],
+        "seeds=-1, 2147483648, null, true: must be a whole number from 0 to 2147483647",
+    ),
+    "too many runs": (
+        [("seeds", MAX_RUNS)],
+        "grid: 4 cells x 20,000,000 seeds are 80,000,000 runs; at most 20,000,000, so split the sweep",
+    ),
+    "unknown task": ([("task.name", "nonsense")], "task.name='nonsense': must be one of parity"),
+    "unknown optimizer": ([("optimizer.name", None)], "optimizer.name=null: must be one of adamw"),
+    "misspelt model": (
+        [("model.name", "relu_mpl")],
+        "model.name='relu_mpl': must be one of relu_mlp; did you mean relu_mlp?",
+    ),
+    "unknown key": ([("nonsense", 1)], f"nonsense=1: no such key; allowed are {TOP}"),
+    "misspelt key": ([("train.stepz", 1)], "train.stepz=1: no such key; did you mean train.steps?"),
+    "misspelt axis": (
+        [("grid.hiden_size", [1])],
+        "grid.hiden_size=[1]: no such key; did you mean grid.hidden_size?",
+    ),
+    "key of another block": (
+        [("learning_rate", 0.1)],
+        "learning_rate=0.1: no such key; did you mean optimizer.learning_rate or grid.learning_rate?",
+    ),
+    "an axis that is no hyperparameter": (
+        [("grid.steps", [1, 2])],
+        "grid.steps=[1, 2]: no such key; did you mean train.steps?",
+    ),
+    "a key that is no text": ([(1, 2)], f"1=2: no such key; allowed are {TOP}"),
+    "a key of null": ([(None, 2)], f"null=2: no such key; allowed are {TOP}"),
+    "a key of two lines": ([("a\nb\x1b\udcff", 2)], f"a\\nb\\x1b\\udcff=2: no such key; allowed are {TOP}"),
+    "a key of letters": ([("ünï", "ü")], f"ünï='ü': no such key; allowed are {TOP}"),
+    "a dotted key": ([("grid.a.b", 1)], "grid.a.b=1: no such key; did you mean grid.b1?"),
+    "name that leads out": ([("name", "../x")], f"name='../x': {NAME}"),
+    "empty name": ([("name", "")], f"name='': {NAME}"),
+    "name of two lines": ([("name", "x\n")], f"name='x\\n': {NAME}"),
+    "hidden name": ([("name", ".x")], f"name='.x': {NAME}"),
+    "number as name": ([("name", 2024)], f"name=2024: {NAME}"),
+    "no out": ([("out", None)], "out=null: must be text, the path of a folder"),
+    "empty out": ([("out", " ")], "out=' ': must be text, the path of a folder"),
+    "missing out": ([("out", "???")], "out: is missing; must be text, the path of a folder"),
+    "null byte in out": (
+        [("out", "a\0b")],
+        "out='a\\x00b': must be text, the path of a folder; embedded null byte",
+    ),
+    "out under a file": (
+        [("out", f"{__file__}/x")],
+        f"out={config.show(f'{__file__}/x')}: must be text, the path of a folder; Not a directory",
+    ),
+    "out too long": (
+        [("out", "x" * 300)],
+        f"out='{'x' * 27}...{'x' * 28}': must be text, the path of a folder; File name too long",
+    ),
+    "dry_run that is neither": ([("dry_run", "maybe")], "dry_run='maybe': must be one of false, true"),
+    "dry_run of one": ([("dry_run", 1)], "dry_run=1: must be one of false, true"),
+    "definition": (
+        [("phases.definition", "par")],
+        "phases.definition='par': must be one of pair, liu; did you mean pair?",
+    ),
+    "executor": ([("cluster.executor", "slurm")], "cluster.executor='slurm': must be one of ray, inline"),
+    "device": ([("cluster.device", "cuda")], "cluster.device='cuda': must be one of cpu, gpu, tpu"),
+    "no workers": ([("cluster.workers", 0)], "cluster.workers=0: must be a whole number from 1 to 1000000"),
+    "retries": (
+        [("cluster.max_retries", -1)],
+        "cluster.max_retries=-1: must be a whole number from 0 to 1000",
+    ),
+    "address": (
+        [("cluster.address", "nowhere")],
+        "cluster.address='nowhere': must be HOST:PORT, ray://HOST:PORT or auto",
+    ),
+    "address that has to be given": (
+        [("cluster.address", "???")],
+        "cluster.address: is missing; must be HOST:PORT, ray://HOST:PORT or auto",
+    ),
+    "parity bits": ([("task.n_bits", 2)], "task.n_parity_bits=3: must be at most n_bits=2"),
+    "parity bits of a corner": (
+        [("grid.n_bits", [9, 2]), ("grid.n_parity_bits", [1, 3])],
+        "grid.n_parity_bits=3: must be at most n_bits=2",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "line"), ONE.values(), ids=ONE)
+def test_a_problem_names_the_key_the_value_and_what_is_allowed(changes, line):
+    assert problems(*changes) == [line]
+
+
+def test_all_problems_come_at_once():
+    """Every row of ONE that does not undo another, in one config."""
+    assert problems(
+        ("nonsense", 1),
+        ("seeds", []),
+        ("name", ""),
+        ("grid.b1", []),
+        ("grid.hidden_size", [True, 0, 7, 7]),
+        ("grid.nope", [1]),
+        ("train.steps", 0),
+        ("phases", None),
+        ("optimizer.learning_rate", math.inf),
+        ("task.n_parity_bits", 31),
+        ("cluster.device", "cuda"),
+        ("out", None),
+    ) == [
+        f"nonsense=1: no such key; allowed are {TOP}",
+        "grid.nope=[1]: no such key; did you mean name or task.name or model.name or optimizer.name?",
+        "phases=null: must be a block of min_loss, max_ratio, definition",
+        "optimizer.learning_rate=inf: must be a finite number greater than 0",
+        "grid.hidden_size=true, 0: must be a whole number from 1 to 1000000",
+        "grid.hidden_size=7: is given more than once; values must be different",
+        ONE["empty axis"][1],
+        f"seeds=[]: {SEEDS}",
+        "train.steps=0: must be a whole number from 1 to 1000000000",
+        "task.n_parity_bits=31: must be at most n_bits=30",
+        f"name='': {NAME}",
+        "out=null: must be text, the path of a folder",
+        "cluster.device='cuda': must be one of cpu, gpu, tpu",
+    ]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [("seeds", 1)],
+        [("seeds", [0])],
+        [("seeds", [2**31 - 1, 5])],
+        [("grid", {})],
+        [("grid.weight_decay", [0, 5])],
+        [("grid.b1", [0, 0.99999994])],
+        [("grid.learning_rate", [1e-45, 3.4e38])],
+        [("grid.hidden_size", [1, 1_000_000])],
+        [("grid.n_bits", [100_000]), ("grid.n_parity_bits", [1, 100_000])],
+        [("task.n_bits", 3)],
+        [("train.steps", 1), ("train.log_every", 1)],
+        [("train.steps", 1_000_000_000)],
+        [("name", "0" * 100)],
+        [("out", "/")],
+        [("out", "a b/ü")],
+        [("cluster.workers", None), ("cluster.address", None), ("cluster.max_retries", 0)],
+        [("cluster.workers", 1_000_000)],
+        [("cluster.address", "auto")],
+        [("cluster.address", "10.0.0.1:6379")],
+        [("cluster.address", "ray://[::1]:10001")],
+        [("phases.definition", "liu"), ("dry_run", True)],
+    ],
+    ids=str,
+)
+def test_values_at_their_bounds_are_good(changes):
+    parse(changed(*changes))
+
+
+def test_the_largest_grid_is_good_and_one_seed_more_is_not():
+    axis = [("grid", {"hidden_size": list(range(1, 1001))})]
+    assert parse(changed(*axis, ("seeds", MAX_RUNS // 1000))).n_runs == MAX_RUNS
+    assert problems(*axis, ("seeds", MAX_RUNS // 1000 + 1)) == [
+        "grid: 1,000 cells x 20,001 seeds are 20,001,000 runs; at most 20,000,000, so split the sweep"
+    ]
+
+
+def test_home_is_expanded(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert parse(changed(("out", "~/x"))).out == tmp_path / "x"
+    (problem,) = problems(("out", "~no_such_user/x"))
+    assert problem.startswith("out='~no_such_user/x': must be text, the path of a folder; ")
+
+
+def test_an_axis_of_a_million_values():
+    values = [i / 1_000_000 for i in range(1_000_000)]
+    assert parse(changed(("grid", {"b1": values}))).n_cells == 1_000_000
+
+
+numbers = st.floats() | st.integers() | st.sampled_from([0, 1, 1.0, -0.0, 10**400, True])
+scalars = (
+    st.none() | numbers | st.text(max_size=20) | st.sampled_from(["???", "parity", "adamw", "ray", "auto"])
+)
+known = st.sampled_from(
+    ["name", "out", "grid", "seeds", "train", "phases", "task", "model", "optimizer", "cluster", "steps"]
+    + ["log_every", "weight_decay", "hidden_size", "n_bits", "executor", "address", "workers", "dry_run"]
+)
+keys = known | st.text(max_size=20) | st.none() | st.integers() | st.booleans()
+junk = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner, max_size=5),
+    max_leaves=30,
+)
+
+
+def said_of(mapping):
+    """The problems of a config; none if it is parsed."""
+    said = []
+    try:
+        parse(mapping)
+    except ConfigError as error:
+        said = error.problems
+    assert all(problem.isprintable() and len(problem) < 1000 for problem in said)
+    return said
+
+
+@given(st.dictionaries(keys, junk, max_size=12))
+@settings(max_examples=200)
+def test_junk_is_refused_and_nothing_else(mapping):
+    assert said_of(mapping)
+
+
+PATHS = [(key,) for key in GOOD]
+PATHS += [(key, inner) for key, block in GOOD.items() if isinstance(block, dict) for inner in block]
+
+
+@given(st.sampled_from(PATHS), junk)
+@settings(max_examples=300)
+def test_junk_in_one_place_is_parsed_or_refused_by_its_name(path, value):
+    said = said_of(changed((".".join(path), value)))
+    related = ".".join(path) if path != ("train", "log_every") else "train."
+    if path[0] in ("task", "train", "grid", "seeds"):  # they are also judged together
+        related = ""
+    assert all(problem.startswith((related, "grid")) for problem in said)
+
+
+@given(
+    st.lists(st.floats(0, 1, exclude_max=True, width=32) | st.just(0), min_size=1, max_size=9, unique=True)
+)
+def test_an_axis_is_its_values_in_their_order_as_floats(values):
+    axis = parse(changed(("grid", {"b1": values}))).axes["b1"]
+    assert axis == tuple(values)
+    assert {type(value) for value in axis} == {float}
+    assert all(math.copysign(1, value) == 1 for value in axis)
+
+
+def test_a_value_of_any_depth_is_cut_short():
+    deep = inner = []
+    for _ in range(10_000):
+        inner.append([])
+        inner = inner[0]
+    itself = {}
+    itself["me"] = itself
+    for value in (deep, itself, ["x" * 10_000] * 1000, [10**5000], "\0" * 999):
+        for key in ("seeds", "train.steps", "dry_run", "out", "nonsense"):
+            for problem in problems((key, value)):
+                assert len(problem) < 500
+                assert problem.isprintable()
+
+
+def test_choices_are_the_yaml_files_of_a_group(tmp_path, monkeypatch):
+    assert config.choices("task") == ["parity"]
+    assert config.choices("cluster") == ["gpu", "inline", "local", "ray", "tpu"]
+    own = tmp_path / "sweeps"
+    (own / "folder.yaml").mkdir(parents=True)
+    for name in ("mine.yaml", ".hidden.yaml", "notes.txt", "quickstart.yaml"):
+        (own / name).touch()
+    monkeypatch.chdir(tmp_path)
+    ours = {path.stem for path in config.configs()[1].glob("*.yaml")}
+    assert config.choices("sweeps") == sorted({"mine", *ours})
+    assert config.sweep_folders() == [own, config.configs()[1]]
+    monkeypatch.chdir(config.configs()[1].parent)
+    assert config.sweep_folders() == [config.configs()[1]]

@@ -1,0 +1,225 @@
+"""Whole sweeps, in this process and through a real Ray."""
+
+import os
+import subprocess
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from conftest import TINY
+
+from grok_sweep.cli import main
+from grok_sweep.store import Store
+
+TABLES = ["runs", "curves"]
+
+
+def read(out, table):
+    return pd.read_parquet(out / table).sort_values(
+        ["run_id", "step"] if table == "curves" else "run_id", ignore_index=True
+    )
+
+
+def content(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture
+def sweep(tmp_path, monkeypatch):
+    """Run the tiny sweep with these overrides; the exit code."""
+    monkeypatch.chdir(tmp_path)
+    return lambda *overrides: main([*TINY, "out=out", *overrides])
+
+
+def test_a_sweep_from_the_command_to_the_diagram(sweep, tmp_path, capfd):
+    assert sweep() == 0
+    out = tmp_path / "out"
+    printed = capfd.readouterr()
+    runs, curves, phases, cells = (
+        pd.read_parquet(out / name) for name in ("runs", "curves", "phases.parquet", "cells.parquet")
+    )
+    assert len(runs) == len(phases) == 16
+    assert len(curves) == 16 * 5
+    assert len(cells) == 8
+    assert cells["runs"].sum() == 16
+    assert runs["run_id"].is_unique
+    required = (
+        "run_id sweep task seed weight_decay hidden_size train_size test_size learning_rate b1 b2 steps "
+        "min_train_loss min_eval_loss max_loss_ratio final_train_loss final_eval_loss final_train_accuracy "
+        "final_eval_accuracy diverged_step device seconds"
+    )
+    assert set(required.split(" ")) <= set(runs.columns)
+    assert (
+        runs.groupby(["weight_decay", "hidden_size", "train_size"])["seed"].agg(list).map(sorted).tolist()
+        == [[0, 1]] * 8
+    )
+    for name in ("phase_diagram.png", "phase_diagram.svg"):
+        assert (out / name).stat().st_size > 1000
+        assert str(name) in printed.out
+    record = yaml.safe_load((out / "sweep.yaml").read_text())
+    assert record["config"]["grid"]["hidden_size"] == [4, 8]
+    (session,) = record["sessions"]
+    assert session["runs"] == 16
+    assert session["command"].startswith("grok-sweep sweeps=quickstart")
+    assert {"jax", "flax", "optax", "ray"} <= set(session["versions"])
+    assert session["devices"] == ["cpu"]
+    assert "16/16 runs" in printed.err
+
+
+def test_the_same_command_again_trains_nothing_and_changes_nothing(sweep, tmp_path, capfd):
+    sweep()
+    before = content(tmp_path / "out")
+    capfd.readouterr()
+    assert sweep() == 0
+    assert content(tmp_path / "out") == before
+    assert "all 16 runs are finished already" in capfd.readouterr().err
+
+
+def test_a_grid_that_grew_trains_what_is_new_only(sweep, tmp_path):
+    sweep()
+    before = {table: content(tmp_path / "out" / table) for table in TABLES}
+    assert sweep("seeds=3", "grid.weight_decay=[0.1,0.5,1]") == 0
+    for table in TABLES:
+        after = content(tmp_path / "out" / table)
+        assert before[table].items() <= after.items()
+        assert len(read(tmp_path / "out", table)["run_id"].unique()) == 36
+    sessions = yaml.safe_load((tmp_path / "out" / "sweep.yaml").read_text())["sessions"]
+    assert [session["runs"] for session in sessions] == [16, 20]
+
+
+def test_a_sweep_in_pieces_has_the_tables_of_one_in_one_piece(sweep, tmp_path, monkeypatch):
+    sizes = "grid.hidden_size=[4,6,8]"  # three programs, so three shards
+    sweep("out=whole", sizes)
+    published, stop = Store.publish, [2]
+
+    def publish(self, runs, curves):
+        published(self, runs, curves)
+        stop[0] -= 1
+        if not stop[0]:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Store, "publish", publish)
+    assert sweep(sizes) == 130
+    assert len(read(tmp_path / "out", "runs")) == 16
+    monkeypatch.setattr(Store, "publish", published)
+    assert sweep(sizes) == 0
+    for table in TABLES:
+        whole, pieces = (
+            read(tmp_path / out, table).drop(columns="seconds", errors="ignore") for out in ("whole", "out")
+        )
+        pd.testing.assert_frame_equal(whole, pieces, check_exact=True)
+
+
+def test_any_hyperparameter_is_an_axis(sweep, tmp_path):
+    axes = [
+        "~grid.weight_decay",
+        "~grid.train_size",
+        "~grid.hidden_size",
+        "grid.b1=[0.9,0.99]",
+        "grid.n_bits=[10,12]",
+    ]
+    assert sweep(*axes, "grid.learning_rate=[0.001,0.01]", "seeds=[4]") == 0
+    runs = read(tmp_path / "out", "runs")
+    assert len(runs[["b1", "n_bits", "learning_rate"]].drop_duplicates()) == len(runs) == 8
+    assert runs["final_train_loss"].nunique() == 8
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["train.steps=40"], "train.steps=20 (now 40)"),
+        (["optimizer.b1=0.5"], "optimizer.b1=0.99 (now 0.5)"),
+        (["name=other"], "name=tiny (now other)"),
+    ],
+)
+def test_a_folder_of_another_sweep_is_refused_and_untouched(sweep, tmp_path, capfd, overrides, message):
+    sweep()
+    before = content(tmp_path / "out")
+    capfd.readouterr()
+    assert sweep(*overrides) == 2
+    printed = capfd.readouterr()
+    assert message in printed.err
+    assert "out=out: holds another sweep" in printed.err
+    assert not printed.out
+    assert content(tmp_path / "out") == before
+
+
+def test_folders_that_cannot_be_used(sweep, tmp_path, capfd):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "thesis.txt").write_text("mine")
+    before = content(tmp_path)
+    for out, words in (
+        ("file", "not a results folder"),
+        ("notes", "not a results folder"),
+        ("file/x", "file"),
+        ("/proc/x", "/proc"),
+    ):
+        assert sweep(f"out={out}") == 2
+        error = capfd.readouterr().err
+        assert words in error
+        assert f"out={out}" in error
+        assert "Traceback" not in error
+    assert content(tmp_path) == before
+
+
+def test_dry_run_writes_nothing(sweep, tmp_path, capfd):
+    assert sweep("dry_run=true") == 0
+    assert not list(tmp_path.iterdir())
+    assert "16 runs to train (8 cells x 2 seeds, 0 finished) in" in capfd.readouterr().out
+
+
+@pytest.mark.slow
+def test_through_ray_with_numbers_as_in_this_process(sweep, tmp_path, command):
+    """Two workers; the rows and the numbers are those of the inline executor."""
+    assert sweep("out=inline", "train.steps=50") == 0
+    arguments = [*TINY, "out=ray", "train.steps=50", "cluster=local", "cluster.workers=2"]
+    done = subprocess.run(
+        [*command, *arguments], capture_output=True, text=True, cwd=tmp_path, timeout=200, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    runs, curves = (read(tmp_path / "ray", table) for table in TABLES)
+    pd.testing.assert_frame_equal(
+        runs.drop(columns="seconds"), read(tmp_path / "inline", "runs").drop(columns="seconds")
+    )
+    np.testing.assert_allclose(
+        curves["eval_loss"], read(tmp_path / "inline", "curves")["eval_loss"], rtol=1e-5
+    )
+    assert "16/16 runs" in done.stderr
+    (session,) = yaml.safe_load((tmp_path / "ray" / "sweep.yaml").read_text())["sessions"]
+    assert session["workers"] == 2
+    assert 0 < session["training_share"] < 1
+    again = subprocess.run(
+        [*command, *arguments], capture_output=True, text=True, cwd=tmp_path, timeout=100, check=False
+    )
+    assert again.returncode == 0
+    assert "finished already" in again.stderr
+
+
+def test_a_shard_that_fails_is_reported_and_the_others_go_on(sweep, tmp_path, capfd, monkeypatch):
+    from grok_sweep.launch import inline
+
+    train, failures = inline.train_shard, [1]
+
+    def sometimes(order):
+        if failures and order.program.values["hidden_size"] == 8:
+            failures.pop()
+            raise MemoryError("no room for 8 neurons")
+        return train(order)
+
+    monkeypatch.setattr(inline, "train_shard", sometimes)
+    assert sweep() == 1
+    error = capfd.readouterr().err
+    assert "MemoryError: no room for 8 neurons" in error
+    assert "hidden_size 8" in error
+    finished = len(read(tmp_path / "out", "runs"))
+    assert 8 <= finished < 16
+    assert sweep() == 0
+    assert len(read(tmp_path / "out", "runs")) == 16
+
+
+def test_the_driver_takes_no_accelerator_from_its_workers(sweep, monkeypatch):
+    monkeypatch.delenv("JAX_PLATFORMS")
+    sweep("cluster=local", "dry_run=true")
+    assert os.environ["JAX_PLATFORMS"] == "cpu"

@@ -1,0 +1,62 @@
+import re
+
+import pytest
+
+from grok_sweep import dry_run
+from grok_sweep.grid import expand
+from grok_sweep.plan import make_plan, unfinished
+
+
+def shown(sweep, capsys, finished=()):
+    plan = make_plan(sweep, expand(sweep))
+    dry_run.show(sweep, unfinished(plan, finished), finished=len(finished))
+    return plan, capsys.readouterr().out
+
+
+def test_the_table_adds_up(tiny, capsys):
+    plan, text = shown(tiny("train.steps=20000"), capsys)
+    heading, *rows = [line.split() for line in text.split("\n\n")[0].splitlines()]
+    assert heading == [
+        "hidden_size",
+        "rows",
+        "runs",
+        "shards",
+        "lanes",
+        "operations",
+        "padded",
+        "memory",
+        "time",
+    ]
+    assert sum(int(row[2]) for row in rows) == 16
+    assert sum(int(row[3]) for row in rows) == len(plan.shards)
+    assert sum(float(row[5]) for row in rows) == pytest.approx(plan.work, rel=0.02)
+    assert "16 runs to train (8 cells x 2 seeds, 0 finished)" in text
+    # 129 operations per row, neuron and step; 50 rows and 12 neurons over the cells, 4 runs in each.
+    assert re.search(r"operations 6\.19e\+09 useful", text)
+    assert plan.work == 129 * 50 * 12 * 4 * 20000
+    assert "on 1 cpu worker (estimate)" in text
+
+
+def test_what_is_finished_is_not_planned(tiny, capsys):
+    sweep = tiny()
+    ids = expand(sweep).columns["run_id"].tolist()
+    assert "6 runs to train (8 cells x 2 seeds, 10 finished)" in shown(sweep, capsys, ids[:10])[1]
+    assert "0 runs to train (8 cells x 2 seeds, 16 finished)" in shown(sweep, capsys, ids)[1]
+
+
+def test_many_programs_are_counted_not_listed(tiny, capsys):
+    _, text = shown(tiny(f"grid.hidden_size={list(range(1, 101))}"), capsys)
+    assert "... and 60 more programs" in text
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [(0, "0 B"), (999, "999 B"), (1e6, "1 MB"), (2.5e9, "2 GB"), (5e12, "5.0 TB"), (9e15, "9000.0 TB")],
+)
+def test_bytes_in_words(count, words):
+    assert dry_run._bytes(count) == words
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(0, "0 s"), (119, "119 s"), (600, "10 min"), (9000, "2.5 h")])
+def test_time_in_words(seconds, words):
+    assert dry_run._time(seconds) == words

@@ -1,0 +1,91 @@
+"""The house: which module may import which, and how long a file may be."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FILES = sorted([*ROOT.glob("grok_sweep/**/*.py"), *ROOT.glob("analysis/**/*.py")])
+
+# What a module of grok_sweep may import of grok_sweep.
+ROOMS = {
+    "hyperparameters": set(),
+    "tasks": {"tasks"},
+    "config": {"hyperparameters", "tasks"},
+    "compose": {"config"},
+    "grid": {"config", "hyperparameters"},
+    "models": set(),
+    "plan": {"config", "grid", "hyperparameters", "models", "tasks"},
+    "train": {"models", "plan", "tasks"},
+    "store": set(),
+    "work": {"hyperparameters", "plan", "store", "tasks", "train"},
+    "launch": {"config", "launch", "plan", "work"},
+    "progress": {"diagram"},
+    "diagram": set(),
+    "dry_run": {"config", "plan"},
+    "provenance": {"config", "store"},
+}
+ALL = {
+    path.relative_to(ROOT / "grok_sweep").parts[0].removesuffix(".py")
+    for path in FILES
+    if "grok_sweep" in path.parts
+}
+WIRING = {"cli", "driver", "bench", "__main__", "__init__"}
+ONLY_IN = {
+    "ray": {"launch"},
+    "hydra": {"compose"},
+    "omegaconf": {"compose"},
+    "flax": {"models"},
+    "optax": {"train"},
+    "jax": {"models", "train", "tasks", "work", "launch", "bench"},
+    "rich": {"progress", "diagram", "dry_run"},
+    "analysis": {"driver"},
+}
+
+
+def imports(path):
+    """(module, is at top level) of every import in a file."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node in tree.body) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            for alias in node.names:
+                yield f"{node.module}.{alias.name}", node in tree.body
+
+
+def room(path):
+    return path.relative_to(ROOT).parts[1].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_keep_to_the_house(path):
+    for name, top in imports(path):
+        package, _, rest = name.partition(".")
+        inside = rest.split(".")[0]
+        if path.is_relative_to(ROOT / "analysis"):
+            assert package not in {"jax", "flax", "optax", "ray", "hydra", "omegaconf"}
+            assert package != "grok_sweep" or inside == "store", name
+            continue
+        here = room(path)
+        assert package not in ONLY_IN or here in ONLY_IN[package], f"{here} imports {name}"
+        if package == "grok_sweep" and inside in ALL and here not in WIRING:
+            assert inside in ROOMS[here] | {here}, f"{here} imports {name}"
+        # A config is checked, and a bad one refused, before jax is loaded.
+        if here in {"cli", "tasks", "config", "compose", "hyperparameters", "work"}:
+            assert not top or package not in {"jax", "flax", "optax", "ray"}, f"{here} imports {name} at once"
+
+
+def test_every_room_is_in_the_table():
+    assert set(ROOMS) | WIRING == ALL
+
+
+def test_no_file_is_long():
+    long = {
+        str(p.relative_to(ROOT)): n
+        for p in FILES
+        if (n := len(p.read_text(encoding="utf-8").splitlines())) > 310
+    }
+    assert not long

@@ -1,0 +1,85 @@
+"""Numbers of a config: what is allowed, what is said of what is not, and what a run computes with."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from grok_sweep.hyperparameters import HYPERPARAMETERS, MOST_FLOAT32, Number
+
+ROWS = HYPERPARAMETERS["train_size"]
+RATE = HYPERPARAMETERS["learning_rate"]
+DECAY = HYPERPARAMETERS["weight_decay"]
+B1 = HYPERPARAMETERS["b1"]
+
+NOT_NUMBERS = [None, True, False, "", "1", "nan", [], [1], {}, {"a": 1}, 1j, b"1", object()]
+
+
+def test_whole_numbers_are_static_and_the_others_traced():
+    static = {key for key, number in HYPERPARAMETERS.items() if number.static}
+    assert static == {"n_bits", "n_parity_bits", "train_size", "test_size", "hidden_size"}
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (ROWS, "a whole number from 1 to 10000000"),
+        (RATE, "a finite number greater than 0"),
+        (DECAY, "a finite number of at least 0"),
+        (B1, "a number of at least 0 and less than 1"),
+        (Number(float, "", 1, 2, above=True), "a number greater than 1 and at most 2"),
+    ],
+)
+def test_what_is_allowed_is_said_in_words(number, words):
+    assert number.allowed == words
+
+
+@pytest.mark.parametrize("number", HYPERPARAMETERS.values(), ids=HYPERPARAMETERS)
+@pytest.mark.parametrize("value", NOT_NUMBERS, ids=repr)
+def test_what_is_no_number_is_refused(number, value):
+    assert number.problem(value) == f"must be {number.allowed}"
+
+
+@pytest.mark.parametrize(
+    ("number", "good", "bad"),
+    [
+        (ROWS, [1, 10_000_000], [0, -1, 10_000_001, 10**400, -(10**400), 1.0, 16.0, math.nan, math.inf]),
+        (RATE, [1e-45, 1, 3.4e38], [0, 0.0, -0.0, -1e-30, math.nan, math.inf, -math.inf]),
+        (DECAY, [0, 0.0, -0.0, 1e-50, 5], [-1, -1e-30, math.nan, math.inf, -math.inf]),
+        (B1, [0, 0.0, 0.9, 0.99999994], [1, 1.0, -0.1, 2, math.nan, math.inf]),
+    ],
+    ids=["whole", "above", "from", "below"],
+)
+def test_the_bounds(number, good, bad):
+    assert [number.problem(value) for value in good] == [None] * len(good)
+    assert [number.problem(value) for value in bad] == [f"must be {number.allowed}"] * len(bad)
+
+
+@pytest.mark.parametrize(
+    ("number", "value", "computed"),
+    [(B1, 0.99999999, "1"), (RATE, 1e-50, "0"), (RATE, 3.5e38, "inf"), (RATE, 10**400, "inf")],
+)
+def test_a_number_that_float32_puts_out_of_bounds_is_refused_and_that_is_said(number, value, computed):
+    note = f"in float32, which runs are computed in, it is {computed}"
+    assert number.problem(value) == f"must be {number.allowed}; {note}"
+
+
+@given(st.floats() | st.integers())
+def test_a_float_is_good_if_its_float32_is_within_bounds(value):
+    if abs(value) <= MOST_FLOAT32:
+        rounded = np.float32(value)
+        assert (B1.problem(value) is None) == (0 <= rounded < 1)
+        assert (RATE.problem(value) is None) == (rounded > 0)
+        assert RATE.computed(value) == rounded
+    else:
+        assert B1.problem(value)
+        assert RATE.problem(value)
+        assert not math.isfinite(RATE.computed(value))
+
+
+@given(st.integers())
+def test_a_whole_number_is_good_if_it_is_within_bounds(value):
+    assert (ROWS.problem(value) is None) == (1 <= value <= 10_000_000)
+    assert ROWS.computed(value) == value

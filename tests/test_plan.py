@@ -1,0 +1,125 @@
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from grok_sweep.compose import compose
+from grok_sweep.config import parse
+from grok_sweep.grid import expand
+from grok_sweep.plan import COSTS, PILOT_SECONDS, make_plan, unfinished
+
+BASE = parse(compose(["sweeps=quickstart"])[0])
+
+
+def planned(device="cpu", shard_seconds=30.0, seeds=(0,), steps=20000, **axes):
+    cluster = replace(BASE.cluster, device=device, shard_seconds=shard_seconds)
+    sweep = replace(BASE, axes=axes, cluster=cluster, seeds=tuple(seeds), steps=steps)
+    return make_plan(sweep, expand(sweep))
+
+
+sizes = st.lists(st.integers(1, 3000), min_size=1, max_size=5, unique=True).map(tuple)
+plans = st.builds(
+    planned,
+    device=st.sampled_from(["cpu", "gpu", "tpu"]),
+    shard_seconds=st.floats(0.01, 100),
+    seeds=st.integers(1, 12).map(range),
+    steps=st.integers(1, 200).map(lambda n: n * 100),
+    train_size=sizes,
+    hidden_size=sizes,
+    weight_decay=st.just((0.1, 0.2, 0.3)),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=60)
+@given(plans)
+def test_every_run_is_in_one_shard_of_a_program_that_fits_it(plan):
+    columns = plan.grid.columns
+    done = np.concatenate([shard.index_R for shard in plan.shards])
+    assert sorted(done) == list(range(len(plan.grid)))
+    assert plan.n_runs == len(plan.grid)
+    for shard in plan.shards:
+        values, index_R = shard.program.values, shard.index_R
+        assert (columns["hidden_size"][index_R] == values["hidden_size"]).all()
+        assert (columns["train_size"][index_R] <= shard.program.rows).all()
+        assert shard.program.lanes >= 1
+        assert shard.padded_work >= shard.work > 0
+        assert shard.work == pytest.approx(
+            129.0 * values["hidden_size"] * columns["train_size"][index_R].sum() * shard.program.steps
+        )
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=60)
+@given(plans, st.data())
+def test_a_resumed_sweep_has_the_other_shards_unchanged(plan, data):
+    ids = plan.grid.columns["run_id"].tolist()
+    finished = data.draw(st.sets(st.sampled_from(ids)))
+    left = unfinished(plan, finished)
+    whole = {tuple(shard.index_R): shard for shard in plan.shards}
+    left_ids = [ids[run] for shard in left.shards for run in shard.index_R]
+    assert sorted(left_ids) == sorted(set(ids) - finished)
+    for shard in left.shards:
+        if tuple(shard.index_R) in whole:
+            assert whole[tuple(shard.index_R)] is shard
+        else:  # cut short by finished runs: part of one shard, of the same program
+            assert any(
+                set(shard.index_R) < set(runs) for runs, was in whole.items() if was.program == shard.program
+            )
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=40)
+@given(plans)
+def test_the_first_shard_is_the_cheapest_and_the_rest_begin_with_the_largest(plan):
+    seconds = [shard.seconds for shard in plan.shards]
+    assert seconds[0] == min(seconds)
+    assert seconds[1:] == sorted(seconds[1:], reverse=True)
+
+
+@settings(max_examples=100)
+@given(sizes, st.integers(1, 30), st.integers(1, 40).map(lambda n: n * 500), st.sampled_from(["cpu", "gpu"]))
+def test_padding_is_the_cheapest_of_all_ways_to_share_programs(train_sizes, seeds, steps, device):
+    plan = planned(device, train_size=train_sizes, hidden_size=(64,), seeds=range(seeds), steps=steps)
+    ordered, costs = sorted(train_sizes), COSTS[device]
+
+    def cost(bounds):
+        total = 0.0
+        for begin, end in itertools.pairwise(bounds):
+            padded = ordered[end - 1] * (end - begin) * seeds * 129 * 64 * steps
+            total += costs.compile_seconds + padded / costs.operations_per_second
+        return total
+
+    every = [
+        (0, *cuts, len(ordered))
+        for n in range(len(ordered))
+        for cuts in itertools.combinations(range(1, len(ordered)), n)
+    ]
+    chosen = sorted(program.rows for program in plan.programs)
+    bounds = (0, *(ordered.index(rows) + 1 for rows in chosen))
+    assert cost(bounds) == pytest.approx(min(map(cost, every)))
+
+
+def test_the_articles_sweep_on_two_kinds_of_device():
+    sweep = parse(compose(["sweeps=parity_1125"])[0])
+    cpu = make_plan(sweep, expand(sweep))
+    assert len(cpu.programs) == 25  # exact rows: a compilation costs less than padding
+    assert {program.lanes for program in cpu.programs} == {1}
+    assert cpu.work == pytest.approx(129 * 20000 * (16 + 32 + 64 + 128 + 258) * 6250 * 45)
+    assert cpu.shards[0].seconds <= PILOT_SECONDS
+    gpu_sweep = replace(sweep, cluster=replace(sweep.cluster, device="gpu"))
+    gpu = make_plan(gpu_sweep, expand(gpu_sweep))
+    assert [program.rows for program in gpu.programs] == [1750] * 5
+    assert {program.lanes for program in gpu.programs} == {225}
+    assert len(gpu.shards) == 5
+
+
+def test_small_runs_share_a_call():
+    (program,) = planned(train_size=(64,), hidden_size=(16,), seeds=range(1000), steps=100).programs
+    assert program.lanes >= 16
+
+
+def test_a_sweep_of_one_run():
+    plan = planned(train_size=(10,), hidden_size=(4,))
+    assert len(plan.shards) == 1
+    assert unfinished(plan, plan.grid.columns["run_id"].tolist()).shards == ()

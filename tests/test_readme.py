@@ -1,0 +1,116 @@
+"""Every command and every snippet of the README is run, the long ones as dry runs."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import TINY
+
+from analysis.cli import main as grok_analyze
+from grok_sweep.cli import main as grok_sweep
+
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = [
+    shlex.split(line, comments=True)
+    for block in re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)
+    for line in block.splitlines()
+]
+RECORD = ROOT / "sweeps" / "parity_1125"
+
+
+def commands(program):
+    found = [command for command in COMMANDS if command[0] == program]
+    assert found
+    return pytest.mark.parametrize("command", found, ids=" ".join)
+
+
+def test_every_command_is_run_by_a_test_below():
+    assert {command[0] for command in COMMANDS} == {
+        "make",
+        "source",
+        "grok-sweep",
+        "grok-analyze",
+        "eval",
+        "pip",
+    }
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """A folder with the record in it, as the checkout has."""
+    shutil.copytree(RECORD, tmp_path / "sweeps" / "parity_1125")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@commands("grok-sweep")
+def test_sweeps(command, elsewhere):
+    before = sorted(elsewhere.rglob("*"))
+    assert grok_sweep([*command[1:], *(["dry_run=true"] if "--cfg" not in command else [])]) == 0
+    assert sorted(elsewhere.rglob("*")) == before
+
+
+@commands("grok-analyze")
+def test_analyses(command, elsewhere, capsys):
+    assert grok_sweep([*TINY, "out=results/mine"]) == 0
+    capsys.readouterr()
+    assert grok_analyze(command[1:]) == 0
+    assert str(Path(command[1]) / "phase_diagram.png") in capsys.readouterr().out
+
+
+@commands("make")
+def test_make_targets_exist(command):
+    # `make run` itself is what test_driver does through Ray; this suite is what `make test` runs.
+    done = subprocess.run([*command, "--dry-run"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert (
+        ("grok-sweep sweeps=quickstart" in done.stdout) if command[1] == "run" else ("pytest" in done.stdout)
+    )
+
+
+@commands("eval")
+def test_completion(command, tmp_path):
+    bin_ = Path(sys.executable).parent
+    at = {"cwd": tmp_path, "env": os.environ | {"PATH": f"{bin_}:{os.environ['PATH']}"}, "timeout": 100}
+    script = f'{shlex.join(command[:1])} "{command[1]}"; complete -p grok-sweep'
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True, **at)
+    assert "grok-sweep" in done.stdout
+
+
+@commands("pip")
+def test_the_wheel_command_is_the_one_that_test_wheel_runs(command):
+    assert command[1:] == ["wheel", "--no-deps", "--wheel-dir", "dist", "."]
+
+
+@commands("source")
+def test_the_environment_is_where_make_puts_it(command):
+    assert f"BIN := {Path(command[1]).parent}" in (ROOT / "Makefile").read_text()
+
+
+def test_snippets(elsewhere, capsys):
+    snippets = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    assert snippets
+    for snippet in snippets:
+        exec(compile(snippet, "README.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert re.search(r"weight_decay", printed)
+    assert (elsewhere / "by_train_size.png").stat().st_size > 10_000
+
+
+def test_the_columns_are_those_of_the_tables():
+    import pandas as pd
+
+    described = {
+        name.strip()
+        for table in re.findall(r"\| column of \w+ .*?\n\n", TEXT, re.DOTALL)
+        for row in table.splitlines()[2:]
+        if row.startswith("|")
+        for name in row.split("|")[1].split(",")
+    }
+    tables = (pd.read_parquet(RECORD / folder) for folder in ("runs", "curves"))
+    assert described == {name for table in tables for name in table.columns}

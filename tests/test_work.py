@@ -1,0 +1,160 @@
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from grok_sweep import store
+from grok_sweep.grid import expand
+from grok_sweep.plan import Program
+from grok_sweep.train import compiled
+from grok_sweep.work import Order, arguments, environment, summarise, train_shard
+
+LANES = [1, 3, 8]
+
+
+def order(sweep, lanes, index_R, rows=None, **columns):
+    """Any runs of one hidden size as one shard, whatever the plan would do."""
+    grid = expand(sweep)
+    hidden = grid.columns["hidden_size"][index_R[0]]
+    static = {"n_bits": 30, "n_parity_bits": 3, "test_size": 50, "hidden_size": int(hidden)}
+    rows = rows or int(grid.columns["train_size"][index_R].max())
+    program = Program(
+        "parity", "relu_mlp", "adamw", tuple(static.items()), rows, sweep.steps, sweep.log_every, lanes
+    )
+    return Order("tiny", program, grid.rows(np.array(index_R)) | columns)
+
+
+def results(done):
+    runs = done.runs.to_pandas().set_index("run_id")
+    curves = done.curves.to_pandas().set_index(["run_id", "step"])
+    return runs, curves
+
+
+def test_data_and_weights_are_bitwise_the_same_however_a_run_is_batched(tiny):
+    sweep = tiny("grid.hidden_size=[8]", "grid.train_size=[20,30]")
+    seen = {}
+    batches = [([run], 1, None) for run in range(8)] + [(list(range(8)), 8, 64), ([5, 2, 7], 4, 30)]
+    for index_R, lanes, rows in batches:
+        one = order(sweep, lanes, index_R, rows)
+        index_L = np.minimum(np.arange(lanes), len(index_R) - 1)
+        hparams, params, data = jax.device_get(
+            arguments(one.program, one.columns, index_L, compiled(one.program).init)
+        )
+        for lane in range(len(index_R)):
+            size = int(data.train_size[lane])
+            parts = [
+                *(leaf[lane] for leaf in jax.tree.leaves(params)),
+                data.x_train_ND[lane, :size],
+                data.y_train_N[lane, :size],
+                data.x_test_ND[lane],
+                data.y_test_N[lane],
+                *(hparams[name][lane] for name in sorted(hparams)),
+            ]
+            content = [part.tobytes() for part in parts]
+            assert seen.setdefault(one.columns["run_id"][lane], content) == content
+    assert len(seen) == 8
+
+
+@pytest.mark.parametrize("hidden_size", [8, 64])
+def test_a_run_alone_agrees_with_itself_among_others(tiny, hidden_size):
+    """Within float32, over the first steps: later the smallest difference grows."""
+    sweep = tiny(f"grid.hidden_size=[{hidden_size}]", "train.steps=50")
+    alone = [results(train_shard(order(sweep, 1, [run]))) for run in range(8)]
+    alone_runs, alone_curves = (pd.concat(parts).sort_index() for parts in zip(*alone, strict=True))
+    for lanes, rows in ((3, None), (8, 64)):
+        _, curves = results(train_shard(order(sweep, lanes, list(range(8)), rows)))
+        curves = curves.sort_index()
+        assert curves.index.equals(alone_curves.index)
+        np.testing.assert_allclose(curves, alone_curves, rtol=1e-3, atol=1e-5)
+    assert alone_runs["weight_decay"].nunique() == 2
+
+
+def test_tables_have_the_schema_and_every_run_its_own_row(tiny):
+    sweep = tiny("grid.hidden_size=[8]")
+    one = order(sweep, 3, list(range(8)))  # three calls, the last with a lane to spare
+    done = train_shard(one)
+    runs, curves = results(done)
+    assert done.curves.schema == store.CURVES_SCHEMA
+    assert runs.index.tolist() == one.columns["run_id"].tolist()
+    for name in ("seed", "weight_decay", "train_size", "hidden_size", "learning_rate"):
+        np.testing.assert_array_equal(runs[name], one.columns[name])
+    assert (runs["steps"] == 20).all()
+    assert runs["diverged_step"].isna().all()
+    assert (runs["seconds"] > 0).all()
+    assert curves.groupby("run_id").size().eq(5).all()
+    assert sorted(set(curves.index.get_level_values("step"))) == [0, 5, 10, 15, 20]
+    last = curves.xs(20, level="step")
+    np.testing.assert_allclose(last["eval_loss"].loc[runs.index], runs["final_eval_loss"])
+    np.testing.assert_allclose(
+        curves["train_loss"].groupby("run_id").min().loc[runs.index], runs["min_train_loss"]
+    )
+
+
+def test_seeds_differ_and_are_the_same_at_every_decay(tiny):
+    runs, curves = results(train_shard(order(tiny("grid.hidden_size=[8]"), 8, list(range(8)))))
+    start = curves.xs(0, level="step").join(runs[["seed", "weight_decay", "train_size"]])
+    assert (start.groupby(["seed", "train_size"])["train_loss"].nunique() == 1).all()
+    assert start["train_loss"].nunique() == 4  # 2 seeds x 2 train sizes
+    assert start.groupby("seed")["eval_loss"].nunique().eq(1).all()
+    assert curves.xs(20, level="step")["train_loss"].nunique() == 8
+
+
+def test_a_lane_that_diverges_leaves_the_others_as_they_are(tiny):
+    sweep = tiny("grid.hidden_size=[8]")
+    rate_R = np.full(8, 0.003)
+    _, healthy = results(train_shard(order(sweep, 8, list(range(8)))))
+    rate_R[3] = 1e30
+    runs, curves = results(train_shard(order(sweep, 8, list(range(8)), learning_rate=rate_R)))
+    sick = runs.index[3]
+    assert runs["diverged_step"].notna().tolist() == [run == 3 for run in range(8)]
+    assert runs["diverged_step"].iloc[3] in (5, 10, 15, 20)
+    others = [run for run in runs.index if run != sick]
+    assert curves.loc[others].equals(healthy.loc[others])
+
+
+def curve(**metrics):
+    length = len(next(iter(metrics.values())))
+    ones = {name: np.ones((1, length), np.float32) for name in store.CURVE_METRICS}
+    return ones | {name: np.array([values], np.float32) for name, values in metrics.items()}
+
+
+@given(st.lists(st.tuples(*[st.floats(2.0**-23, 100, width=32)] * 2), min_size=1, max_size=20))
+def test_summary_of_a_finite_curve(losses):
+    train, test = zip(*losses, strict=True)
+    summary = summarise(curve(train_loss=train, eval_loss=test), 10)
+    assert summary["min_train_loss"][0] == min(np.float32(train))
+    assert summary["min_eval_loss"][0] == min(np.float32(test))
+    ratio = max(float(np.float32(b)) / float(np.float32(a)) for a, b in losses)
+    assert summary["max_loss_ratio"][0] == pytest.approx(ratio)
+    assert summary["final_eval_loss"][0] == np.float32(test[-1])
+    assert summary["diverged_step"].mask.all()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("metric", ["train_loss", "eval_loss", "weight_norm"])
+@pytest.mark.parametrize("at", [0, 1, 3])
+def test_what_comes_after_a_divergence_does_not_count(bad, metric, at):
+    metrics = curve(train_loss=[4, 3, 2, 1], eval_loss=[8, 9, 4, 1])
+    metrics[metric][0, at] = bad
+    summary = summarise(metrics, 10)
+    assert summary["diverged_step"].tolist() == [10 * at]
+    expected = {0: (np.nan, np.nan, np.nan), 1: (4, 8, 2), 3: (2, 4, 3)}[at]
+    got = [summary[name][0] for name in ("min_train_loss", "min_eval_loss", "max_loss_ratio")]
+    np.testing.assert_array_equal(got, expected)
+
+
+def test_a_finite_end_does_not_hide_a_divergence():
+    summary = summarise(curve(train_loss=[4, np.nan, 1e-9], eval_loss=[4, 4, 4]), 10)
+    assert summary["diverged_step"].tolist() == [10]
+    assert summary["min_train_loss"].tolist() == [4]
+
+
+def test_a_cpu_worker_has_one_thread_and_keeps_the_users_flags(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=x")
+    assert environment("cpu")["XLA_FLAGS"].split() == [
+        "--xla_dump_to=x",
+        "--xla_cpu_multi_thread_eigen=false",
+    ]
+    assert environment("gpu")["JAX_PLATFORMS"] == "cuda"
