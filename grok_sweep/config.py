@@ -3,6 +3,7 @@
 All problems are collected and raised together as one ConfigError.
 """
 
+import functools
 import itertools
 import math
 import re
@@ -351,6 +352,7 @@ def _canonical(number: Number, value: Any) -> float:
     return number.kind(value) + 0
 
 
+@functools.cache
 def _yaml(path: Path) -> dict[str, Any]:
     content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     return content

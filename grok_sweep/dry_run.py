@@ -1,12 +1,11 @@
 """The plan of a sweep as a table: what would be trained, and what it would cost."""
 
-import os
-
 from rich.console import Console
 from rich.table import Table
 
 from grok_sweep.config import Sweep
 from grok_sweep.plan import Plan, Shard
+from grok_sweep.work import cores
 
 MOST_PROGRAMS = 40  # rows of the table; a million programs are counted, not listed
 RUN_BYTES, LOG_BYTES = 250, 20  # of a run, and of one of its logged steps, on disk (measured, zstd)
@@ -37,12 +36,13 @@ def show(sweep: Sweep, plan: Plan, finished: int = 0) -> None:
             _bytes(program.bytes),
             _time(sum(shard.seconds for shard in shards)),
         )
-    console.print(table)
+    if groups:
+        console.print(table)
     if len(groups) > MOST_PROGRAMS:
         console.print(f"... and {len(groups) - MOST_PROGRAMS:,} more programs")
 
     workers = sweep.cluster.workers or (
-        1 if sweep.cluster.executor == "inline" or sweep.cluster.device != "cpu" else _cores()
+        1 if sweep.cluster.executor == "inline" or sweep.cluster.device != "cpu" else cores()
     )
     disk = plan.n_runs * (RUN_BYTES + LOG_BYTES * (sweep.steps // sweep.log_every + 1))
     most = max((program.bytes for program in plan.programs), default=0)
@@ -67,10 +67,6 @@ def _static(plan: Plan, key: str) -> bool:
 
 def _sort_key(shard: Shard, swept: list[str]) -> tuple[float, ...]:
     return (*(shard.program.values[key] for key in swept), shard.program.rows)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _operations(count: float) -> str:

@@ -1,7 +1,6 @@
 """What a results folder says of its sweep: the config, the versions, the machine, each session."""
 
 import contextlib
-import os
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import Any
 from grok_sweep import __version__
 from grok_sweep.config import Sweep
 from grok_sweep.store import Store
+from grok_sweep.work import cores
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "ray", "numpy", "pandas", "pyarrow", "hydra-core")
 SCIENTIFIC = ("name", "task", "model", "optimizer", "train")
@@ -75,8 +75,7 @@ def machine() -> str:
                 break
     except OSError:
         pass  # not Linux
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{model}, {cores} cores, {platform.system()}"
+    return f"{model}, {cores()} cores, {platform.system()}"
 
 
 def git_commit() -> str | None:

@@ -35,6 +35,11 @@ class Result:
     other_seconds: float  # compilation, data, tables
 
 
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def environment(device: str) -> dict[str, str]:
     """Environment variables of a worker, to be set before jax is imported."""
     common = {"JAX_PLATFORMS": {"gpu": "cuda"}.get(device, device), "TF_CPP_MIN_LOG_LEVEL": "2"}

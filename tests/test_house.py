@@ -23,8 +23,8 @@ ROOMS = {
     "launch": {"config", "launch", "plan", "work"},
     "progress": {"diagram"},
     "diagram": set(),
-    "dry_run": {"config", "plan"},
-    "provenance": {"config", "store"},
+    "dry_run": {"config", "plan", "work"},
+    "provenance": {"config", "store", "work"},
 }
 ALL = {
     path.relative_to(ROOT / "grok_sweep").parts[0].removesuffix(".py")

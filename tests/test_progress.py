@@ -81,6 +81,18 @@ def test_time_left_is_of_work_and_not_of_runs():
     assert progress.fraction() == 0.5
 
 
+def test_the_plans_rate_stands_in_until_the_session_has_its_own():
+    clock = Clock()
+    progress = started(clock, work_per_second=10.0)
+    assert progress.seconds_left() == 100  # nothing landed: as the plan says
+    clock.now += 20
+    progress.landed(rows("grok"), work=2.0)  # the first shard, slow with compiling: no reason for alarm
+    assert progress.seconds_left() == pytest.approx(998 * 80 / 602)
+    clock.now += 6000
+    progress.landed(rows("grok"), work=598.0)  # by now the session knows better
+    assert progress.seconds_left() == pytest.approx(400 * 6080 / 1200)
+
+
 def test_work_done_before_this_session_is_done_but_no_part_of_the_rate():
     clock = Clock()
     progress = started(clock)

@@ -59,8 +59,9 @@ def sweep(config: Config, device: str, out: Path | None = None) -> Figures:
         seconds = time.perf_counter() - started
         product = max(product, jax_product(PRODUCT, 1.0))
         total = sum(spent.values(), np.zeros(4))
-        share = {"training_share": round(total[2] / seconds, 4)}
-        record["sessions"][-1] |= {"seconds": round(seconds, 1), "runs": int(total[0]), **share}
+        runs, _, trained, _ = total.tolist()
+        share = {"training_share": round(trained / seconds, 4)}
+        record["sessions"][-1] |= {"seconds": round(seconds, 1), "runs": int(runs), **share}
         results.create(record, schema)
 
     def row(name: Figures, figures: np.ndarray) -> Figures:

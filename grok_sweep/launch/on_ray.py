@@ -11,7 +11,7 @@ from typing import Any
 
 from grok_sweep.config import Cluster
 from grok_sweep.launch import Doing, Done, Job, LaunchError
-from grok_sweep.work import Order, Result, environment, train_shard
+from grok_sweep.work import Order, Result, cores, environment, train_shard
 
 # Ray asks its makers' server for the version unless told not to, and warns of GPUs it will one day hide.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -38,7 +38,7 @@ class RayExecutor:
     def __enter__(self) -> "RayExecutor":
         cluster, resource = self.cluster, RESOURCE[self.cluster.device]
         local = {
-            "num_cpus": cluster.workers or len(os.sched_getaffinity(0)),
+            "num_cpus": cluster.workers or cores(),
             "object_store_memory": OBJECT_STORE_BYTES,
             "include_dashboard": False,
         }

@@ -1,0 +1,330 @@
+"""Command lines into configs: what Hydra composes, and its complaints in our words."""
+
+import os
+import sys
+import warnings
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from grok_sweep.compose import compose
+from grok_sweep.config import ConfigError, Sweep, choices, parse
+
+QUICK = "sweeps=quickstart"
+READ = "cannot be read; write KEY=VALUE, a list as [1,2], other text as KEY=\"'...'\""
+HYDRA = "settings of Hydra itself have no effect; the results folder is chosen by out=DIR"
+SWEEPS = "parity_1125, quickstart"
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    """Every test runs in a folder of its own, which is not the checkout."""
+    monkeypatch.chdir(tmp_path)
+
+
+def sweep(*arguments):
+    config, problems = compose([QUICK, *arguments])
+    assert problems == []
+    return parse(config)
+
+
+def test_overrides_are_hydras(tmp_path):
+    config, problems = compose(
+        [
+            QUICK,
+            f"out={tmp_path}",
+            "grid.weight_decay=[0.1,0.3]",
+            "grid.b1=[0.9]",
+            "seeds=3",
+            "train.steps=5000",
+        ]
+        + ["+train.log_every=50", "++optimizer.learning_rate=0.001", "cluster=inline", "~grid.train_size"]
+    )
+    assert problems == []
+    made = parse(config)
+    assert made.out == tmp_path
+    assert made.axes == {"weight_decay": (0.1, 0.3), "hidden_size": (16, 64), "b1": (0.9,)}
+    assert (made.seeds, made.steps, made.log_every) == ((0, 1, 2), 5000, 50)
+    assert made.values["learning_rate"] == 0.001
+    assert made.cluster.executor == "inline"
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_sweep_and_every_cluster_composes():
+    for name in choices("sweeps"):
+        for cluster in choices("cluster"):
+            config, problems = compose([f"sweeps={name}", f"cluster={cluster}", "cluster.address=auto"])
+            assert problems == []
+            made = parse(config)
+            assert made.name == name
+            assert made.out.parts == ("results", name)
+
+
+@pytest.mark.parametrize("key", ["learning_rate", "b1", "b2", "eps", "n_bits"])
+def test_any_hyperparameter_is_an_axis(key):
+    values = {"learning_rate": (0.1, 0.2), "n_bits": (30, 40)}.get(key, (0.5, 0.25))
+    assert sweep(f"grid.{key}=[{values[0]},{values[1]}]").axes[key] == values
+
+
+def test_a_later_override_wins():
+    assert sweep("seeds=[1,2]", "seeds=[5]").seeds == (5,)
+    assert compose([QUICK, "sweeps=parity_1125"])[0]["name"] == "parity_1125"
+
+
+def test_values_are_resolved(monkeypatch):
+    monkeypatch.setenv("SCRATCH", "/scratch")
+    made = sweep("out=${oc.env:SCRATCH}/${name}", "grid.b1=['${optimizer.b1}',0.5]")
+    assert str(made.out) == "/scratch/quickstart"
+    assert made.axes["b1"] == (0.99, 0.5)
+
+
+# What is said of one argument beside a good sweep.
+ONE = {
+    "": f"'': {READ}",
+    "=": f"=: {READ}",
+    "=1": f"=1: {READ}",
+    "x": f"x: {READ}",
+    "quickstart": f"quickstart: {READ}; did you mean sweeps=quickstart?",
+    "a b=c": f"a b=c: {READ}",
+    "ünï=1": f"ünï=1: {READ}",
+    "out=a\0b": f"out=a\\x00b: {READ}",
+    "out=\udcff": f"out=\\udcff: {READ}",
+    "name=x\ny": f"name=x\\ny: {READ}",
+    "seeds=[0,1": f"seeds=[0,1: {READ}",
+    "seeds[0]=1": f"seeds[0]=1: {READ}",
+    "seeds=int(a)": f"seeds=int(a): {READ}",
+    "grid.=1": f"grid.=1: {READ}",
+    "-m": f"-m: {READ}",
+    "x" * 100_000: f"{'x' * 77}...: {READ}",
+    "seeds=" + "9" * 5000: f"seeds={'9' * 71}...: {READ}",
+    "x=" + "[" * 5000: f"x={'[' * 75}...: {READ}",
+    "task=nope": "task=nope: must be one of parity",
+    "task=5": "task=5: must be one of parity",
+    "task=null": "task=null: must be one of parity",
+    "task={}": "task={}: must be one of parity",
+    "cluster=lcal": "cluster=lcal: must be one of gpu, inline, local, ray, tpu; did you mean local?",
+    "cluster=[ray]": "cluster=[ray]: must be one of gpu, inline, local, ray, tpu",
+    "~cluster": "~cluster: write cluster=NAME; NAME must be one of gpu, inline, local, ray, tpu",
+    "+task=parity": "+task=parity: write task=NAME; NAME must be one of parity; did you mean parity?",
+    "task@x=parity": "task@x=parity: write task=NAME; NAME must be one of parity; did you mean parity?",
+    "a/b=c": "a/b=c: there is no such group; groups are task, model, optimizer, cluster, sweeps",
+    "a@b=c": "a@b=c: there is no such group; groups are task, model, optimizer, cluster, sweeps",
+    "hydra=1": f"hydra=1: {HYDRA}",
+    "hydra.run.dir=x": f"hydra.run.dir=x: {HYDRA}",
+    "hydra.searchpath=[file:///tmp]": f"hydra.searchpath=[file:///tmp]: {HYDRA}",
+    "hydra/launcher=ray": f"hydra/launcher=ray: {HYDRA}",
+    "seeds=1,2": "seeds=1,2: nothing is swept but lists; write seeds=[1,2]",
+    "grid.b1=0.5,0.9": "grid.b1=0.5,0.9: nothing is swept but lists; write grid.b1=[0.5,0.9]",
+    "seeds=range(1,3)": "seeds=range(1,3): nothing is swept but lists; write seeds=[1,2]",
+    "seeds=choice(1,2)": "seeds=choice(1,2): nothing is swept but lists; write seeds=[1,2]",
+    "out=${nope}": "out=${nope}: Interpolation key 'nope' not found",
+    "out='${nope}'": "out='${nope}': Interpolation key 'nope' not found",
+    "out=${out}": "out=${out}: Recursive interpolation detected",
+    "name=${out}": "name=${out}: Recursive interpolation detected",
+    "~nope": "~nope: Could not delete from config. 'nope' does not exist.",
+    "grid.hidden_size={a:1}": "grid.hidden_size={a:1}: must be a list, not a block",
+}
+
+
+@pytest.mark.parametrize(("argument", "line"), ONE.items(), ids=[repr(key[:30]) for key in ONE])
+def test_an_argument_that_cannot_be_used_is_named(argument, line, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        config, problems = compose([QUICK, argument, "seeds=[7]"])
+    assert ConfigError(problems).problems == [line]
+    assert parse(config).seeds == (7,)
+    assert not list(tmp_path.iterdir())
+
+
+def test_all_of_them_are_named_at_once():
+    arguments = ["out=${nope}", "task=nope", "grid.hidden_size={a:1}", "seeds=1,2", "~nope", "a b=c", "x=1"]
+    config, problems = compose([*arguments, "sweeps=quickstrt"])
+    assert problems == [
+        ONE["task=nope"],
+        ONE["seeds=1,2"],
+        ONE["a b=c"],
+        f"sweeps=quickstrt: must be one of {SWEEPS}; did you mean quickstart?",
+        ONE["out=${nope}"],
+        ONE["grid.hidden_size={a:1}"],
+        ONE["~nope"],
+    ]
+    assert config["x"] == 1
+    assert config["name"] == "quickstart"
+
+
+@pytest.mark.parametrize("arguments", [[], ["seeds=0"], ["sweep=quickstart"]])
+def test_a_sweep_has_to_be_chosen(arguments):
+    config, problems = compose(arguments)
+    assert problems == [f"sweeps: is missing; sweeps=NAME must be one of {SWEEPS}"]
+    assert config["name"] == "quickstart"
+
+
+def test_blocks_and_keys_that_are_taken_away_are_left_to_the_config():
+    for argument in ("grid=1", "train=null", "~seeds", "~train.steps", "seeds.x=1", "~task.n_bits", "+x=1"):
+        config, problems = compose([QUICK, argument])
+        assert problems == []
+        with pytest.raises(ConfigError):
+            parse(config)
+
+
+def test_hydras_complaints_end(monkeypatch):
+    """They are looked for one by one, so not for ever."""
+    monkeypatch.setattr("grok_sweep.compose.MOST_COMPLAINTS", 2)
+    with pytest.raises(ConfigError) as caught:
+        compose([QUICK, *(f"~nope{i}" for i in range(9))])
+    assert [problem[:7] for problem in caught.value.problems] == ["~nope0:", "~nope1:", "~nope2:"]
+
+
+MINE = "name: mine\ngrid: {b1: [0.5]}\n"
+
+
+@pytest.fixture
+def own(tmp_path):
+    folder = tmp_path / "sweeps"
+    folder.mkdir()
+    return folder
+
+
+@pytest.mark.parametrize(
+    "head", ["", "# @package _global_\n", "# A comment\ndefaults: [override /cluster: inline]\n"]
+)
+def test_the_users_own_sweeps_are_found(own, head):
+    (own / "mine.yaml").write_text(head + MINE)
+    config, problems = compose(["sweeps=mine"])
+    assert problems == []
+    made = parse(config)
+    assert (made.name, dict(made.axes)) == ("mine", {"b1": (0.5,)})
+    assert made.cluster.executor == ("inline" if "inline" in head else "ray")
+
+
+def test_the_users_own_sweep_goes_before_ours_of_the_same_name(own):
+    (own / "quickstart.yaml").write_text(MINE)
+    assert sweep().name == "mine"
+
+
+def test_no_folder_that_lies_beside_the_own_sweeps_is_taken_for_a_group(own, tmp_path):
+    for name in ("out", "seeds", "grid", "train", "task"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "other.yaml").write_text("name: other\n")
+    (tmp_path / "config.yaml").write_text("broken: [\n")
+    assert sweep("out=out", "seeds=[4]", "grid={b1:[0.5]}").seeds == (4,)
+    assert compose([QUICK, "task=other"])[1] == ["task=other: must be one of parity"]
+
+
+BROKEN = {
+    "grid: [1,\n": "while parsing a flow node expected the node content, but found '<stream end>'",
+    "a: 1\na: 2\n": "found duplicate key a",
+    "- 1\n": "must be a block of key: value",
+    "5\n": "",
+    "\x00": "special characters are not allowed",
+    "grid: {null: [1]}\n": "",
+    "defaults: [override /task: nope]\n": "In 'sweeps/mine': Could not find 'task/nope' Available options in 'task': parity",
+    "defaults: 5\n": "",
+    "out: ${nope}\n": "Interpolation key 'nope' not found",
+}
+
+
+@pytest.mark.parametrize(("text", "said"), BROKEN.items())
+def test_a_sweep_file_that_cannot_be_used_is_named(own, text, said):
+    (own / "mine.yaml").write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        compose(["sweeps=mine", "seeds=1,2"])
+    first, second = caught.value.problems
+    assert first == ONE["seeds=1,2"]
+    assert second.startswith("sweeps=mine: ")
+    assert said in second
+    assert "Config search path" not in second
+
+
+@pytest.mark.parametrize("content", [b"", b"seeds: 1\n", b"name: ???\n", b"\xff\xfe", b"name: 5\n"])
+def test_a_sweep_file_without_a_name_is_a_problem_among_others(own, content):
+    (own / "mine.yaml").write_bytes(content)
+    try:
+        config, problems = compose(["sweeps=mine", "seeds=0"])
+    except ConfigError as error:
+        assert content == b"\xff\xfe"
+        assert "cannot be read: 'utf-8' codec" in str(error)  # noqa: PT017
+        return
+    assert problems == []
+    with pytest.raises(ConfigError) as caught:
+        parse(config)
+    said = "name=5: must" if b"5" in content else "name: is missing; must"
+    assert [problem[:5] for problem in caught.value.problems] == ["seeds", said[:5]]
+    assert caught.value.problems[1].startswith(said)
+
+
+def test_nothing_of_the_process_is_changed():
+    before = (sys.argv[:], dict(os.environ), warnings.filters[:])
+    compose([QUICK, "out=${nope}"])
+    assert before == (sys.argv, dict(os.environ), warnings.filters)
+
+
+words = st.text(st.characters(codec="utf-8"), max_size=12)
+names = st.sampled_from(
+    [
+        "out",
+        "name",
+        "seeds",
+        "grid",
+        "grid.b1",
+        "grid.weight_decay",
+        "train.steps",
+        "train",
+        "dry_run",
+        "task",
+    ]
+    + ["cluster", "sweeps", "task.name", "optimizer.b1", "cluster.workers", "hydra.run.dir", "_target_"]
+    + ["defaults", "a.b.c", "grid.1", "hydra", "a/b", "a@b", "seeds.0", ""]
+)
+values = st.sampled_from(
+    [
+        "1",
+        "0",
+        "-1",
+        "nan",
+        "inf",
+        "1e999",
+        "[]",
+        "[1]",
+        "[0.1,0.1]",
+        "{}",
+        "{a:1}",
+        "null",
+        "true",
+        "''",
+        "???",
+    ]
+    + ["'???'", "${out}", "${nope}", "${oc.env:HOME}", "${oc.decode:'['}", "'${.}'", "${}", "a b", "1,2", "x"]
+    + [
+        "range(1,2)",
+        "inline",
+        "parity",
+        "quickstart",
+        "[[1]]",
+        "[null]",
+        "a=b",
+        "{",
+        "[",
+        "$",
+        "\\",
+        "'",
+        "é",
+    ]
+)
+arguments = st.builds(
+    "".join,
+    st.tuples(st.sampled_from(["", "", "", "+", "++", "~"]), names | words, st.just("="), values | words),
+)
+
+
+@given(st.lists(arguments | words | st.builds("~{}".format, names), max_size=5))
+@settings(max_examples=60)
+def test_any_arguments_are_composed_or_refused(given_arguments):
+    try:
+        config, problems = compose([QUICK, *given_arguments])
+        made = parse(config)
+    except ConfigError as error:
+        problems, made = error.problems, None
+    assert all(ConfigError([problem]).problems[0].isprintable() for problem in problems)
+    assert problems or isinstance(made, Sweep)
