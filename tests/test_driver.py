@@ -189,7 +189,7 @@ def test_through_ray_with_numbers_as_in_this_process(sweep, tmp_path, command):
     assert "16/16 runs" in done.stderr
     (session,) = yaml.safe_load((tmp_path / "ray" / "sweep.yaml").read_text())["sessions"]
     assert session["workers"] == 2
-    assert 0 < session["training_share"] < 1
+    assert 0 < session["training_share_of_worker_time"] < 1
     again = subprocess.run(
         [*command, *arguments], capture_output=True, text=True, cwd=tmp_path, timeout=100, check=False
     )
