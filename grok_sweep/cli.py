@@ -1,6 +1,8 @@
 """`grok-sweep`: wiring of compose, config and driver."""
 
 import argparse
+import contextlib
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -89,7 +91,8 @@ def _main(argv: list[str]) -> int:
         raise ConfigError(problems)
     if flags.cfg:
         package = ["--package", flags.package] if flags.package else []
-        compose.answer(["--cfg", flags.cfg, *(["--resolve"] if flags.resolve else []), *package], arguments)
+        resolve = ["--resolve"] if flags.resolve else []
+        compose.answer(["--cfg", flags.cfg, *resolve, *package, *map(compose.override, arguments)])
         return 0
     from grok_sweep import driver
 
@@ -119,11 +122,12 @@ def _complete(arguments: list[str]) -> int:
     """Shell completion, by Hydra. What cannot be completed prints nothing: the terminal is in use."""
     from grok_sweep import compose
 
-    try:
-        compose.answer(["--shell-completion"], arguments)
-    except ConfigError:
-        if not any(argument.startswith("query=") for argument in arguments):
-            raise
+    if len(arguments) != 1 or not re.fullmatch("(install|uninstall|query)=(bash|fish|zsh)", arguments[0]):
+        raise ConfigError(
+            ["--shell-completion: goes with install=bash, or uninstall=, and bash, fish or zsh"]
+        )
+    with contextlib.suppress(ConfigError):
+        compose.answer(["--shell-completion", *arguments])
     return 0
 
 

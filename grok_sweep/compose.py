@@ -25,6 +25,7 @@ from grok_sweep.config import GROUPS, MISSING, choices, configs, sweep_folders
 from grok_sweep.messages import ConfigError, one_of, shorten
 
 STAND_IN = "sweeps=quickstart"  # under which the other keys are checked where no sweep is chosen
+MOST_CHARACTERS = 10_000  # of an argument: Hydra's parser takes time by the square of its length
 MOST_COMPLAINTS = 20  # of Hydra that are looked for one by one: each costs it half a second
 
 
@@ -120,31 +121,35 @@ def compose(arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
 def _problem(argument: str) -> str | None:
     """Why an argument cannot be used, as far as it alone shows it."""
     short = shorten(argument) or "''"
+    if len(argument) > MOST_CHARACTERS:
+        return (
+            f"{short}: at most {MOST_CHARACTERS} characters; a longer one stands in a file ./sweeps/NAME.yaml"
+        )
     try:
-        override = OverridesParser.create().parse_override(argument)
-        if not override.key_or_group:
+        parsed = OverridesParser.create().parse_override(argument)
+        if not parsed.key_or_group:
             raise ValueError("Hydra reads a value without a key")
     except Exception:  # Hydra's own, and what Python raises at numbers and brackets without end
         hint = f"; did you mean sweeps={argument}?" if argument in choices("sweeps") else ""
         return f"{short}: cannot be read; write KEY=VALUE, a list as [1,2], other text as KEY=\"'...'\"{hint}"
-    key, group = override.key_or_group, re.split(r"[./]", override.key_or_group)[0]
+    key, group = parsed.key_or_group, re.split(r"[./]", parsed.key_or_group)[0]
     if group == "hydra":
         return f"{short}: settings of Hydra itself have no effect; the results folder is chosen by out=DIR"
-    if override.is_sweep_override():
-        simple = override.value_type == ValueType.SIMPLE_CHOICE_SWEEP and "(" not in argument
+    if parsed.is_sweep_override():
+        simple = parsed.value_type == ValueType.SIMPLE_CHOICE_SWEEP and "(" not in argument
         values = argument.partition("=")[2] if simple else "1,2"
         return f"{short}: nothing is swept but lists; write {shorten(f'{key}=[{values}]')}"
     if key in GROUPS:
-        chosen = override.type == OverrideType.CHANGE and override.package is None
-        if not chosen or override.value() not in choices(key):
+        chosen = parsed.type == OverrideType.CHANGE and parsed.package is None
+        if not chosen or parsed.value() not in choices(key):
             how = "" if chosen else f"write {key}=NAME; NAME "
-            return f"{short}: {how}{one_of(str(override.value()), choices(key))}"
-    elif override.package is not None or "/" in key:
+            return f"{short}: {how}{one_of(str(parsed.value()), choices(key))}"
+    elif parsed.package is not None or "/" in key:
         return f"{short}: there is no such group; groups are {', '.join(GROUPS)}"
     return None
 
 
-def _given(argument: str) -> str:
+def override(argument: str) -> str:
     """An argument as Hydra gets it: every key is added, unless it chooses from a group or deletes.
 
     So `grid.b1=[...]` can be given though no config has it yet, and all misspelt keys are reported together,
@@ -158,7 +163,7 @@ def _given(argument: str) -> str:
 def _composed(arguments: list[str]) -> dict[str, Any]:
     """What the arguments compose. Raises ConfigError with Hydra's complaint."""
     with _hydra(), initialize_config_dir(str(configs()[0].resolve()), version_base="1.3"):
-        config = hydra_compose("config", [_given(argument) for argument in arguments])
+        config = hydra_compose("config", [override(argument) for argument in arguments])
         # A sweep without a name is a problem among others: `out`, which holds it, resolves all the same.
         unnamed = OmegaConf.is_missing(config, "name")
         if unnamed:
@@ -167,12 +172,12 @@ def _composed(arguments: list[str]) -> dict[str, Any]:
     return plain | ({"name": MISSING} if unnamed else {})
 
 
-def answer(flags: list[str], arguments: list[str]) -> None:
-    """Let Hydra answer --cfg and shell completion. Raises ConfigError."""
+def answer(argv: list[str]) -> None:
+    """Let Hydra answer --cfg or --shell-completion. Raises ConfigError."""
     application = main(version_base="1.3", config_path=str(configs()[0].resolve()), config_name="config")
-    argv, said = sys.argv, io.StringIO()
+    before, said = sys.argv, io.StringIO()
     # Hydra reads the command line itself, and exits when it has complained.
-    sys.argv = ["grok-sweep", *flags, *map(_given, arguments)]
+    sys.argv = ["grok-sweep", *argv]
     try:
         with _hydra(), contextlib.redirect_stderr(said):
             application(_nothing)()
@@ -180,7 +185,7 @@ def answer(flags: list[str], arguments: list[str]) -> None:
         lines = [line for line in said.getvalue().splitlines() if line and "HYDRA_FULL_ERROR" not in line]
         raise ConfigError(lines[-1:]) from None
     finally:
-        sys.argv = argv
+        sys.argv = before
 
 
 def _nothing(config: DictConfig) -> None:

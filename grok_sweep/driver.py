@@ -45,7 +45,11 @@ def drive(sweep: Sweep, config: Mapping[str, Any], command: str) -> int:
             raise ConfigError([str(error)]) from None
         seconds = time.monotonic() - started
         share = session.pop("train_seconds") / (seconds * workers.workers)
-        record["sessions"][-1] |= {"seconds": round(seconds, 1), **session, "training_share_of_worker_time": round(share, 4)}
+        record["sessions"][-1] |= {
+            "seconds": round(seconds, 1),
+            **session,
+            "training_share_of_worker_time": round(share, 4),
+        }
         _create(results, sweep, record)
         _say(f"{session['runs']:,} runs in {seconds:,.1f} s, {share:.1%} of worker time in training")
     else:

@@ -119,7 +119,8 @@ ONE = {
     ),
     "axis that is no list": (
         [("grid.b1", 0.9)],
-        "grid.b1=0.9: must be a list [...] of at least one value, each a number of at least 0 and less than 1",
+        "grid.b1=0.9: must be a list [...] of at least one value, "
+        "each a number of at least 0 and less than 1",
     ),
     "axis of null": (
         [("grid.hidden_size", None)],
@@ -434,7 +435,7 @@ def said_of(mapping):
 
 
 @given(st.dictionaries(keys, junk, max_size=12))
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_junk_is_refused_and_nothing_else(mapping):
     assert said_of(mapping)
 
@@ -444,7 +445,7 @@ PATHS += [(key, inner) for key, block in GOOD.items() if isinstance(block, dict)
 
 
 @given(st.sampled_from(PATHS), junk)
-@settings(max_examples=300)
+@settings(max_examples=200)
 def test_junk_in_one_place_is_parsed_or_refused_by_its_name(path, value):
     said = said_of(changed((".".join(path), value)))
     related = ".".join(path) if path != ("train", "log_every") else "train."

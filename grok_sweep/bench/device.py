@@ -19,7 +19,7 @@ from grok_sweep.store import Store, runs_schema
 
 Config = dict[str, Any]
 
-PRODUCT = 4096  # rows and columns of the product by which the device is known
+PRODUCT = (4096, 1.0)  # rows and columns of the product by which the device is known, and seconds of it
 
 
 def sweep(config: Config, device: str, out: Path | None = None) -> Figures:
@@ -45,7 +45,7 @@ def sweep(config: Config, device: str, out: Path | None = None) -> Figures:
             raise BenchError(f"--device {device}: jax {jax.__version__} finds none here") from None
         planned = make_plan(parsed, expand(parsed))
         startup = time.perf_counter() - started
-        product, exact = jax_product(PRODUCT, 1.0), jax_product(PRODUCT, 1.0, "highest")
+        product, exact = jax_product(*PRODUCT), jax_product(*PRODUCT, "highest")
         results = Store(out or Path(cold, "results"))
         record = provenance.record(parsed, config, " ".join(sys.argv), 1)
         schema = runs_schema({key: HYPERPARAMETERS[key].kind for key in parsed.values})
@@ -57,7 +57,7 @@ def sweep(config: Config, device: str, out: Path | None = None) -> Figures:
             results.publish(result.runs, result.curves)
             spent[shard.program] += len(shard.index_R), shard.work, result.train_seconds, result.other_seconds
         seconds = time.perf_counter() - started
-        product = max(product, jax_product(PRODUCT, 1.0))
+        product = max(product, jax_product(*PRODUCT))
         total = sum(spent.values(), np.zeros(4))
         runs, _, trained, _ = total.tolist()
         share = {"training_share": round(trained / seconds, 4)}

@@ -5,6 +5,7 @@ back through the object store, so no shared file system is needed.
 """
 
 import os
+import socket
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any
@@ -22,6 +23,13 @@ import ray
 RESOURCE = {"cpu": "CPU", "gpu": "GPU", "tpu": "TPU"}
 QUEUED = 1  # tasks per worker beyond the one it does, so that none waits for the driver
 OBJECT_STORE_BYTES = 200 * 2**20  # results are a few MB and leave it at once
+
+
+def _knock(address: str | None) -> None:
+    """Raises OSError where nobody listens at HOST:PORT: Ray itself would try for minutes, in silence."""
+    if address and address != "auto":
+        host, _, port = address.removeprefix("ray://").rpartition(":")
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 def _train(order: Order) -> Result:
@@ -43,13 +51,14 @@ class RayExecutor:
             "include_dashboard": False,
         }
         try:
+            _knock(cluster.address)
             ray.init(
                 address=cluster.address or "local",
                 logging_level="ERROR",
                 log_to_driver=False,
                 **({} if cluster.address else local),
             )
-        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        except (OSError, RuntimeError, ValueError, OverflowError) as error:
             reason = str(error).strip().splitlines()[0]
             where = f"cluster.address={cluster.address}" if cluster.address else "cluster=local"
             raise LaunchError(f"{where}: Ray cannot be reached: {reason}") from None
