@@ -102,16 +102,15 @@ def compose(arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
             return str(error)
         return None
 
-    while len(problems) <= MOST_COMPLAINTS:
+    for _ in range(MOST_COMPLAINTS):
         with contextlib.suppress(ConfigError):
             return _composed([*groups, *keys]), problems
         # Hydra stops at the first argument it cannot use, and does not always say which: it is the last of
         # the shortest beginning that fails.
         count = bisect_left(range(len(keys)), True, key=lambda count: complaint(count) is not None)
         if not count:
-            problems.append(
-                f"{[group for group in groups if group.startswith('sweeps=')][-1]}: {complaint(0)}"
-            )
+            sweep = [group for group in groups if group.startswith("sweeps=")][-1]
+            problems.append(f"{sweep}: {complaint(0)}")
             break
         problems.append(f"{shorten(keys[count - 1])}: {complaint(count)}")
         del keys[count - 1]
@@ -122,9 +121,7 @@ def _problem(argument: str) -> str | None:
     """Why an argument cannot be used, as far as it alone shows it."""
     short = shorten(argument) or "''"
     if len(argument) > MOST_CHARACTERS:
-        return (
-            f"{short}: at most {MOST_CHARACTERS} characters; a longer one stands in a file ./sweeps/NAME.yaml"
-        )
+        return f"{short}: at most {MOST_CHARACTERS} characters; write a longer one in ./sweeps/NAME.yaml"
     try:
         parsed = OverridesParser.create().parse_override(argument)
         if not parsed.key_or_group:

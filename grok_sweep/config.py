@@ -302,8 +302,8 @@ class _Parser:
             try:
                 path = path.expanduser()
                 path.lstat()
-            except FileNotFoundError:
-                pass
+            except (FileNotFoundError, NotADirectoryError):
+                pass  # whether it can be made is for the driver to see
             except (OSError, ValueError, RuntimeError) as error:  # too long; a null byte; ~ of nobody
                 why = f"; {error.strerror if isinstance(error, OSError) else error}"
             if not why:

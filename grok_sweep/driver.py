@@ -34,7 +34,8 @@ def drive(sweep: Sweep, config: Mapping[str, Any], command: str) -> int:
     whole, plan = _prepare(results, sweep, config)
     failed: list[Done] = []
     if plan.shards:
-        _say(f"starting workers ({sweep.cluster.executor}, {sweep.cluster.device})")
+        if sweep.cluster.executor == "ray":
+            _say("starting Ray" if sweep.cluster.address is None else f"joining {sweep.cluster.address}")
         started = time.monotonic()
         try:
             with executor(sweep.cluster) as workers:

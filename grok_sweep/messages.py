@@ -3,6 +3,7 @@
 import difflib
 import reprlib
 from collections.abc import Iterable
+from typing import Any
 
 
 class ConfigError(Exception):
@@ -50,7 +51,12 @@ class _Show(reprlib.Repr):
             return "(a number of thousands of digits)"
 
 
-show = _Show().repr
+_SHOW = _Show()
+
+
+def show(value: Any) -> str:
+    """A value as a message holds it."""
+    return shorten(_SHOW.repr(value))
 
 
 def shorten(text: str) -> str:

@@ -127,7 +127,7 @@ def test_sweep_needs_neither_ray_nor_hydra(tmp_path):
 
     assert len(Store(out).runs()) == 16
     assert len(Store(out).curves()) == 16 * 3
-    assert 0 < Store(out).sweep()["sessions"][-1]["training_share"] < 1
+    assert 0 < Store(out).sweep()["sessions"][-1]["training_share_of_worker_time"] < 1
 
 
 @pytest.mark.parametrize("name", ["parity_1125", "quickstart"])

@@ -29,7 +29,8 @@ def expected_id(columns, run, **fields):
 
 
 def test_every_combination_once_the_seed_fastest():
-    columns = expand(sweep("grid.weight_decay=[0.1,1]", "grid.hidden_size=[4,8,16]", "seeds=[5,3]")).columns
+    axes = ["grid.weight_decay=[0.1,1]", "grid.hidden_size=[4,8,16]", "grid.train_size=[750,1500]"]
+    columns = expand(sweep(*axes, "seeds=[5,3]")).columns
     rows = list(
         zip(
             columns["weight_decay"],

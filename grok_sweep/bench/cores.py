@@ -35,7 +35,7 @@ def training(
     rate is the median of its rounds, the machine's that of the best way to multiply; `best_round` is the
     fastest round there was. Programs count by their share of the sweep's work.
     """
-    from grok_sweep.work import environment
+    from grok_sweep.work import environment  # loads jax, which this process should not wait for
 
     # Some machines set a core type with which OpenBLAS is slow: the product to beat is the fastest.
     threads = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -105,7 +105,7 @@ def orchestration(*overrides: str) -> Figures:
     recorded = Store(configs()[1] / "parity_1125")
     sessions = recorded.sweep()["sessions"] if recorded.exists() else []
     long = [
-        {"runs": s["runs"], "seconds": s["seconds"], "training_share": _training_share(s)}
+        {"runs": s["runs"], "seconds": s["seconds"], "training_share": s["training_share_of_worker_time"]}
         for s in sessions
         if "seconds" in s  # it came to its end
     ]
@@ -155,15 +155,9 @@ def command(*overrides: str) -> Figures:
         "shards": len(landed),
         "seconds": seconds,
         "seconds_to_first_row": first - started,
-        "training_share": _training_share(session),
+        "training_share": session["training_share_of_worker_time"],
         "compile_and_other_seconds_of_workers": session["compile_and_other_seconds"],
         "runs_per_second": runs / seconds,
         "runs_per_second_after_first": (runs - first_rows) / (last_at - first) if len(landed) > 1 else None,
         "peak_gb_of_driver": peak,
     }
-
-
-def _training_share(session: Mapping[str, Any]) -> float:
-    """Of the workers' time, from starting Ray to the last result; it once had a longer name."""
-    share: float = session.get("training_share", session.get("training_share_of_worker_time"))
-    return share

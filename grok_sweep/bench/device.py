@@ -25,8 +25,8 @@ PRODUCT = (4096, 1.0)  # rows and columns of the product by which the device is 
 def sweep(config: Config, device: str, out: Path | None = None) -> Figures:
     """A whole sweep in this process, cold cache, beside the device's own matrix product.
 
-    Its rate is the best of one before and one after. jax may round factors to fewer bits (TF32 on a GPU), in
-    training too; `float32_product` is without that.
+    Its rate is the best of one before and one after, in float32 as in training; `rounded_product` is what the
+    device does where it may round the factors to fewer bits (TF32 on a GPU).
     """
     config = {**config, "cluster": {**config["cluster"], "executor": "inline", "device": device}}
     parsed = parse(config)
@@ -37,15 +37,17 @@ def sweep(config: Config, device: str, out: Path | None = None) -> Figures:
     from grok_sweep.work import Order, environment, train_shard
 
     with tempfile.TemporaryDirectory() as cold:
-        os.environ.update(environment(device), XDG_CACHE_HOME=cold)
-        jax.config.update("jax_platforms", os.environ["JAX_PLATFORMS"])  # it read the variable when imported
+        variables = environment(device)
+        os.environ.update(variables, XDG_CACHE_HOME=cold)
+        for name in variables.keys() & {"JAX_PLATFORMS", "JAX_DEFAULT_MATMUL_PRECISION"}:
+            jax.config.update(name.lower(), variables[name])  # it read these when it was imported
         try:
             kind = jax.devices()[0].device_kind
         except (RuntimeError, AssertionError):  # the latter where jax has no such plugin at all
             raise BenchError(f"--device {device}: jax {jax.__version__} finds none here") from None
         planned = make_plan(parsed, expand(parsed))
         startup = time.perf_counter() - started
-        product, exact = jax_product(*PRODUCT), jax_product(*PRODUCT, "highest")
+        product, rounded = jax_product(*PRODUCT), jax_product(*PRODUCT, "default")
         results = Store(out or Path(cold, "results"))
         record = provenance.record(parsed, config, " ".join(sys.argv), 1)
         schema = runs_schema({key: HYPERPARAMETERS[key].kind for key in parsed.values})
@@ -60,7 +62,7 @@ def sweep(config: Config, device: str, out: Path | None = None) -> Figures:
         product = max(product, jax_product(*PRODUCT))
         total = sum(spent.values(), np.zeros(4))
         runs, _, trained, _ = total.tolist()
-        share = {"training_share": round(trained / seconds, 4)}
+        share = {"training_share_of_worker_time": round(trained / seconds, 4)}
         record["sessions"][-1] |= {"seconds": round(seconds, 1), "runs": int(runs), **share}
         results.create(record, schema)
 
@@ -80,7 +82,7 @@ def sweep(config: Config, device: str, out: Path | None = None) -> Figures:
         for p, figures in sorted(spent.items(), key=lambda item: (item[0].static, item[0].rows))
     ]
     table.append(row({"hidden_size": "all", "rows": "", "lanes": ""}, total))
-    speed = {"product_gflops": product / 1e9, "float32_product_gflops": exact / 1e9}
+    speed = {"product_gflops": product / 1e9, "rounded_product_gflops": rounded / 1e9}
     return {"device": kind, **speed, "startup_seconds": startup, "seconds": seconds, "programs": table}
 
 
