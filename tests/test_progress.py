@@ -277,7 +277,8 @@ def test_axes_not_shown_are_pooled():
 # A real pseudo-terminal
 
 SWEEP = """
-import time, pandas as pd
+import signal, time, pandas as pd
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite started in the background ignores it
 from grok_sweep.progress import Progress
 with Progress(runs_total=8, work_total=8.0, axes={"hidden_size": (16, 258)}, seeds=4) as progress:
     progress.note("[b]starting[/b]")
