@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import os
 import re
 import shlex
 import sys
@@ -94,6 +95,11 @@ def _main(argv: list[str]) -> int:
         resolve = ["--resolve"] if flags.resolve else []
         compose.answer(["--cfg", flags.cfg, *resolve, *package, *map(compose.override, arguments)])
         return 0
+    from grok_sweep.work import environment
+
+    # Before jax is loaded. On Ray the driver trains nothing: it takes no accelerator from its workers.
+    inline = sweep.cluster.executor == "inline"
+    os.environ.update(environment(sweep.cluster.device) if inline else {"JAX_PLATFORMS": "cpu"})
     from grok_sweep import driver
 
     if sweep.dry_run:

@@ -20,7 +20,7 @@ from grok_sweep.launch import Done, Executor, Job, LaunchError, executor
 from grok_sweep.plan import Plan, Shard, make_plan, unfinished
 from grok_sweep.progress import Progress
 from grok_sweep.store import Store, StoreError, runs_schema
-from grok_sweep.work import Order, environment
+from grok_sweep.work import Order
 
 
 def drive(sweep: Sweep, config: Mapping[str, Any], command: str) -> int:
@@ -81,11 +81,6 @@ def _say(message: str) -> None:
 
 def _prepare(results: Store, sweep: Sweep, config: Mapping[str, Any]) -> tuple[Plan, Plan]:
     """The whole plan and what is left of it. Raises ConfigError where the folder cannot be used."""
-    if sweep.cluster.executor == "ray":
-        # The driver trains nothing: it must not take an accelerator from its workers.
-        os.environ["JAX_PLATFORMS"] = "cpu"
-    else:
-        os.environ.update(environment(sweep.cluster.device))
     try:
         _check_folder(results, sweep, config)
         finished = results.finished()

@@ -71,8 +71,19 @@ def make_train(program: Program) -> Callable[[Mapping[str, jax.Array], Params, R
         # Padded rows weigh nothing, in the loss and so in the gradient.
         weight_N = jnp.where(jnp.arange(program.rows) < rows.train_size, 1 / rows.train_size, 0.0)
 
-        def train_loss(params: Params) -> jax.Array:
-            return weight_N @ task.loss(model.apply(params, x_train), y_train_N)
+        def train_loss(params: Params, x: jax.Array, y_N: jax.Array, weight_N: jax.Array) -> jax.Array:
+            return weight_N @ task.loss(model.apply(params, x), y_N)
+
+        blocks = tuple(_in_blocks(a, program.blocks) for a in (x_train, y_train_N, weight_N))
+
+        def gradient(params: Params) -> Params:
+            if program.blocks == 1:
+                return jax.grad(train_loss)(params, x_train, y_train_N, weight_N)
+
+            def add(total: Params, block: tuple[jax.Array, ...]) -> tuple[Params, None]:
+                return jax.tree.map(jnp.add, total, jax.grad(train_loss)(params, *block)), None
+
+            return jax.lax.scan(add, jax.tree.map(jnp.zeros_like, params), blocks)[0]
 
         def evaluate(params: Params) -> Metrics:
             output_N, output_test_N = model.apply(params, x_train), model.apply(params, x_test)
@@ -86,7 +97,7 @@ def make_train(program: Program) -> Callable[[Mapping[str, jax.Array], Params, R
 
         def step(state: tuple[Params, Any], _: None) -> tuple[tuple[Params, Any], None]:
             params, moments = state
-            updates, moments = transform.update(jax.grad(train_loss)(params), moments, params)
+            updates, moments = transform.update(gradient(params), moments, params)
             return (optax.apply_updates(params, updates), moments), None
 
         def segment(state: tuple[Params, Any], _: None) -> tuple[tuple[Params, Any], Metrics]:
@@ -153,6 +164,13 @@ def _lanes(train: Callable[..., Metrics], lanes: int) -> Any:
         return Metrics(*(values_T[None] for values_T in metrics))
 
     return jax.jit(only)
+
+
+def _in_blocks(a: jax.Array, blocks: int) -> jax.Array:
+    """The rows of `a`, its first axis, as (blocks, rows of a block, ...); missing rows are zeros."""
+    size = -(-len(a) // blocks)
+    padding = [(0, blocks * size - len(a)), *[(0, 0)] * (a.ndim - 1)]
+    return jnp.pad(a, padding).reshape(blocks, size, *a.shape[1:])
 
 
 def _layout(model: models.ReluMLP, x_ND: jax.Array) -> jax.Array:

@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from grok_sweep import store, tasks
 from grok_sweep.hyperparameters import HYPERPARAMETERS
-from grok_sweep.plan import Program
+
+if TYPE_CHECKING:  # it loads jax, which must not be before `environment` is set
+    from grok_sweep.plan import Program
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Order:
     """One shard as sent to a worker: its program, and its runs as columns of the grid."""
 
     sweep: str
-    program: Program
+    program: "Program"
     columns: Mapping[str, np.ndarray]
 
 
@@ -131,7 +133,7 @@ def summarise(curves_RT: Mapping[str, np.ndarray], log_every: int) -> dict[str, 
     }
 
 
-def arguments(program: Program, columns: Mapping[str, np.ndarray], index_L: np.ndarray, init: Any) -> Any:
+def arguments(program: "Program", columns: Mapping[str, np.ndarray], index_L: np.ndarray, init: Any) -> Any:
     """(hparams, params, rows) of the runs `index_L`, each with a leading lane axis, on the device."""
     import jax
 
@@ -141,22 +143,26 @@ def arguments(program: Program, columns: Mapping[str, np.ndarray], index_L: np.n
     traced = [key for key in columns if key in HYPERPARAMETERS and not HYPERPARAMETERS[key].static]
     hparams = {key: columns[key][index_L].astype(np.float32) for key in traced}
     weights: dict[tuple[int, np.float32], Any] = {}  # lanes of one seed begin with the same weights
-    params, rows = [], []
+    names, rows = [], []
     for run in index_L:
         seed, size = int(columns["seed"][run]), int(columns["train_size"][run])
         scale = np.float32(columns["init_scale"][run])
+        names.append((seed, scale))
         if (seed, scale) not in weights:
-            weights[seed, scale] = jax.device_get(init(seed, scale))
-        params.append(weights[seed, scale])
+            weights[seed, scale] = init(seed, scale)
         data = task.data({**program.values, "train_size": size}, seed)
         pad = program.rows - size
         x_train_ND, y_train_N = np.pad(data.x_train_ND, ((0, pad), (0, 0))), np.pad(data.y_train_N, (0, pad))
         rows.append(Rows(x_train_ND, y_train_N, data.x_test_ND, data.y_test_N, np.int32(size)))
 
+    weights = jax.device_get(weights)  # at once: waiting for each would take longer than making it
+
     def stack(*leaves: np.ndarray) -> np.ndarray:
         return np.stack(leaves)
 
-    return jax.device_put((hparams, jax.tree.map(stack, *params), jax.tree.map(stack, *rows)))
+    return jax.device_put(
+        (hparams, jax.tree.map(stack, *[weights[name] for name in names]), jax.tree.map(stack, *rows))
+    )
 
 
 def _runs_table(order: Order, results: Mapping[str, np.ndarray], device: str, seconds: float) -> pa.Table:

@@ -105,18 +105,27 @@ def test_the_articles_sweep_on_two_kinds_of_device():
     cpu = make_plan(sweep, expand(sweep))
     assert len(cpu.programs) == 25  # exact rows: a compilation costs less than padding
     assert {program.lanes for program in cpu.programs} == {1}
+    blocks = {(p.values["hidden_size"], p.rows): p.blocks for p in cpu.programs}
+    assert (blocks[16, 1750], blocks[128, 750], blocks[258, 1750]) == (1, 3, 14)
     assert cpu.work == pytest.approx(129 * 20000 * (16 + 32 + 64 + 128 + 258) * 6250 * 45)
     assert cpu.shards[0].seconds <= PILOT_SECONDS
     gpu_sweep = replace(sweep, cluster=replace(sweep.cluster, device="gpu"))
     gpu = make_plan(gpu_sweep, expand(gpu_sweep))
     assert [program.rows for program in gpu.programs] == [1750] * 5
-    assert {program.lanes for program in gpu.programs} == {225}
+    assert {(program.lanes, program.blocks) for program in gpu.programs} == {(225, 1)}
     assert len(gpu.shards) == 5
 
 
 def test_small_runs_share_a_call():
     (program,) = planned(train_size=(64,), hidden_size=(16,), seeds=range(1000), steps=100).programs
     assert program.lanes >= 16
+
+
+def test_a_short_sweep_is_cut_small_enough_for_all_workers():
+    plan = planned(train_size=(64,), hidden_size=(16,), seeds=range(100_000), steps=100)
+    largest = max(shard.seconds for shard in plan.shards)
+    assert largest < plan.seconds(1) / 30
+    assert len(plan.shards) < 200
 
 
 def test_a_sweep_of_one_run():

@@ -16,9 +16,9 @@ HPARAMS = {"learning_rate": 0.01, "weight_decay": 0.3, "b1": 0.9, "b2": 0.98, "e
 CLIP = 2.0**-23
 
 
-def program(hidden_size=6, rows=25, steps=30, log_every=1, lanes=1):
+def program(hidden_size=6, rows=25, steps=30, log_every=1, lanes=1, blocks=1):
     static = tuple({**STATIC, "hidden_size": hidden_size}.items())
-    return Program("parity", "relu_mlp", "adamw", static, rows, steps, log_every, lanes)
+    return Program("parity", "relu_mlp", "adamw", static, rows, steps, log_every, lanes, blocks)
 
 
 def rows_of(program, size, seed):
@@ -61,11 +61,11 @@ def by_hand(params, rows, hparams, steps):
     return {name: np.array([entry[name] for entry in logged]) for name in logged[0]}
 
 
-@pytest.mark.parametrize("hidden_size", [6, 64])  # features first, rows first
+@pytest.mark.parametrize(("hidden_size", "blocks"), [(6, 1), (64, 1), (64, 4)])  # features or rows first
 @pytest.mark.parametrize("padding", [0, 5])
 @pytest.mark.parametrize("changed", [{}, {"weight_decay": 0.0}, {"b1": 0.99, "learning_rate": 0.003}])
-def test_training_is_adamw_on_the_parity_loss(hidden_size, padding, changed):
-    one, hparams = program(hidden_size=hidden_size), HPARAMS | changed
+def test_training_is_adamw_on_the_parity_loss(hidden_size, blocks, padding, changed):
+    one, hparams = program(hidden_size=hidden_size, blocks=blocks), HPARAMS | changed
     rows = rows_of(one, one.rows - padding, seed=3)
     params = compiled(one).init(3, np.float32(1))
     got = jax.jit(make_train(one))({k: np.float32(v) for k, v in hparams.items()}, params, rows)._asdict()

@@ -22,7 +22,7 @@ class InlineExecutor:
 
         try:
             jax.devices(self.cluster.device)
-        except RuntimeError:
+        except (RuntimeError, AssertionError):  # the latter where jax lacks the plugin
             raise LaunchError(
                 f"cluster.device={self.cluster.device}: jax {jax.__version__} finds none in this process; "
                 "install grok-sweep[gpu] or grok-sweep[tpu] on a machine that has one, or use cluster=local"
