@@ -12,6 +12,7 @@ from typing import NoReturn
 from grok_sweep import __version__
 from grok_sweep.config import GROUPS, SETTINGS, ConfigError, choices, parse
 from grok_sweep.hyperparameters import HYPERPARAMETERS
+from grok_sweep.store import StoreError
 
 HELP = """\
 grok-sweep sweeps=NAME [KEY=VALUE ...]
@@ -54,6 +55,9 @@ def main(argv: list[str] | None = None) -> int:
     except ConfigError as error:
         print(_message(error.problems), file=sys.stderr)
         return 2
+    except (StoreError, OSError) as error:  # a full disk, a folder made read-only meanwhile
+        print(f"grok-sweep: {error}; what was finished is kept, the same command goes on", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("grok-sweep: stopped; the same command goes on from here", file=sys.stderr)
         return 130

@@ -4,7 +4,7 @@ import functools
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from grok_sweep.hyperparameters import HYPERPARAMETERS
 from grok_sweep.launch import Done, Executor, Job, LaunchError, executor
 from grok_sweep.plan import Plan, Shard, make_plan, unfinished
 from grok_sweep.progress import Progress
-from grok_sweep.store import Store, StoreError, runs_schema
+from grok_sweep.store import OWN, Store, StoreError, runs_schema
 from grok_sweep.work import Order
 
 
@@ -34,25 +34,7 @@ def drive(sweep: Sweep, config: Mapping[str, Any], command: str) -> int:
     whole, plan = _prepare(results, sweep, config)
     failed: list[Done] = []
     if plan.shards:
-        if sweep.cluster.executor == "ray":
-            _say("starting Ray" if sweep.cluster.address is None else f"joining {sweep.cluster.address}")
-        started = time.monotonic()
-        try:
-            with executor(sweep.cluster) as workers:
-                record = provenance.record(sweep, config, command, workers.workers)
-                _create(results, sweep, record)
-                session, failed = _train(sweep, whole, plan, results, workers)
-        except LaunchError as error:
-            raise ConfigError([str(error)]) from None
-        seconds = time.monotonic() - started
-        share = session.pop("train_seconds") / (seconds * workers.workers)
-        record["sessions"][-1] |= {
-            "seconds": round(seconds, 1),
-            **session,
-            "training_share_of_worker_time": round(share, 4),
-        }
-        _create(results, sweep, record)
-        _say(f"{session['runs']:,} runs in {seconds:,.1f} s, {share:.1%} of worker time in training")
+        failed = _session(sweep, config, command, results)
     else:
         _say(f"all {len(whole.grid):,} runs are finished already")
     if results.finished():
@@ -66,6 +48,31 @@ def drive(sweep: Sweep, config: Mapping[str, Any], command: str) -> int:
     if failed:
         _say("the same command tries the failed runs again")
     return 1 if failed else 0
+
+
+def _session(sweep: Sweep, config: Mapping[str, Any], command: str, results: Store) -> list[Done]:
+    """Train what is left with the folder locked, and record it; the shards that failed."""
+    if sweep.cluster.executor == "ray":
+        _say("starting Ray" if sweep.cluster.address is None else f"joining {sweep.cluster.address}")
+    started = time.monotonic()
+    try:
+        with executor(sweep.cluster) as workers:
+            _writing(sweep, results.make_folders)
+            with results.locked():
+                # Once more: another session may have ended since.
+                whole, plan = _prepare(results, sweep, config)
+                record = provenance.record(sweep, config, command, workers.workers)
+                _record(results, sweep, record)
+                session, failed = _train(sweep, whole, plan, results, workers)
+                seconds = time.monotonic() - started
+                share = session.pop("train_seconds") / (seconds * workers.workers)
+                ended = {"training_share_of_worker_time": round(share, 4)}
+                record["sessions"][-1] |= {"seconds": round(seconds, 1), **session, **ended}
+                _record(results, sweep, record)
+    except (LaunchError, StoreError) as error:
+        raise ConfigError([str(error)]) from None
+    _say(f"{session['runs']:,} runs in {seconds:,.1f} s, {share:.1%} of worker time in training")
+    return failed
 
 
 def dry_run(sweep: Sweep, config: Mapping[str, Any]) -> int:
@@ -99,7 +106,7 @@ def _check_folder(results: Store, sweep: Sweep, config: Mapping[str, Any]) -> No
             if problems:
                 where = f"out={out}: holds another sweep; choose another folder, or put back"
                 raise ConfigError([f"{where} {problem}" for problem in problems])
-        elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        elif out.exists() and (not out.is_dir() or any(p.name not in OWN for p in out.iterdir())):
             raise ConfigError([f"out={out}: is there and is not a results folder; choose another"])
         parent = next(path for path in (out, *out.absolute().parents) if path.exists())
     except OSError as error:
@@ -108,13 +115,18 @@ def _check_folder(results: Store, sweep: Sweep, config: Mapping[str, Any]) -> No
         raise ConfigError([f"out={out}: {parent} cannot be written; choose another folder"])
 
 
-def _create(results: Store, sweep: Sweep, record: Mapping[str, Any]) -> None:
-    """Make the folder, or bring its record up to date. Raises ConfigError where it cannot be written."""
+def _record(results: Store, sweep: Sweep, record: Mapping[str, Any]) -> None:
+    """Write what the folder says of its sweep. Raises ConfigError where it cannot be written."""
     schema = runs_schema({key: HYPERPARAMETERS[key].kind for key in sweep.values})
+    _writing(sweep, lambda: results.create(record, schema))
+
+
+def _writing(sweep: Sweep, write: Callable[[], None]) -> None:
     try:
-        results.create(record, schema)
+        write()
     except OSError as error:
-        raise ConfigError([f"out={sweep.out}: cannot be written: {error.strerror}"]) from None
+        reason = f"cannot be written: {error.strerror}; choose another folder"
+        raise ConfigError([f"out={sweep.out}: {reason}"]) from None
 
 
 def _train(
@@ -135,7 +147,7 @@ def _train(
         if plan.n_runs < len(whole.grid):
             before = results.runs()
             here = before[before["run_id"].isin(whole.grid.columns["run_id"])]  # the grid may have shrunk
-            display.resumed(_phases(sweep, here), whole.work - plan.work)
+            display.resumed(_phases(sweep, here, results.curves), whole.work - plan.work)
         for done in workers.run(jobs(sweep, plan), display.workers):
             if done.result is None:
                 failed.append(done)
@@ -143,7 +155,7 @@ def _train(
                 continue
             results.publish(done.result.runs, done.result.curves)
             landed = done.result.runs.to_pandas()
-            display.landed(_phases(sweep, landed), done.job.shard.work)
+            display.landed(_phases(sweep, landed, done.result.curves.to_pandas), done.job.shard.work)
             runs += len(landed)
             train_seconds += done.result.train_seconds
             other_seconds += done.result.other_seconds
@@ -158,8 +170,10 @@ def _train(
     return session, failed
 
 
-def _phases(sweep: Sweep, runs: pd.DataFrame) -> pd.DataFrame:
-    """The phases of runs while the sweep goes on: by the article's rule, which needs no curves."""
+def _phases(sweep: Sweep, runs: pd.DataFrame, curves: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """The phases of runs while the sweep goes on; `curves` is asked for where the definition needs them."""
+    if sweep.definition == "liu":
+        return classify(runs, definition="liu", curves=curves())
     return classify(runs, min_loss=sweep.min_loss, max_ratio=sweep.max_ratio)
 
 

@@ -1,5 +1,7 @@
 """The plan of a sweep as a table: what would be trained, and what it would cost."""
 
+import sys
+
 from rich.console import Console
 from rich.table import Table
 
@@ -13,7 +15,8 @@ RUN_BYTES, LOG_BYTES = 250, 20  # of a run, and of one of its logged steps, on d
 
 def show(sweep: Sweep, plan: Plan, finished: int = 0) -> None:
     """Print programs, shards, lanes, operations, memory and time of `plan`, the part that is left."""
-    console = Console(markup=False, highlight=False)
+    # Piped, the table keeps its numbers whole.
+    console = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 160)
     by_program: dict[object, list[Shard]] = {}
     for shard in plan.shards:
         by_program.setdefault(shard.program, []).append(shard)

@@ -13,7 +13,8 @@ This module imports no jax, ray or hydra: results can be read on any laptop.
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ CURVES_SCHEMA = pa.schema(
         "weight_norm": pa.float32(),
     }
 )
+OWN = ("runs", "curves", ".lock")  # what a session that ended before its first record leaves
 CURVE_METRICS = tuple(CURVES_SCHEMA.names[2:])
 
 _ARROW = {int: pa.int64(), float: pa.float64()}
@@ -91,18 +93,39 @@ class Store:
         """Whether the folder holds a sweep."""
         return self.sweep_file.is_file()
 
+    def make_folders(self) -> None:
+        """Make the folder and those in it, as far as they are not there. Raises OSError."""
+        for folder in (self.runs_dir, self.curves_dir):
+            folder.mkdir(parents=True, exist_ok=True)
+
     def create(self, sweep: Mapping[str, Any], schema: pa.Schema) -> None:
         """Make the folder if need be, record `sweep` in it, and make its tables readable while empty.
 
         Raises OSError where the folder cannot be written.
         """
-        for folder in (self.runs_dir, self.curves_dir):
-            folder.mkdir(parents=True, exist_ok=True)
+        self.make_folders()
         text = yaml.safe_dump(dict(sweep), sort_keys=False, allow_unicode=True)
         _atomically(self.sweep_file, lambda path: path.write_text(text, encoding="utf-8"))
         for folder, of in ((self.runs_dir, schema), (self.curves_dir, CURVES_SCHEMA)):
             if not (folder / "empty.parquet").exists():
                 self._write(folder / "empty.parquet", of.empty_table())
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep the folder, which must be there, to this process; let go even when the process is killed.
+
+        Raises StoreError where another process has it.
+        """
+        import fcntl  # not on Windows, where results can be read all the same
+
+        with (self.root / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StoreError(
+                    f"{self.root}: another grok-sweep is working in it; wait for it, or choose another folder"
+                ) from None
+            yield
 
     def sweep(self) -> dict[str, Any]:
         """What `create` recorded. Raises StoreError where there is none or it cannot be read."""

@@ -148,7 +148,7 @@ class Compiled:
         return self._executable
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)
 def compiled(program: Program) -> Compiled:
     """The program's functions, kept for its other shards."""
     return Compiled(program)

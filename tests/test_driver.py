@@ -145,6 +145,46 @@ def test_a_folder_of_another_sweep_is_refused_and_untouched(sweep, tmp_path, cap
     assert content(tmp_path / "out") == before
 
 
+def test_two_sessions_do_not_share_a_folder(sweep, tmp_path, capfd):
+    sweep("seeds=1")
+    results = Store(tmp_path / "out")
+    before = content(tmp_path / "out")
+    capfd.readouterr()
+    with results.locked():  # as another process has it
+        assert sweep("seeds=2") == 2
+    assert "another grok-sweep is working in it" in capfd.readouterr().err
+    assert content(tmp_path / "out") == before
+    assert sweep("seeds=2") == 0
+
+
+def test_a_disk_that_fills_up_is_one_message_and_loses_nothing(sweep, tmp_path, capfd, monkeypatch):
+    publish, calls = Store.publish, []
+
+    def full(self, runs, curves):
+        if calls:
+            raise OSError(28, "No space left on device")
+        calls.append(publish(self, runs, curves))
+
+    monkeypatch.setattr(Store, "publish", full)
+    assert sweep("cluster.shard_seconds=0.01") == 1
+    error = capfd.readouterr().err
+    assert "No space left on device; what was finished is kept" in error
+    assert "Traceback" not in error
+    monkeypatch.setattr(Store, "publish", publish)
+    assert sweep() == 0
+    assert read(tmp_path / "out", "runs")["run_id"].is_unique
+
+
+def test_the_definition_holds_while_the_sweep_runs_too(sweep, capfd):
+    assert sweep("phases.definition=liu") == 0
+    printed = capfd.readouterr()
+    counts = dict(part.split(" ")[::-1] for part in printed.out.splitlines()[0].split(": ")[1].split(", "))
+    assert (
+        ", ".join(f"{name} {counts[name]}" for name in ("memorize", "grok", "generalize", "fail"))
+        in printed.err
+    )
+
+
 def test_folders_that_cannot_be_used(sweep, tmp_path, capfd):
     (tmp_path / "file").write_text("mine")
     (tmp_path / "notes").mkdir()

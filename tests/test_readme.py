@@ -58,7 +58,7 @@ def test_sweeps(command, elsewhere):
 
 @commands("grok-analyze")
 def test_analyses(command, elsewhere, capsys):
-    assert grok_sweep([*TINY, "out=results/mine"]) == 0
+    assert grok_sweep([*TINY, "out=results/quickstart"]) == 0
     capsys.readouterr()
     assert grok_analyze(command[1:]) == 0
     assert str(Path(command[1]) / "phase_diagram.png") in capsys.readouterr().out
@@ -90,6 +90,17 @@ def test_the_wheel_command_is_the_one_that_test_wheel_runs(command):
 @commands("source")
 def test_the_environment_is_where_make_puts_it(command):
     assert f"BIN := {Path(command[1]).parent}" in (ROOT / "Makefile").read_text()
+
+
+def test_nothing_is_left_to_fill_in():
+    assert not re.search(r"@[A-Z]+@|TODO|XXX", TEXT)
+
+
+def test_the_record_is_analysed_without_training(elsewhere, capsys):
+    before = (RECORD / "phases.parquet").read_bytes()
+    assert grok_analyze(["sweeps/parity_1125"]) == 0
+    assert "386 memorize, 439 grok, 141 generalize, 159 fail" in capsys.readouterr().out
+    assert (elsewhere / "sweeps" / "parity_1125" / "phases.parquet").read_bytes() == before
 
 
 def test_snippets(elsewhere, capsys):

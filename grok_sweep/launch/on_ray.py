@@ -5,8 +5,11 @@ back through the object store, so no shared file system is needed.
 """
 
 import os
+import signal
 import socket
+import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -23,6 +26,22 @@ import ray
 RESOURCE = {"cpu": "CPU", "gpu": "GPU", "tpu": "TPU"}
 QUEUED = 1  # tasks per worker beyond the one it does, so that none waits for the driver
 OBJECT_STORE_BYTES = 200 * 2**20  # results are a few MB and leave it at once
+
+
+@contextmanager
+def _interrupt_later() -> Iterator[None]:
+    """Holds back SIGINT: within ray.init it can be lost, or end the process by a segmentation fault."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals do not come here
+        return
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed and before is not signal.SIG_IGN:
+        raise KeyboardInterrupt
 
 
 def _knock(address: str | None) -> None:
@@ -52,12 +71,16 @@ class RayExecutor:
         }
         try:
             _knock(cluster.address)
-            ray.init(
-                address=cluster.address or "local",
-                logging_level="ERROR",
-                log_to_driver=False,
-                **({} if cluster.address else local),
-            )
+            with _interrupt_later():
+                ray.init(
+                    address=cluster.address or "local",
+                    logging_level="ERROR",
+                    log_to_driver=False,
+                    **({} if cluster.address else local),
+                )
+        except KeyboardInterrupt:
+            ray.shutdown()  # __exit__ is not called where __enter__ raises
+            raise
         except (OSError, RuntimeError, ValueError, OverflowError) as error:
             reason = str(error).strip().splitlines()[0]
             where = f"cluster.address={cluster.address}" if cluster.address else "cluster=local"
