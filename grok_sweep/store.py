@@ -142,8 +142,8 @@ class Store:
         return sweep
 
     def finished(self) -> set[str]:
-        """The run_ids whose results are in the folder; empty where there is no folder."""
-        if not self.runs_dir.is_dir():
+        """The run_ids whose results are in the folder; none where there is no folder or no table yet."""
+        if not any(self.runs_dir.glob("[!.]*.parquet")):
             return set()
         return set(self._read(self.runs_dir, columns=["run_id"]).column("run_id").to_pylist())
 

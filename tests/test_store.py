@@ -99,6 +99,9 @@ def test_a_folder_that_is_no_sweep_says_so(tmp_path, text):
         with pytest.raises(StoreError, match=str(tmp_path)):
             read()
     assert Store(tmp_path / "nowhere").finished() == set()
+    begun = Store(tmp_path / "begun")
+    begun.make_folders()
+    assert begun.finished() == set()
 
 
 def test_a_damaged_table_says_so(results):
