@@ -317,10 +317,6 @@ class _Parser:
         if address is not None and not good:
             self._problem("cluster.address", "must be HOST:PORT, ray://HOST:PORT or auto", address)
         workers = self._at("cluster.workers", None)
-        if self._at("cluster.executor", None) == "inline":
-            for key, value in (("address", address), ("workers", workers)):
-                if value is not None:
-                    self._problem(f"cluster.{key}", "plays no part in cluster=inline", value)
         return Cluster(
             executor=self._one_of("cluster.executor", ["ray", "inline"]),
             device=self._one_of("cluster.device", ["cpu", "gpu", "tpu"]),

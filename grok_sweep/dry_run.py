@@ -44,8 +44,9 @@ def show(sweep: Sweep, plan: Plan, finished: int = 0) -> None:
     if len(groups) > MOST_PROGRAMS:
         console.print(f"... and {len(groups) - MOST_PROGRAMS:,} more programs")
 
-    workers = sweep.cluster.workers or (
-        1 if sweep.cluster.executor == "inline" or sweep.cluster.device != "cpu" else cores()
+    cluster = sweep.cluster
+    workers = (
+        1 if cluster.executor == "inline" else cluster.workers or (cores() if cluster.device == "cpu" else 1)
     )
     disk = plan.n_runs * (RUN_BYTES + LOG_BYTES * (sweep.steps // sweep.log_every + 1))
     most = max((program.bytes for program in plan.programs), default=0)
