@@ -10,6 +10,7 @@ import socket
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -20,6 +21,9 @@ from grok_sweep.work import Order, Result, cores, environment, train_shard
 # Ray asks its makers' server for the version unless told not to, and warns of GPUs it will one day hide.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+# A Ray started here has its token on. To one joined by HOST:PORT Ray shows the token only if told to.
+if "RAY_AUTH_TOKEN" in os.environ or (Path.home() / ".ray" / "auth_token").is_file():
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 import ray
 
