@@ -1,6 +1,8 @@
 """Command-line overrides into a plain dict, by Hydra, in this process: the grid is ours to expand."""
 
 import contextlib
+import copy
+import functools
 import io
 import itertools
 import re
@@ -8,6 +10,7 @@ import sys
 import warnings
 from bisect import bisect_left
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from hydra import compose as hydra_compose
@@ -20,13 +23,15 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.resolvers import oc
 
+from grok_sweep import bounds
 from grok_sweep.config import GROUPS, MISSING, choices, configs, sweep_folders
 from grok_sweep.messages import ConfigError, one_of, shorten
 
 STAND_IN = "sweeps=quickstart"  # under which the other keys are checked where no sweep is chosen
-MOST_CHARACTERS = 10_000  # of an argument: Hydra's parser takes time by the square of its length
-MOST_COMPLAINTS = 20  # of Hydra that are looked for one by one: each costs it half a second
+MOST_COMPLAINTS = 5  # of Hydra whose arguments are looked for: each by some ten compositions
+MOST_SEARCHED = 1_000  # characters of arguments in which they are looked for
 
 
 class _Sweeps(ConfigSource):
@@ -59,13 +64,46 @@ class _Sweeps(ConfigSource):
         name = f"{config_path.removesuffix('.yaml').partition('/')[2]}.yaml"
         path = next(folder / name for folder in sweep_folders() if (folder / name).is_file())
         try:
-            config = OmegaConf.load(path)
+            config = _read(path)
         except Exception as error:
             raise ConfigError([f"{path} cannot be read: {_why(error)}"]) from None
-        if not isinstance(config, DictConfig):
-            raise ConfigError([f"{path} must be a block of key: value"])
         # Every sweep is on top of the whole config, whether or not it begins with `# @package _global_`.
         return ConfigResult(self.provider, self.full_path(), config, {"package": "_global_"})
+
+
+def _read(path: Path) -> DictConfig:
+    """What a sweep's file holds. Raises ValueError, OSError or YAMLError where it cannot be used."""
+    with path.open("rb") as file:
+        content = file.read(bounds.MOST_BYTES + 1)
+    return copy.deepcopy(_load(content))
+
+
+@functools.lru_cache(maxsize=1)
+def _load(content: bytes) -> DictConfig:
+    """A file's YAML. Cached: while complaints are looked for, a file is read again and again."""
+    config = OmegaConf.load(io.StringIO(bounds.file(content)))  # by YAML's safe loader
+    if not isinstance(config, DictConfig):
+        raise ValueError("it must be a block of key: value")
+    plain: dict[Any, Any] = OmegaConf.to_container(config)  # type: ignore[assignment]
+    bounds.interpolations(plain)
+    # A sweep that includes others, each of which includes others twice, would be loaded for ever.
+    allowed = [f"override /{group}" for group in GROUPS if group != "sweeps"]
+    defaults = plain.get("defaults", [])
+    for entry in defaults if isinstance(defaults, list) else [defaults]:
+        if entry != "_self_" and not (isinstance(entry, dict) and entry and set(entry) <= {*allowed}):
+            raise ValueError(f"defaults must be a list of _self_ and {': NAME, '.join(allowed)}: NAME")
+    return config
+
+
+def _decode(text: str | None, _parent_: Any, _node_: Any) -> Any:
+    """The resolver oc.decode, within bounds."""
+    bounds.decoded(text)
+    return oc.decode(text, _parent_, _node_)
+
+
+def _refuse(*_: Any) -> None:
+    """A resolver that makes, each time, much out of little."""
+    raise ValueError("oc.create, oc.dict.keys and oc.dict.values cannot be used; write values")
 
 
 class _SearchPath(SearchPathPlugin):
@@ -80,6 +118,10 @@ def compose(arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
     chosen, so that the problems of the other keys are found too. Raises ConfigError where there is nothing
     to be composed.
     """
+    try:
+        bounds.arguments(arguments)
+    except ValueError as error:
+        raise ConfigError([f"the arguments: {error}"]) from None
     groups: list[str] = []
     keys: list[str] = []
     problems: list[str] = []
@@ -107,6 +149,9 @@ def compose(arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
             return _composed([*groups, *keys]), problems
         # Hydra stops at the first argument it cannot use, and does not always say which: it is the last of
         # the shortest beginning that fails.
+        if sum(map(len, keys)) > MOST_SEARCHED:
+            problems.append(str(complaint(len(keys))))
+            break
         count = bisect_left(range(len(keys)), True, key=lambda count: complaint(count) is not None)
         if not count:
             sweep = [group for group in groups if group.startswith("sweeps=")][-1]
@@ -120,8 +165,9 @@ def compose(arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
 def _problem(argument: str) -> str | None:
     """Why an argument cannot be used, as far as it alone shows it."""
     short = shorten(argument) or "''"
-    if len(argument) > MOST_CHARACTERS:
-        return f"{short}: at most {MOST_CHARACTERS} characters; write a longer one in ./sweeps/NAME.yaml"
+    if len(argument) > bounds.MOST_CHARACTERS:
+        most = f"at most {bounds.MOST_CHARACTERS:,} characters"
+        return f"{short}: {most}; write a longer one in ./sweeps/NAME.yaml"
     try:
         parsed = OverridesParser.create().parse_override(argument)
         if not parsed.key_or_group:
@@ -194,6 +240,9 @@ def _hydra() -> Iterator[None]:
     """Our plugins, no warnings, and every exception as a ConfigError."""
     Plugins.instance().register(_Sweeps)
     Plugins.instance().register(_SearchPath)
+    OmegaConf.register_new_resolver("oc.decode", _decode, replace=True)
+    for name in ("oc.create", "oc.dict.keys", "oc.dict.values"):
+        OmegaConf.register_new_resolver(name, _refuse, replace=True)
     try:
         with warnings.catch_warnings(action="ignore"):
             yield
@@ -207,6 +256,8 @@ def _why(error: BaseException) -> str:
     """What Hydra, OmegaConf or YAML complain of: one line, without what only they know of."""
     if str(error).startswith("Error merging override") and error.__cause__:
         error = error.__cause__
+    if isinstance(error, RecursionError):
+        return "it is nested too deep, or in itself"
     lines = (line.strip() for line in str(error).splitlines())
     told = itertools.takewhile(lambda line: not line.startswith(("Config search path", "full_key:")), lines)
     text = " ".join(line for line in told if line)

@@ -50,20 +50,31 @@ SETTINGS = {
     "phases.max_ratio": Number(float, "of test to train loss; above it a run has memorised", 0, above=True),
     "cluster.shard_seconds": Number(float, "about what a worker does in one call", 0, above=True),
     "cluster.workers": Number(int, "worker processes; null: one per core or accelerator", 1, 1_000_000),
+    "cluster.workers_per_gpu": Number(int, "workers that share one GPU and its memory", 1, 64),
     "cluster.max_retries": Number(int, "how often a shard whose worker died is tried again", 0, 1000),
+    "cluster.deadline_factor": Number(float, "times the estimate, after which a worker hangs", 1),
+    "cluster.deadline_seconds": Number(float, "before which no worker counts as hanging", 0, above=True),
 }
+URI_SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs", "file")  # of pyarrow.fs
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """Where and how shards run. `address` None: Ray is started here; `workers` None: one per core."""
+    """Where and how shards run. `address` None: Ray is started here; `workers` None: one per core.
+
+    A worker that has not answered for `deadline_seconds`, nor for `deadline_factor` times what its shard is
+    estimated to take, hangs.
+    """
 
     executor: str
     device: str
     shard_seconds: float
     address: str | None = None
     workers: int | None = None
+    workers_per_gpu: int = 1
     max_retries: int = 0
+    deadline_factor: float = 10.0
+    deadline_seconds: float = 300.0
 
 
 @dataclass(frozen=True)
@@ -76,11 +87,13 @@ class Sweep:
     optimizer: str
     values: Mapping[str, float]
     axes: Mapping[str, tuple[float, ...]]
-    seeds: tuple[int, ...]
+    seeds: Sequence[int]  # a range where a count was given: it takes no room
     steps: int
     log_every: int
-    out: Path
+    out: str  # a path, or a URI of pyarrow.fs
     dry_run: bool
+    retry_failed: bool
+    fail_fast: bool
     cluster: Cluster
     min_loss: float
     max_ratio: float
@@ -153,7 +166,7 @@ class _Parser:
         rest = {
             "name": self._name(),
             "out": self._out(),
-            "dry_run": self._one_of("dry_run", [False, True]),
+            **{key: self._one_of(key, [False, True]) for key in ("dry_run", "retry_failed", "fail_fast")},
             "cluster": self._cluster(),
             "min_loss": self._setting("phases.min_loss"),
             "max_ratio": self._setting("phases.max_ratio"),
@@ -165,7 +178,7 @@ class _Parser:
             **names,
             values=MappingProxyType(values),
             axes=MappingProxyType(axes),
-            seeds=tuple(seeds),
+            seeds=seeds,
             steps=steps,
             log_every=log_every,
             **rest,
@@ -297,7 +310,11 @@ class _Parser:
 
     def _out(self) -> Any:
         out, why = self._at("out"), ""
-        if isinstance(out, str) and out.strip() and out != MISSING:
+        if isinstance(out, str) and (uri := re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", out)):
+            if uri[1] in URI_SCHEMES:
+                return out
+            why = f", or a URI of {', '.join(URI_SCHEMES)}"
+        elif isinstance(out, str) and out.strip() and out != MISSING:
             path = Path(out)
             try:
                 path = path.expanduser()
@@ -307,7 +324,7 @@ class _Parser:
             except (OSError, ValueError, RuntimeError) as error:  # too long; a null byte; ~ of nobody
                 why = f"; {error.strerror if isinstance(error, OSError) else error}"
             if not why:
-                return path
+                return str(path)
         self._problem("out", f"must be text, the path of a folder{why}", out)
         return None
 
@@ -317,13 +334,31 @@ class _Parser:
         if address is not None and not good:
             self._problem("cluster.address", "must be HOST:PORT, ray://HOST:PORT or auto", address)
         workers = self._at("cluster.workers", None)
+        executor = self._one_of("cluster.executor", ["ray", "inline"])
+        device = self._one_of("cluster.device", ["cpu", "gpu", "tpu"])
+        share = self._setting("cluster.workers_per_gpu", Cluster.workers_per_gpu)
+        # What would have no effect is refused rather than ignored.
+        if executor == "inline" and workers is not None:
+            self._problem(
+                "cluster.workers", "executor inline has one worker, this process; use null", workers
+            )
+        elif workers is not None:
+            workers = self._setting("cluster.workers")
+        if executor == "inline" and good:
+            self._problem("cluster.address", "executor inline joins no cluster; use null", address)
+        if device not in ("gpu", None) and share not in (1, None):
+            self._problem("cluster.workers_per_gpu", f"device {device} is no gpu; use 1", share)
         return Cluster(
-            executor=self._one_of("cluster.executor", ["ray", "inline"]),
-            device=self._one_of("cluster.device", ["cpu", "gpu", "tpu"]),
+            executor=executor,
+            device=device,
             shard_seconds=self._setting("cluster.shard_seconds"),
             address=address,
-            workers=None if workers is None else self._setting("cluster.workers"),
-            max_retries=self._setting("cluster.max_retries", 0),
+            workers=workers,
+            workers_per_gpu=share,
+            **{
+                key: self._setting(f"cluster.{key}", getattr(Cluster, key))
+                for key in ("max_retries", "deadline_factor", "deadline_seconds")
+            },
         )
 
     def _check_task(

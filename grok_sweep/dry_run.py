@@ -6,15 +6,19 @@ from rich.console import Console
 from rich.table import Table
 
 from grok_sweep.config import Sweep
+from grok_sweep.messages import in_bytes
+from grok_sweep.needs import JAX_MEMORY, disk_bytes
 from grok_sweep.plan import Plan, Shard
 from grok_sweep.work import cores
 
 MOST_PROGRAMS = 40  # rows of the table; a million programs are counted, not listed
-RUN_BYTES, LOG_BYTES = 250, 20  # of a run, and of one of its logged steps, on disk (measured, zstd)
 
 
-def show(sweep: Sweep, plan: Plan, finished: int = 0) -> None:
-    """Print programs, shards, lanes, operations, memory and time of `plan`, the part that is left."""
+def show(sweep: Sweep, plan: Plan, finished: int = 0, free_disk: int | None = None) -> None:
+    """Print programs, shards, lanes, operations, memory and time of `plan`, the part that is left.
+
+    `free_disk`: bytes that are free where the results go, if that is known.
+    """
     # Piped, the table keeps its numbers whole.
     console = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 160)
     by_program: dict[object, list[Shard]] = {}
@@ -36,7 +40,7 @@ def show(sweep: Sweep, plan: Plan, finished: int = 0) -> None:
             str(program.lanes),
             _operations(sum(shard.work for shard in shards)),
             _padding(shards),
-            _bytes(program.bytes),
+            in_bytes(program.bytes),
             _time(sum(shard.seconds for shard in shards)),
         )
     if groups:
@@ -48,7 +52,10 @@ def show(sweep: Sweep, plan: Plan, finished: int = 0) -> None:
     workers = (
         1 if cluster.executor == "inline" else cluster.workers or (cores() if cluster.device == "cpu" else 1)
     )
-    disk = plan.n_runs * (RUN_BYTES + LOG_BYTES * (sweep.steps // sweep.log_every + 1))
+    disk = disk_bytes(sweep, plan.n_runs)
+    too_little = (
+        f"; only {in_bytes(free_disk)} are free there" if free_disk is not None and free_disk < disk else ""
+    )
     most = max((program.bytes for program in plan.programs), default=0)
     seeds = len(sweep.seeds)
     console.print(
@@ -57,8 +64,9 @@ def show(sweep: Sweep, plan: Plan, finished: int = 0) -> None:
         f" in {len(by_program):,} programs, {len(plan.shards):,} shards\n"
         f"operations {_operations(plan.work)} useful, {_padding(plan.shards)} more in padding"
         f" (estimate; one multiplication or addition each)\n"
-        f"memory     {_bytes(most)} on a worker at most, beside {_bytes(500e6)} for jax itself (estimate)\n"
-        f"disk       {_bytes(disk)} in {sweep.out} (estimate)\n"
+        f"memory     {in_bytes(most)} on a worker at most, beside {in_bytes(JAX_MEMORY)} for jax itself"
+        f" (estimate)\n"
+        f"disk       {in_bytes(disk)} in {sweep.out} (estimate){too_little}\n"
         f"time       {_time(plan.seconds(workers))} on {workers} {sweep.cluster.device} worker"
         f"{'s' * (workers > 1)} (estimate)",
         soft_wrap=True,
@@ -80,14 +88,6 @@ def _operations(count: float) -> str:
 def _padding(shards: list[Shard] | tuple[Shard, ...]) -> str:
     work = sum(shard.work for shard in shards)
     return f"{sum(shard.padded_work for shard in shards) / work - 1:.0%}" if work else "0%"
-
-
-def _bytes(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
 
 
 def _time(seconds: float) -> str:

@@ -14,6 +14,10 @@ class ConfigError(Exception):
         super().__init__("\n".join(self.problems))
 
 
+class LaunchError(Exception):
+    """Workers that cannot be had: where, why, what to do."""
+
+
 def one_of(word: str, options: list[str]) -> str:
     """What is allowed where `word` is not, with the nearest."""
     near = nearest_of(word, options)
@@ -62,6 +66,15 @@ def show(value: Any) -> str:
 def shorten(text: str) -> str:
     """`text` cut to what a message can hold."""
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def in_bytes(count: float) -> str:
+    """A number of bytes in words."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB" if count < 1000 else f"{count / 1000:,.1f} TB"
 
 
 def _one_line(text: str) -> str:

@@ -1,5 +1,7 @@
 """Command lines into configs: what Hydra composes, and its complaints in our words."""
 
+import contextlib
+import itertools
 import os
 import sys
 import warnings
@@ -37,9 +39,9 @@ def test_overrides_are_hydras(tmp_path):
     config, problems = compose(line.split())
     assert problems == []
     made = parse(config)
-    assert made.out == tmp_path
+    assert made.out == str(tmp_path)
     assert made.axes == {"weight_decay": (0.1, 0.3), "hidden_size": (16, 64), "b1": (0.9,)}
-    assert (made.seeds, made.steps, made.log_every) == ((0, 1, 2), 5000, 50)
+    assert (made.seeds, made.steps, made.log_every) == (range(3), 5000, 50)
     assert made.values["learning_rate"] == 0.001
     assert made.cluster.executor == "inline"
     assert not list(tmp_path.iterdir())
@@ -47,13 +49,14 @@ def test_overrides_are_hydras(tmp_path):
 
 def test_every_sweep_and_every_cluster_composes():
     lines = [f"sweeps={name}" for name in choices("sweeps")]
-    lines += [f"{QUICK} cluster={name} cluster.address=auto" for name in choices("cluster")]
+    lines += [f"{QUICK} cluster={name}" for name in choices("cluster") if name != "ray"]
+    lines += [f"{QUICK} cluster=ray cluster.address=auto"]
     for line in lines:
         config, problems = compose(line.split())
         assert problems == []
         made = parse(config)
         assert line.startswith(f"sweeps={made.name}")
-        assert made.out.parts == ("results", made.name)
+        assert made.out == f"results/{made.name}"
 
 
 @pytest.mark.parametrize("key", ["learning_rate", "b1", "b2", "eps", "n_bits"])
@@ -70,7 +73,7 @@ def test_a_later_override_wins():
 def test_values_are_resolved(monkeypatch):
     monkeypatch.setenv("SCRATCH", "/scratch")
     made = sweep("out=${oc.env:SCRATCH}/${name}", "grid.b1=['${optimizer.b1}',0.5]")
-    assert str(made.out) == "/scratch/quickstart"
+    assert made.out == "/scratch/quickstart"
     assert made.axes["b1"] == (0.99, 0.5)
 
 
@@ -91,11 +94,10 @@ ONE = {
     "seeds=int(a)": f"seeds=int(a): {READ}",
     "grid.=1": f"grid.=1: {READ}",
     "-m": f"-m: {READ}",
-    "x" * 9_000: f"{'x' * 77}...: {READ}",
-    "x=" + "[" * 3_000: f"x={'[' * 75}...: {READ}",
-    "seeds=[" + "1," * 60_000: f"seeds=[{'1,' * 35}...: at most 10000 characters; "
+    "x" * 2_900: f"{'x' * 77}...: {READ}",
+    "x=" + "[" * 2_900: f"x={'[' * 75}...: {READ}",
+    "seeds=[" + "1," * 1_500: f"seeds=[{'1,' * 35}...: at most 3,000 characters; "
     "write a longer one in ./sweeps/NAME.yaml",
-    "seeds=" + "9" * 5000: f"seeds={'9' * 71}...: {READ}",
     "task=nope": "task=nope: must be one of parity",
     "task=5": "task=5: must be one of parity",
     "task=null": "task=null: must be one of parity",
@@ -212,12 +214,17 @@ def test_no_folder_that_lies_beside_the_own_sweeps_is_taken_for_a_group(own, tmp
 BROKEN = {
     "grid: [1,\n": "while parsing a flow node expected the node content, but found '<stream end>'",
     "a: 1\na: 2\n": "found duplicate key a",
-    "- 1\n": "must be a block of key: value",
+    "- 1\n": "it must be a block of key: value",
     "5\n": "",
     "\x00": "special characters are not allowed",
     "grid: {null: [1]}\n": "",
     "defaults: [override /task: nope]\n": "Could not find 'task/nope' Available options in 'task': parity",
-    "defaults: 5\n": "",
+    "defaults: 5\n": "defaults must be a list of _self_ and override /task: NAME, override /model: NAME, ",
+    "defaults: [quickstart]\n": "defaults must be a list of _self_ and override /task: NAME, ",
+    "defaults: [/sweeps@a: mine, /sweeps@b: mine]\n": "defaults must be a list of _self_ and override ",
+    "defaults: [override /hydra/launcher: basic]\n": "defaults must be a list of _self_ and override ",
+    "a: !!python/object/apply:os.getcwd []\n": "could not determine a constructor for the tag",
+    "a: !!python/name:os.getcwd\n": "could not determine a constructor for the tag",
     "out: ${nope}\n": "Interpolation key 'nope' not found",
 }
 
@@ -232,6 +239,120 @@ def test_a_sweep_file_that_cannot_be_used_is_named(own, text, said):
     assert second.startswith("sweeps=mine: ")
     assert said in second
     assert "Config search path" not in second
+
+
+LAUGHS = "".join(f"{b}: &{b} [*{a}, *{a}, *{a}, *{a}]\n" for a, b in itertools.pairwise("abcdefghijklmnop"))
+MERGES = LAUGHS.replace("[", "{<<: [").replace("]", "]}")
+BOMBS = {
+    "laughs": ("a: &a []\n" + LAUGHS, "it has more than 3,000 values, aliases written out"),
+    "merges": ("a: &a {x: 1}\n" + MERGES, "it has more than 3,000 values, aliases written out"),
+    "an alias in itself": ("a: &a [*a]\n", "it is nested too deep, or in itself"),
+    "an alias of nothing": ("a: *b\n", "found undefined alias 'b'"),
+    "values": ("a: [" + "1," * 90_000 + "]\n", "it has more than 3,000 values"),
+    "lists": ("a: " + "[" * 90_000, "it is nested more than 50 deep"),
+    "lists that close": ("a: " + "[" * 90_000 + "]" * 90_000, "it is nested more than 50 deep"),
+    "blocks": ("{" * 90_000, "it is nested more than 50 deep"),
+    "items": ("- " * 90_000, "it is nested more than 50 deep"),
+    "keys": ("? " * 90_000, "it is nested more than 50 deep"),
+    "bytes": ("#" * 200_001, "it has more than 200,000 bytes"),
+    "a number": ("seeds: " + "9" * 5000, "Exceeds the limit (4300 digits)"),
+    "interpolations": ("a: '" + "${name}" * 6 + "'\n", "at most 5 interpolations ${...} can be used"),
+    "interpolations in a list": ("a: [" + "'${name}'," * 6 + "]\n", "at most 5 interpolations"),
+    "escaped ones": ('a: "' + "\\x24{name}" * 6 + '"\n', "at most 5 interpolations"),
+    "a long one": (
+        "a: ${oc.env:" + "x" * 3000 + "}\n",
+        "a text with an interpolation ${...} has at most 3,000",
+    ),
+    "one within another": ("a: " + "${" * 5 + "\n", ""),
+    "oc.decode of much": ("a: '" + "[" * 301 + "'\nb: ${oc.decode:${a}}\n", "oc.decode reads at most 300"),
+    "oc.decode of more of them": (
+        'a: "\\x24"\nb: "${a}{c}"\nc: ${oc.decode:${b}}\n',
+        "oc.decode reads at most 300 characters, and no $",
+    ),
+    "oc.dict.values": ("a: {x: 1}\nb: ${oc.dict.values:a}\n", "oc.dict.values cannot be used"),
+}
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(("text", "said"), BOMBS.values(), ids=BOMBS)
+def test_a_sweep_file_cannot_take_all_time_or_memory(own, text, said):
+    (own / "mine.yaml").write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        compose(["sweeps=mine"])
+    (problem,) = caught.value.problems
+    assert problem.startswith("sweeps=mine: ")
+    assert said in problem
+    assert len(problem) < 1000
+
+
+# The worst of what is within the bounds: seconds, where one interpolation more of each kind took minutes.
+MUCH = "a: [" + "1," * 2900 + "]\n"
+COSTLY = {
+    "blocks": (
+        MUCH + "b: {x: '${a}', y: '${a}', z: '${a}'}\nc: {x: '${b}', y: '${b}'}\n",
+        ["+d={x:${c},y:${c},z:${c}}", "+e=[${d},${d}]"],
+    ),
+    "text": ("a: xxx\nb: '${a}${a}${a}'\nc: '${b}${b}'\n", ["+d=${c}${c}${c}", "+e=${d}${d}", "++e.x=1"]),
+    "text of lists": (MUCH + "b: '${a}${a}${a}'\nc: '${b}${b}'\n", ["+d=${c}${c}${c}", "+e=${d}${d}"]),
+    "decoded": (
+        "a: '[" + "1," * 140 + "1]'\nb: ${oc.decode:${a}}\nc: ['${b}', '${b}', '${b}']\n",
+        ["+d=['${c}','${c}','${c}']", "+e=['${d}','${d}']"],
+    ),
+    "an alias": ("a: &a [" + "1," * 2900 + "]\nb: *a\n", []),
+}
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(("text", "more"), COSTLY.values(), ids=COSTLY)
+def test_what_is_within_the_bounds_does_not_take_long(own, text, more):
+    (own / "mine.yaml").write_text("name: mine\n" + text)
+    with contextlib.suppress(ConfigError):
+        parse(compose(["sweeps=mine", *more])[0])
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (
+            ["x=" + "1" * 1999] * 6,
+            "the arguments: at most 10,000 characters; write longer ones in ./sweeps/NAME.yaml",
+        ),
+        (
+            ["x=${name}${name}${name}"] * 2,
+            "the arguments: at most 5 interpolations ${...} can be used; write values",
+        ),
+    ],
+)
+def test_arguments_cannot_either(more, said):
+    with pytest.raises(ConfigError) as caught:
+        compose([QUICK, *more])
+    assert caught.value.problems == [said]
+
+
+def test_long_arguments_are_not_searched_for_the_one_that_is_wrong():
+    with pytest.raises(ConfigError) as caught:
+        compose([QUICK, "seeds=[" + "1," * 600 + "1]", "~nope"])
+    assert caught.value.problems == ["Could not delete from config. 'nope' does not exist."]
+
+
+def test_what_is_no_regular_file_is_no_sweep(own):
+    (own / "folder.yaml").mkdir()
+    os.mkfifo(own / "pipe.yaml")
+    (own / "loop.yaml").symlink_to("loop.yaml")
+    (own / "gone.yaml").symlink_to("nowhere")
+    (own / "null.yaml").symlink_to("/dev/zero")
+    for name in ("folder", "pipe", "loop", "gone", "null"):
+        assert compose([f"sweeps={name}"])[1][0].startswith(f"sweeps={name}: must be one of parity_1125, ")
+
+
+def test_a_file_that_may_not_be_read(own, monkeypatch):
+    def refuse(_):
+        raise PermissionError(13, "Permission denied")
+
+    (own / "mine.yaml").write_text(MINE)
+    monkeypatch.setattr("grok_sweep.compose._load", refuse)  # root may read every file
+    with pytest.raises(ConfigError, match=r"^sweeps=mine: \S+mine.yaml cannot be read: .*Permission denied"):
+        compose(["sweeps=mine"])
 
 
 @pytest.mark.parametrize("content", [b"", b"seeds: 1\n", b"name: ???\n", b"\xff\xfe", b"name: 5\n"])

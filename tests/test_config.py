@@ -2,7 +2,6 @@
 
 import copy
 import math
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +14,8 @@ GOOD = {
     "name": "small",
     "out": "results/small",
     "dry_run": False,
+    "retry_failed": False,
+    "fail_fast": False,
     "grid": {"weight_decay": [0.1, 1], "hidden_size": [16, 64]},
     "seeds": 3,
     "train": {"steps": 200, "log_every": 100},
@@ -29,12 +30,14 @@ GOOD = {
         "b2": 0.98,
         "eps": 1e-8,
     },
-    "cluster": {"executor": "inline", "device": "cpu", "shard_seconds": 30},
+    "cluster": {"executor": "ray", "device": "cpu", "shard_seconds": 30},
 }
 GOOD["phases"]["definition"] = "pair"
 GONE = object()  # the value of a key that is to be left out
 
-TOP = "name, out, dry_run, grid, seeds, train, phases, task, model, optimizer, cluster"
+TOP = (
+    "name, out, dry_run, retry_failed, fail_fast, grid, seeds, train, phases, task, model, optimizer, cluster"
+)
 AXES = (
     "n_bits, n_parity_bits, train_size, test_size, hidden_size, init_scale, "
     "learning_rate, weight_decay, b1, b2, eps"
@@ -89,12 +92,14 @@ def test_a_good_config_is_a_sweep_of_canonical_values():
             "eps": 1e-8,
         },
         axes={"weight_decay": (0.1, 1.0), "hidden_size": (16, 64)},
-        seeds=(0, 1, 2),
+        seeds=range(3),
         steps=200,
         log_every=100,
-        out=Path("results/small"),
+        out="results/small",
         dry_run=False,
-        cluster=Cluster("inline", "cpu", 30.0, None, None, 0),
+        retry_failed=False,
+        fail_fast=False,
+        cluster=Cluster("ray", "cpu", 30.0),
         min_loss=1e-5,
         max_ratio=50_000.0,
         definition="pair",
@@ -228,7 +233,8 @@ ONE = {
     "no cluster": (
         [("cluster", GONE)],
         "cluster: is missing; must be a block of "
-        "executor, device, shard_seconds, address, workers, max_retries",
+        "executor, device, shard_seconds, address, workers, workers_per_gpu, max_retries, "
+        "deadline_factor, deadline_seconds",
     ),
     "no seeds": ([("seeds", 0)], f"seeds=0: {SEEDS}"),
     "empty seeds": ([("seeds", [])], f"seeds=[]: {SEEDS}"),
@@ -279,6 +285,11 @@ ONE = {
     "no out": ([("out", None)], "out=null: must be text, the path of a folder"),
     "empty out": ([("out", " ")], "out=' ': must be text, the path of a folder"),
     "missing out": ([("out", "???")], "out: is missing; must be text, the path of a folder"),
+    "a scheme that nobody reads": (
+        [("out", "ftp://x/y")],
+        "out='ftp://x/y': must be text, the path of a folder, "
+        "or a URI of s3, gs, gcs, abfs, abfss, hdfs, viewfs, file",
+    ),
     "null byte in out": (
         [("out", "a\0b")],
         "out='a\\x00b': must be text, the path of a folder; embedded null byte",
@@ -289,6 +300,11 @@ ONE = {
     ),
     "dry_run that is neither": ([("dry_run", "maybe")], "dry_run='maybe': must be one of false, true"),
     "dry_run of one": ([("dry_run", 1)], "dry_run=1: must be one of false, true"),
+    "retry_failed that is neither": (
+        [("retry_failed", "yes")],
+        "retry_failed='yes': must be one of false, true",
+    ),
+    "missing fail_fast": ([("fail_fast", GONE)], "fail_fast: is missing; must be one of false, true"),
     "definition": (
         [("phases.definition", "par")],
         "phases.definition='par': must be one of pair, liu; did you mean pair?",
@@ -296,6 +312,30 @@ ONE = {
     "executor": ([("cluster.executor", "slurm")], "cluster.executor='slurm': must be one of ray, inline"),
     "device": ([("cluster.device", "cuda")], "cluster.device='cuda': must be one of cpu, gpu, tpu"),
     "no workers": ([("cluster.workers", 0)], "cluster.workers=0: must be a whole number from 1 to 1000000"),
+    "workers of inline": (
+        [("cluster.executor", "inline"), ("cluster.workers", 4)],
+        "cluster.workers=4: executor inline has one worker, this process; use null",
+    ),
+    "address of inline": (
+        [("cluster.executor", "inline"), ("cluster.address", "auto")],
+        "cluster.address='auto': executor inline joins no cluster; use null",
+    ),
+    "workers of a GPU on the CPU": (
+        [("cluster.workers_per_gpu", 2)],
+        "cluster.workers_per_gpu=2: device cpu is no gpu; use 1",
+    ),
+    "too many workers of a GPU": (
+        [("cluster.device", "gpu"), ("cluster.workers_per_gpu", 65)],
+        "cluster.workers_per_gpu=65: must be a whole number from 1 to 64",
+    ),
+    "deadline before the estimate": (
+        [("cluster.deadline_factor", 0.5)],
+        "cluster.deadline_factor=0.5: must be a finite number of at least 1",
+    ),
+    "no deadline": (
+        [("cluster.deadline_seconds", 0)],
+        "cluster.deadline_seconds=0: must be a finite number greater than 0",
+    ),
     "retries": (
         [("cluster.max_retries", -1)],
         "cluster.max_retries=-1: must be a whole number from 0 to 1000",
@@ -372,7 +412,13 @@ def test_all_problems_come_at_once():
         [("out", "/")],
         [("out", "a b/ü")],
         [("cluster.workers", None), ("cluster.address", None), ("cluster.max_retries", 0)],
+        [("out", "s3://bucket/x?region=eu-west-1")],
+        [("out", "file:///tmp/x")],
         [("cluster.workers", 1_000_000)],
+        [("cluster.executor", "inline"), ("cluster.workers", None), ("cluster.address", None)],
+        [("cluster.device", "gpu"), ("cluster.workers_per_gpu", 64)],
+        [("cluster.deadline_factor", 1), ("cluster.deadline_seconds", 1e-3)],
+        [("retry_failed", True), ("fail_fast", True)],
         [("cluster.address", "auto")],
         [("cluster.address", "10.0.0.1:6379")],
         [("cluster.address", "ray://[::1]:10001")],
@@ -394,9 +440,22 @@ def test_the_largest_grid_is_good_and_one_seed_more_is_not():
 
 def test_home_is_expanded(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert parse(changed(("out", "~/x"))).out == tmp_path / "x"
+    assert parse(changed(("out", "~/x"))).out == str(tmp_path / "x")
     (problem,) = problems(("out", "~no_such_user/x"))
     assert problem.startswith("out='~no_such_user/x': must be text, the path of a folder; ")
+
+
+@pytest.mark.parametrize("out", ["s3://bucket/x", "gs://b/~x?y=1", "hdfs://host:9000/x", "file:///tmp/x"])
+def test_a_uri_is_taken_as_it_is(out):
+    assert parse(changed(("out", out))).out == out
+
+
+def test_what_a_cluster_file_leaves_out_has_a_default():
+    assert parse(GOOD).cluster == Cluster("ray", "cpu", 30.0, None, None, 1, 0, 10.0, 300.0)
+    keys = {"workers_per_gpu": 2, "max_retries": 5, "deadline_factor": 3, "deadline_seconds": 60}
+    given = [(f"cluster.{key}", value) for key, value in keys.items()]
+    made = parse(changed(("cluster.device", "gpu"), *given)).cluster
+    assert made == Cluster("ray", "gpu", 30.0, None, None, **keys)
 
 
 def test_an_axis_of_a_million_values():

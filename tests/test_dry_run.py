@@ -4,12 +4,13 @@ import pytest
 
 from grok_sweep import dry_run
 from grok_sweep.grid import expand
+from grok_sweep.messages import in_bytes
 from grok_sweep.plan import make_plan, unfinished
 
 
-def shown(sweep, capsys, finished=()):
+def shown(sweep, capsys, finished=(), free_disk=None):
     plan = make_plan(sweep, expand(sweep))
-    dry_run.show(sweep, unfinished(plan, finished), finished=len(finished))
+    dry_run.show(sweep, unfinished(plan, finished), finished=len(finished), free_disk=free_disk)
     return plan, capsys.readouterr().out
 
 
@@ -44,6 +45,13 @@ def test_what_is_finished_is_not_planned(tiny, capsys):
     assert "0 runs to train (8 cells x 2 seeds, 16 finished)" in shown(sweep, capsys, ids)[1]
 
 
+def test_a_disk_that_is_too_small_is_said(tiny, capsys):
+    line = "disk       6 kB in {} (estimate)"  # 16 runs of 250 bytes and 5 logged steps of 20
+    sweep = tiny()
+    for free, more in [(None, ""), (5_600, ""), (5_599, "; only 6 kB are free there")]:
+        assert line.format(sweep.out) + more in shown(sweep, capsys, free_disk=free)[1].splitlines()
+
+
 def test_many_programs_are_counted_not_listed(tiny, capsys):
     _, text = shown(tiny(f"grid.hidden_size={list(range(1, 101))}"), capsys)
     assert "... and 60 more programs" in text
@@ -51,10 +59,10 @@ def test_many_programs_are_counted_not_listed(tiny, capsys):
 
 @pytest.mark.parametrize(
     ("count", "words"),
-    [(0, "0 B"), (999, "999 B"), (1e6, "1 MB"), (2.5e9, "2 GB"), (5e12, "5.0 TB"), (9e15, "9000.0 TB")],
+    [(0, "0 B"), (999, "999 B"), (1e6, "1 MB"), (2.5e9, "2.5 GB"), (5e12, "5.0 TB"), (9e15, "9,000.0 TB")],
 )
 def test_bytes_in_words(count, words):
-    assert dry_run._bytes(count) == words
+    assert in_bytes(count) == words
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(0, "0 s"), (119, "119 s"), (600, "10 min"), (9000, "2.5 h")])
