@@ -5,6 +5,7 @@ import contextlib
 import os
 import re
 import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -12,6 +13,8 @@ from typing import NoReturn
 from grok_sweep import __version__
 from grok_sweep.config import GROUPS, SETTINGS, ConfigError, choices, parse
 from grok_sweep.hyperparameters import HYPERPARAMETERS
+from grok_sweep.messages import LaunchError
+from grok_sweep.stop import Stopped
 from grok_sweep.store import StoreError
 
 HELP = """\
@@ -38,6 +41,7 @@ Settings:
 
 Flags: {flags}
 """
+MOST_TOLD = 50  # problems of a command line
 FLAGS = "--help -h, --version, --cfg -c job|hydra|all, --resolve, --package -p KEY, --shell-completion -sc"
 
 
@@ -55,18 +59,20 @@ def main(argv: list[str] | None = None) -> int:
     except ConfigError as error:
         print(_message(error.problems), file=sys.stderr)
         return 2
-    except (StoreError, OSError) as error:  # a full disk, a folder made read-only meanwhile
+    except (StoreError, LaunchError, OSError) as error:  # a full disk, nodes that are gone
         print(f"grok-sweep: {error}; what was finished is kept, the same command goes on", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except (Stopped, KeyboardInterrupt) as stop:  # the latter before there is anything to stop
         print("grok-sweep: stopped; the same command goes on from here", file=sys.stderr)
-        return 130
+        return 128 + (stop.number if isinstance(stop, Stopped) else signal.SIGINT)
 
 
 def _message(problems: list[str]) -> str:
     if len(problems) == 1:
         return f"grok-sweep: {problems[0]}"
-    return "\n".join([f"grok-sweep: {len(problems)} problems:", *(f"  {problem}" for problem in problems)])
+    lines = [f"grok-sweep: {len(problems)} problems:", *(f"  {problem}" for problem in problems[:MOST_TOLD])]
+    more = len(problems) - MOST_TOLD
+    return "\n".join([*lines, *([f"  ... and {more} more"] if more > 0 else [])])
 
 
 def _main(argv: list[str]) -> int:

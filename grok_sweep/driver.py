@@ -1,118 +1,167 @@
 """One session of a sweep on the driver: what is left of the plan, through an executor, into the store."""
 
 import functools
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from analysis import analyze, classify
-from grok_sweep import provenance
+from grok_sweep import dry_run as plan_table
+from grok_sweep import failures, needs, provenance
 from grok_sweep.config import ConfigError, Sweep
-from grok_sweep.dry_run import show
 from grok_sweep.grid import Grid, expand
 from grok_sweep.hyperparameters import HYPERPARAMETERS
-from grok_sweep.launch import Done, Executor, Job, LaunchError, executor
-from grok_sweep.plan import Plan, Shard, make_plan, unfinished
+from grok_sweep.launch import Done, Executor, Job, LaunchError, Queue, executor
+from grok_sweep.plan import Plan, Shard, halve, make_plan, unfinished
 from grok_sweep.progress import Progress
-from grok_sweep.store import OWN, Store, StoreError, runs_schema
+from grok_sweep.stop import Stop
+from grok_sweep.store import Inspection, Store, StoreError, runs_schema
 from grok_sweep.work import Order
 
 
+@dataclass(frozen=True)
+class _Left:
+    """The whole plan, what is left of it, and what was found in the folder; which runs failed and wait."""
+
+    whole: Plan
+    plan: Plan
+    found: Inspection
+    failed: set[str]
+
+
 def drive(sweep: Sweep, config: Mapping[str, Any], command: str) -> int:
-    """Train what is not finished, then classify and draw. Exit code 0, or 1 if a shard failed.
+    """Train what is not finished, then classify and draw. Exit code 0, or 1 if runs failed.
 
     `config` is what the sweep was parsed from and `command` how it was asked for: both are recorded. Raises
-    ConfigError before anything is written, where the folder is another sweep's or cannot be written, or
-    where there is no such cluster or accelerator.
+    ConfigError before anything is written, where the folder is another sweep's, another session's or cannot
+    be written, or where there is no such cluster or accelerator; Stopped where a signal asked for the end.
     """
     results = Store(sweep.out)
-    whole, plan = _prepare(results, sweep, config)
-    failed: list[Done] = []
-    if plan.shards:
-        failed = _session(sweep, config, command, results)
-    else:
-        _say(f"all {len(whole.grid):,} runs are finished already")
-    if results.finished():
+    with Stop() as stop:
+        _session(sweep, config, command, results, stop)
+        stop.check()
+    finished = results.finished()
+    if finished:
         print(
             analyze(
                 sweep.out, min_loss=sweep.min_loss, max_ratio=sweep.max_ratio, definition=sweep.definition
             )
         )
-    for done in failed:
-        _say(f"failed: {done.job}: {done.error.splitlines()[-1]}")
-    if failed:
-        _say("the same command tries the failed runs again")
-    return 1 if failed else 0
-
-
-def _session(sweep: Sweep, config: Mapping[str, Any], command: str, results: Store) -> list[Done]:
-    """Train what is left with the folder locked, and record it; the shards that failed."""
-    if sweep.cluster.executor == "ray":
-        _say("starting Ray" if sweep.cluster.address is None else f"joining {sweep.cluster.address}")
-    started = time.monotonic()
-    try:
-        with executor(sweep.cluster) as workers:
-            _writing(sweep, results.make_folders)
-            with results.locked():
-                # Once more: another session may have ended since.
-                whole, plan = _prepare(results, sweep, config)
-                record = provenance.record(sweep, config, command, workers.workers)
-                _record(results, sweep, record)
-                session, failed = _train(sweep, whole, plan, results, workers)
-                seconds = time.monotonic() - started
-                share = session.pop("train_seconds") / (seconds * workers.workers)
-                ended = {"training_share_of_worker_time": round(share, 4)}
-                record["sessions"][-1] |= {"seconds": round(seconds, 1), **session, **ended}
-                _record(results, sweep, record)
-    except (LaunchError, StoreError) as error:
-        raise ConfigError([str(error)]) from None
-    _say(f"{session['runs']:,} runs in {seconds:,.1f} s, {share:.1%} of worker time in training")
-    return failed
+    failed = results.failed(finished)
+    if len(failed):
+        failures.show(results.place("failed"), failed)
+    return 1 if len(failed) else 0
 
 
 def dry_run(sweep: Sweep, config: Mapping[str, Any]) -> int:
     """Print what is left of the plan; train nothing, write nothing. Raises ConfigError as `drive` does."""
-    whole, plan = _prepare(Store(sweep.out), sweep, config)
-    show(sweep, plan, finished=len(whole.grid) - plan.n_runs)
+    results = Store(sweep.out)
+    _check_folder(results, sweep, config)
+    left = _look(results, sweep)
+    for line in left.found.lines():
+        _say(line)
+    finished = len(left.whole.grid) - left.plan.n_runs
+    plan_table.show(sweep, left.plan, finished=finished, free_disk=results.free_bytes())
     return 0
+
+
+def _session(sweep: Sweep, config: Mapping[str, Any], command: str, results: Store, stop: Stop) -> None:
+    """Train what is left with the folder locked, and record it."""
+    _check_folder(results, sweep, config)
+    with ExitStack() as stack:
+        is_new = not results.exists()
+        if not is_new:
+            _lock(stack, results, command)
+        left = _look(results, sweep)
+        if not left.plan.shards:
+            _tidy(results, left)
+            runs = len(left.whole.grid)
+            _say(f"all {runs:,} runs are finished already" if not left.failed else "nothing is left to train")
+            return
+        if sweep.cluster.executor == "ray":
+            _say("starting Ray" if sweep.cluster.address is None else f"joining {sweep.cluster.address}")
+        started = time.monotonic()
+        try:
+            workers = stack.enter_context(executor(sweep.cluster, _say))
+        except LaunchError as error:
+            raise ConfigError([str(error)]) from None
+        stop.listen()
+        stop.check()
+        if is_new:
+            _writing(sweep, results.make_folders)
+            _lock(stack, results, command)
+            _check_folder(results, sweep, config)
+            left = _look(results, sweep)  # another session may have been there since
+        _tidy(results, left)
+        if sweep.retry_failed:
+            results.forget_failed()
+        record = provenance.record(sweep, config, command, workers.workers)
+        _record(results, sweep, record)
+        session = _train(sweep, left, results, workers, stop)
+        seconds = time.monotonic() - started
+        share = session.pop("train_seconds") / (seconds * max(1, workers.workers))
+        ended = {"training_share_of_worker_time": round(share, 4)}
+        record["sessions"][-1] |= {"seconds": round(seconds, 1), **session, **ended}
+        _record(results, sweep, record)
+    _say(f"{session['runs']:,} runs in {seconds:,.1f} s, {share:.1%} of worker time in training")
+
+
+def _tidy(results: Store, left: _Left) -> None:
+    """Put aside what is damaged, and tell of it and of what is not ours."""
+    for line in results.put_aside(left.found):
+        _say(line)
 
 
 def _say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
-def _prepare(results: Store, sweep: Sweep, config: Mapping[str, Any]) -> tuple[Plan, Plan]:
-    """The whole plan and what is left of it. Raises ConfigError where the folder cannot be used."""
+def _lock(stack: ExitStack, results: Store, command: str) -> None:
+    """Keep the folder to this process until `stack` is left. Raises ConfigError where another has it."""
     try:
-        _check_folder(results, sweep, config)
-        finished = results.finished()
+        stack.enter_context(results.locked(command))
     except StoreError as error:
         raise ConfigError([str(error)]) from None
-    whole = make_plan(sweep, expand(sweep))
-    return whole, unfinished(whole, finished)
+    except OSError as error:
+        raise ConfigError([f"out={results.root}: cannot be locked: {error}; choose another folder"]) from None
 
 
 def _check_folder(results: Store, sweep: Sweep, config: Mapping[str, Any]) -> None:
     """Raises ConfigError where `out` cannot become, or is not, the folder of this sweep."""
-    out = sweep.out
     try:
-        if results.exists():
-            problems = provenance.differences(results.sweep().get("config", {}), config)
-            if problems:
-                where = f"out={out}: holds another sweep; choose another folder, or put back"
-                raise ConfigError([f"{where} {problem}" for problem in problems])
-        elif out.exists() and (not out.is_dir() or any(p.name not in OWN for p in out.iterdir())):
-            raise ConfigError([f"out={out}: is there and is not a results folder; choose another"])
-        parent = next(path for path in (out, *out.absolute().parents) if path.exists())
-    except OSError as error:
-        raise ConfigError([f"out={out}: cannot be used: {error.strerror}; choose another folder"]) from None
-    if not os.access(parent, os.W_OK | os.X_OK) or not parent.is_dir():
-        raise ConfigError([f"out={out}: {parent} cannot be written; choose another folder"])
+        results.check_usable()
+    except StoreError as error:
+        raise ConfigError([f"out={error}"]) from None
+    try:
+        stored = results.sweep().get("config", {}) if results.exists() else None
+    except StoreError as error:
+        raise ConfigError([str(error)]) from None
+    problems = [] if stored is None else provenance.differences(stored, config)
+    if problems:
+        where = f"out={sweep.out}: holds another sweep; choose another folder, or put back"
+        raise ConfigError([f"{where} {problem}" for problem in problems])
+
+
+def _look(results: Store, sweep: Sweep) -> _Left:
+    """What is left to do. Raises ConfigError where it is more than this machine can hold."""
+    problems = needs.problems(
+        sweep, None if results.exists() else results.free_bytes(), disk=not sweep.dry_run
+    )
+    if problems:
+        raise ConfigError(problems)
+    try:
+        found = results.inspect()
+        failed = set() if sweep.retry_failed else set(results.failed(found.finished)["run_id"])
+    except StoreError as error:
+        raise ConfigError([str(error)]) from None
+    whole = make_plan(sweep, expand(sweep))
+    return _Left(whole, unfinished(whole, found.finished | failed), found, failed)
 
 
 def _record(results: Store, sweep: Sweep, record: Mapping[str, Any]) -> None:
@@ -125,33 +174,34 @@ def _writing(sweep: Sweep, write: Callable[[], None]) -> None:
     try:
         write()
     except OSError as error:
-        reason = f"cannot be written: {error.strerror}; choose another folder"
+        reason = f"cannot be written: {error.strerror or error}; choose another folder"
         raise ConfigError([f"out={sweep.out}: {reason}"]) from None
 
 
-def _train(
-    sweep: Sweep, whole: Plan, plan: Plan, results: Store, workers: Executor
-) -> tuple[dict[str, Any], list[Done]]:
-    """Publish the shards of `plan` as they come; (what the session is remembered by, those that failed)."""
-    failed: list[Done] = []
-    runs, train_seconds, other_seconds = 0, 0.0, 0.0
+def _train(sweep: Sweep, left: _Left, results: Store, workers: Executor, stop: Stop) -> dict[str, Any]:
+    """Publish the shards of `left.plan` as they come; what the session is remembered by."""
+    plan, runs_total = left.plan, len(left.whole.grid)
+    runs, failed, train_seconds, other_seconds = 0, 0, 0.0, 0.0
     devices: set[str] = set()
     display = Progress(
-        runs_total=len(whole.grid),
-        work_total=whole.work,
+        runs_total=runs_total,
+        work_total=left.whole.work,
         axes=sweep.axes,
         seeds=len(sweep.seeds),
-        work_per_second=plan.work / plan.seconds(workers.workers),
+        work_per_second=plan.work / plan.seconds(max(1, workers.workers)),
     )
+    queue = Queue(jobs(sweep, plan), ended=lambda: stop.asked is not None or bool(failed and sweep.fail_fast))
     with display:
-        if plan.n_runs < len(whole.grid):
+        if plan.n_runs < runs_total:
             before = results.runs()
-            here = before[before["run_id"].isin(whole.grid.columns["run_id"])]  # the grid may have shrunk
-            display.resumed(_phases(sweep, here, results.curves), whole.work - plan.work)
-        for done in workers.run(jobs(sweep, plan), display.workers):
+            here = before[before["run_id"].isin(left.whole.grid.columns["run_id"])]  # it may have shrunk
+            display.resumed(_phases(sweep, here, results.curves), left.whole.work - plan.work)
+        for done in workers.run(queue, display.workers):
             if done.result is None:
-                failed.append(done)
-                display.note(f"failed: {done.job}: {done.error.splitlines()[-1]}")
+                again = _again(sweep, plan, done)
+                queue.put_back(again)
+                failed += not again
+                display.note(_fate(done, again, results))
                 continue
             results.publish(done.result.runs, done.result.curves)
             landed = done.result.runs.to_pandas()
@@ -160,14 +210,38 @@ def _train(
             train_seconds += done.result.train_seconds
             other_seconds += done.result.other_seconds
             devices |= set(landed["device"])
-    session = {
+    return {
         "runs": runs,
-        "failed_shards": len(failed),
+        "failed_shards": failed,
         "devices": sorted(devices),
         "train_seconds": train_seconds,
         "compile_and_other_seconds": round(other_seconds, 1),
     }
-    return session, failed
+
+
+def _again(sweep: Sweep, plan: Plan, done: Done) -> list[Job]:
+    """What is to be tried after a failure: another thing than what failed, or no more than max_retries.
+
+    A worker that dies and dies again may have been killed for its memory, by a system that does not say so.
+    """
+    job, kind = done.job, done.failure.kind if done.failure else "error"
+    if kind in ("death", "hang") and job.deaths < sweep.cluster.max_retries:
+        return [replace(job, deaths=job.deaths + 1)]
+    if kind in ("memory", "death"):
+        return [_job(sweep, plan.grid, shard, job.deaths) for shard in halve(plan, job.shard)]
+    return []
+
+
+def _fate(done: Done, again: list[Job], results: Store) -> str:
+    """Say what becomes of a job that failed, and record it where that is nothing."""
+    job, failure = done.job, done.failure
+    assert failure is not None  # noqa: S101
+    if again:
+        how = "once more" if len(again) == 1 and again[0].shard is job.shard else "in halves"
+        return f"{job}: {failure.reason}; tried again, {how}"
+    run_ids = job.order().columns["run_id"].tolist()
+    log = f"{job}\n{' '.join(run_ids)}\n\n{failure.log}\n"
+    return f"failed: {job}: {failure.reason}; log: {results.fail(run_ids, f'{job}: {failure.reason}', log)}"
 
 
 def _phases(sweep: Sweep, runs: pd.DataFrame, curves: Callable[[], pd.DataFrame]) -> pd.DataFrame:
@@ -180,7 +254,11 @@ def _phases(sweep: Sweep, runs: pd.DataFrame, curves: Callable[[], pd.DataFrame]
 def jobs(sweep: Sweep, plan: Plan) -> Iterator[Job]:
     """What the executor gets: the shards in order, each made into a worker's order when its turn comes."""
     for shard in plan.shards:
-        yield Job(shard, functools.partial(_order, sweep.name, plan.grid, shard))
+        yield _job(sweep, plan.grid, shard)
+
+
+def _job(sweep: Sweep, grid: Grid, shard: Shard, deaths: int = 0) -> Job:
+    return Job(shard, functools.partial(_order, sweep.name, grid, shard), deaths)
 
 
 def _order(name: str, grid: Grid, shard: Shard) -> Order:

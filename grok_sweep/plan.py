@@ -8,6 +8,7 @@ A **shard** is what a worker does between two reports: some calls of one program
 whole grid and the finished runs dropped afterwards, so a resumed sweep has the shards of one never stopped.
 """
 
+import dataclasses
 import functools
 import itertools
 import math
@@ -33,16 +34,17 @@ class Costs:
     step_seconds: float  # of one step of one call, whatever it holds: kernel launches, loops
     compile_seconds: float
     run_seconds: float  # of one run beside its training: data, initial weights, its rows of the tables
-    call_bytes: float  # memory that the hidden layers of all lanes of a call may take together
+    call_bytes: float  # memory that the hidden layers of all lanes of a call may take together in a step
+    logged_bytes: float  # and in a logged one, with the test rows
     block_bytes: float  # and that of one lane at a time; more rows are gone through in blocks
 
 
 COSTS = {
     # One core. Hidden layers that leave the cache halve the speed, so a call has few lanes.
-    "cpu": Costs(50e9, 15e-6, 2.0, 1e-3, 2**17, 2**18),
+    "cpu": Costs(50e9, 15e-6, 2.0, 1e-3, 2**17, 2**30, 2**18),
     # All lanes at once: memory traffic and kernel launches are the cost. Not measured on one yet.
-    "gpu": Costs(5e12, 100e-6, 10.0, 1e-3, 16e9, math.inf),
-    "tpu": Costs(5e12, 100e-6, 20.0, 1e-3, 8e9, math.inf),
+    "gpu": Costs(5e12, 100e-6, 10.0, 1e-3, 16e9, 16e9, math.inf),
+    "tpu": Costs(5e12, 100e-6, 20.0, 1e-3, 8e9, 8e9, math.inf),
 }
 
 
@@ -160,6 +162,16 @@ def unfinished(plan: Plan, finished: Collection[str]) -> Plan:
     return Plan(plan.grid, tuple(shards), plan.costs)
 
 
+def halve(plan: Plan, shard: Shard) -> list[Shard]:
+    """`shard` at half its lanes, in two parts; nothing where it is one run in one lane."""
+    runs, lanes = len(shard.index_R), shard.program.lanes
+    if runs == lanes == 1:
+        return []
+    program = dataclasses.replace(shard.program, lanes=max(1, min(runs, lanes) // 2))
+    parts = np.array_split(shard.index_R, min(2, runs))
+    return [_shard(program, plan.grid, index_R, plan.costs) for index_R in parts]
+
+
 def _by_static(sweep: Sweep, grid: Grid) -> Iterator[tuple[dict[str, int], np.ndarray]]:
     """The runs by their static hyperparameters but train_size: (values, indices), grid order kept."""
     names = [key for key in sweep.values if HYPERPARAMETERS[key].static and key != "train_size"]
@@ -207,7 +219,8 @@ def _program(sweep: Sweep, static: Mapping[str, int], rows: int, runs: int, cost
     """The program of `runs` runs, with as many lanes as the device likes, evenly filled."""
     model = models.build(sweep.model, static)
     row = model.bytes_per_row()
-    most = max(1, min(runs, int(costs.call_bytes / (row * rows))))
+    fit = min(costs.call_bytes / (row * rows), costs.logged_bytes / (row * static["test_size"]))
+    most = max(1, min(runs, int(fit)))
     # Measured for rows first: on one core 258 x 1750 goes from 49 to 65 GFLOP/s, 128 x 1250 from 83 to 93.
     blocks = 1 if model.features_first else math.ceil(row * rows / costs.block_bytes)
     return Program(

@@ -1,20 +1,17 @@
 """What a results folder says of its sweep: the config, the versions, the machine, each session."""
 
-import contextlib
 import platform
 import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from grok_sweep import __version__
 from grok_sweep.config import Sweep
 from grok_sweep.store import Store
+from grok_sweep.versions import versions
 from grok_sweep.work import cores
 
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "ray", "numpy", "pandas", "pyarrow", "hydra-core")
 SCIENTIFIC = ("name", "task", "model", "optimizer", "train")
 
 
@@ -32,15 +29,6 @@ def record(sweep: Sweep, config: Mapping[str, Any], command: str, workers: int) 
         "git_commit": git_commit(),
     }
     return {"config": dict(config), "sessions": [*sessions, session]}
-
-
-def versions() -> dict[str, str]:
-    """This package and those that its numbers depend on; one that is not installed is left out."""
-    found = {"grok-sweep": __version__}
-    for package in PACKAGES:
-        with contextlib.suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
 
 
 def differences(stored: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:

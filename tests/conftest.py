@@ -6,8 +6,9 @@ from grok_sweep.work import environment
 
 os.environ.update(environment("cpu"))
 
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,14 @@ def tiny(tmp_path: Path) -> Callable[..., Sweep]:
         return parse(config)
 
     return make
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT is ignored where the suite runs in the background of a script, and so in its children."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

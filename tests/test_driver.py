@@ -9,7 +9,11 @@ import pytest
 import yaml
 from conftest import TINY
 
+from grok_sweep import driver
 from grok_sweep.cli import main
+from grok_sweep.grid import expand
+from grok_sweep.launch import Done, Failure
+from grok_sweep.plan import make_plan
 from grok_sweep.store import Store
 
 TABLES = ["runs", "curves"]
@@ -148,12 +152,12 @@ def test_a_folder_of_another_sweep_is_refused_and_untouched(sweep, tmp_path, cap
 def test_two_sessions_do_not_share_a_folder(sweep, tmp_path, capfd):
     sweep("seeds=1")
     results = Store(tmp_path / "out")
-    before = content(tmp_path / "out")
     capfd.readouterr()
-    with results.locked():  # as another process has it
+    with results.locked("another command"):  # as another process has it
+        before = content(tmp_path / "out")
         assert sweep("seeds=2") == 2
-    assert "another grok-sweep is working in it" in capfd.readouterr().err
-    assert content(tmp_path / "out") == before
+        assert content(tmp_path / "out") == before
+    assert f"another grok-sweep is working in it (pid {os.getpid()} on " in capfd.readouterr().err
     assert sweep("seeds=2") == 0
 
 
@@ -238,26 +242,142 @@ def test_through_ray_with_numbers_as_in_this_process(sweep, tmp_path, command):
     assert "finished already" in again.stderr
 
 
-def test_a_shard_that_fails_is_reported_and_the_others_go_on(sweep, tmp_path, capfd, monkeypatch):
+@pytest.fixture
+def failing(monkeypatch):
+    """A set of hidden sizes whose shards fail, until it is emptied."""
     from grok_sweep.launch import inline
 
-    train, failures = inline.train_shard, [1]
+    train, sizes = inline.train_shard, {8}
 
     def sometimes(order):
-        if failures and order.program.values["hidden_size"] == 8:
-            failures.pop()
-            raise MemoryError("no room for 8 neurons")
+        if order.program.values["hidden_size"] in sizes:
+            raise ValueError("no luck with\nthis one")
         return train(order)
 
     monkeypatch.setattr(inline, "train_shard", sometimes)
+    return sizes
+
+
+def test_what_fails_is_told_with_its_log_and_the_others_go_on(sweep, tmp_path, capfd, failing):
+    assert sweep() == 1
+    printed = capfd.readouterr()
+    assert "8 runs: memorize" not in printed.err
+    assert printed.out.startswith("8 runs: ")  # what there is is sorted and drawn
+    table = printed.err.split("16 runs, ")[-1]
+    assert "8 runs" in table
+    assert "hidden_size 8" in table
+    assert "ValueError: no luck with" in table
+    assert "8 runs failed; the same command with retry_failed=true trains them again" in table
+    assert set(read(tmp_path / "out", "runs")["hidden_size"]) == {4}
+    (log,) = (tmp_path / "out" / "failed").glob("*.log")
+    assert log.name in table
+    assert "Traceback" in log.read_text()
+    assert "this one" in log.read_text()
+
+
+def test_what_failed_is_tried_again_when_asked_for_and_only_that(sweep, tmp_path, capfd, failing):
+    sweep()
+    before = content(tmp_path / "out")
+    failing.clear()
+    capfd.readouterr()
+    assert sweep() == 1  # the same command does not do the same thing for ever
+    assert content(tmp_path / "out") == before
+    assert "8 runs failed" in capfd.readouterr().err
+    finished = {table: content(tmp_path / "out" / table) for table in TABLES}
+    assert sweep("retry_failed=true") == 0
+    assert "failed" not in capfd.readouterr().err
+    for table, files in finished.items():
+        assert files.items() <= content(tmp_path / "out" / table).items()
+    assert len(read(tmp_path / "out", "runs")) == 16
+    assert sweep() == 0
+
+
+def test_the_first_failure_ends_a_sweep_that_is_to_fail_fast(sweep, tmp_path, capfd, failing):
+    failing.add(6)
+    sizes = ["grid.hidden_size=[4,6,8]", "cluster.shard_seconds=0.001"]
+    assert sweep("fail_fast=true", *sizes) == 1
+    assert capfd.readouterr().err.count("failed: hidden_size") == 1
+    failing.clear()
+    assert sweep("retry_failed=true", *sizes) == 0
+    assert len(read(tmp_path / "out", "runs")) == 24
+
+
+def test_what_does_not_fit_into_memory_is_halved_down_to_one_run(sweep, tmp_path, capfd, monkeypatch):
+    """Room for two runs at a time, and for none of one of them."""
+    from grok_sweep.launch import inline
+
+    train, tries = inline.train_shard, []
+
+    def small(order):
+        seeds, lanes = order.columns["seed"], order.program.lanes
+        tries.append((tuple(order.columns["run_id"]), lanes))
+        bad = (order.columns["train_size"] == 20) & (order.columns["weight_decay"] == 1) & (seeds == 1)
+        if lanes > 2 or bad.any():
+            raise MemoryError("no room")
+        return train(order)
+
+    monkeypatch.setattr(inline, "train_shard", small)
     assert sweep() == 1
     error = capfd.readouterr().err
-    assert "MemoryError: no room for 8 neurons" in error
-    assert "hidden_size 8" in error
-    finished = len(read(tmp_path / "out", "runs"))
-    assert 8 <= finished < 16
-    assert sweep() == 0
-    assert len(read(tmp_path / "out", "runs")) == 16
+    assert "MemoryError: no room; tried again, in halves" in error
+    assert "2 runs failed" in error
+    runs = read(tmp_path / "out", "runs")
+    assert len(runs) == 14
+    assert not ((runs["train_size"] == 20) & (runs["weight_decay"] == 1) & (runs["seed"] == 1)).any()
+    assert len(tries) == len(set(tries)) < 32  # never the same thing again
+
+
+def failed_as(kind, job):
+    return Done(job, None, Failure(kind, "why", "log"))
+
+
+def test_what_is_tried_again_is_another_thing_or_not_for_ever(tiny):
+    """A worker that dies of a shard: the same max_retries times, then halves, which may die once each."""
+    sweep = tiny("cluster=local", "cluster.max_retries=2")
+    plan = make_plan(sweep, expand(sweep))
+    first = max(driver.jobs(sweep, plan), key=lambda job: len(job.shard.index_R))
+
+    def tries(kind, job):
+        again = driver._again(sweep, plan, failed_as(kind, job))
+        return 1 + sum(tries(kind, other) for other in again)
+
+    runs = len(first.shard.index_R)
+    assert runs == 8
+    assert tries("error", first) == 1
+    assert tries("hang", first) == 3
+    assert tries("memory", first) == 2 * runs - 1
+    assert tries("death", first) == 2 + 2 * runs - 1
+
+
+@pytest.mark.parametrize("harm", ["truncate", "flip", "remove"])
+@pytest.mark.parametrize("table", TABLES)
+def test_a_damaged_table_is_put_aside_and_its_runs_trained_again(sweep, tmp_path, capfd, table, harm):
+    sweep("grid.hidden_size=[4,6,8]")
+    out, before = tmp_path / "out", {name: read(tmp_path / "out", name) for name in TABLES}
+    victim, *others = sorted((out / table).glob("[0-9a-f]*[0-9a-f].parquet"), key=lambda p: p.stem == "empty")
+    data = bytearray(victim.read_bytes())
+    data[100] ^= 1
+    if harm == "remove":
+        victim.unlink()
+    else:
+        victim.write_bytes(data if harm == "flip" else data[: len(data) // 2])
+    (out / "runs" / "notes.txt").write_text("mine")
+    kept = {other: other.stat().st_mtime_ns for other in others}
+    capfd.readouterr()
+    assert sweep("grid.hidden_size=[4,6,8]") == 0
+    error = capfd.readouterr().err
+    assert "notes.txt" in error
+    if harm != "remove":
+        assert f"{table}/{victim.name}: " in error
+        assert list((out / "damaged").rglob(f"*{victim.name}"))
+    assert {other: other.stat().st_mtime_ns for other in others} == kept
+    (out / "runs" / "notes.txt").unlink()
+    for name in TABLES:
+        pd.testing.assert_frame_equal(
+            read(out, name).drop(columns="seconds", errors="ignore"),
+            before[name].drop(columns="seconds", errors="ignore"),
+            check_exact=True,
+        )
 
 
 def test_the_driver_takes_no_accelerator_from_its_workers(sweep, monkeypatch):

@@ -1,8 +1,9 @@
-"""Both executors with real shards, the Ray one with a real Ray."""
+"""Both executors with real shards; Ray with real nodes, whose workers and nodes are killed."""
 
 import dataclasses
 import functools
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,17 +12,17 @@ import pytest
 from conftest import TINY
 
 from grok_sweep import compose, config, driver, grid, plan
-from grok_sweep.launch import LaunchError, executor
+from grok_sweep.launch import Job, LaunchError, Queue, executor, failure
 
 
 def jobs(sweep):
     return list(driver.jobs(sweep, plan.make_plan(sweep, grid.expand(sweep))))
 
 
-def broken(job):
+def broken(job, **changes):
     """The same job with a program that no worker can build."""
     order = job.order()
-    program = dataclasses.replace(order.program, optimizer="nonsense")
+    program = dataclasses.replace(order.program, **(changes or {"optimizer": "nonsense"}))
     return dataclasses.replace(job, order=functools.partial(dataclasses.replace, order, program=program))
 
 
@@ -32,14 +33,47 @@ def check(done, expected):
         ids = one.job.order().columns["run_id"]
         assert one.result.runs.column("run_id").to_pylist() == ids.tolist()
         assert one.result.train_seconds > 0
-        assert one.error == ""
+        assert one.failure is None
+
+
+def test_a_queue_gives_what_was_put_back_first_and_nothing_after_the_end():
+    ended = []
+    first, second, third = (Job(None, lambda: None, deaths) for deaths in range(3))
+    queue = Queue([first, second], ended=lambda: bool(ended))
+    assert queue.next() is first
+    queue.put_back([third, first])
+    assert [queue.next(), queue.next(), queue.next(), queue.next()] == [third, first, second, None]
+    queue.put_back([first])
+    ended.append(True)
+    assert queue.next() is None
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "reason"),
+    [
+        (KeyError("x"), "error", "KeyError: 'x'"),
+        (ValueError("two\nlines"), "error", "ValueError: two"),
+        (ValueError(), "error", "ValueError"),
+        (MemoryError(), "memory", "MemoryError"),
+        (
+            RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes."),
+            "memory",
+            "RuntimeError: RES",
+        ),
+    ],
+)
+def test_what_an_exception_means(error, kind, reason):
+    made = failure(error, "\nlog\n")
+    assert made.kind == kind
+    assert made.reason.startswith(reason)
+    assert made.log == "log"
 
 
 def test_inline_does_every_job_and_says_what_it_does(tiny):
     sweep, said = tiny(), []
-    with executor(sweep.cluster) as workers:
+    with executor(sweep.cluster, pytest.fail) as workers:
         assert workers.workers == 1
-        done = list(workers.run(jobs(sweep), said.append))
+        done = list(workers.run(Queue(jobs(sweep)), said.append))
     check(done, jobs(sweep))
     assert said[0] == {"here": "hidden_size 4 · train_size 30 · 8 runs"}
 
@@ -47,21 +81,25 @@ def test_inline_does_every_job_and_says_what_it_does(tiny):
 def test_inline_goes_on_after_a_failure(tiny):
     sweep = tiny()
     first, *rest = jobs(sweep)
-    with executor(sweep.cluster) as workers:
-        done = list(workers.run([broken(first), *rest], lambda _: None))
+    with executor(sweep.cluster, pytest.fail) as workers:
+        done = list(workers.run(Queue([broken(first), *rest]), lambda _: None))
     assert [one.result is None for one in done] == [True] + [False] * len(rest)
-    assert done[0].error.splitlines()[-1] == "KeyError: 'nonsense'"
+    assert done[0].failure.reason == "KeyError: 'nonsense'"
+    assert "Traceback" in done[0].failure.log
 
 
 def test_inline_without_the_accelerator(tiny):
     sweep = tiny("cluster.device=tpu")
-    with pytest.raises(LaunchError, match=r"cluster\.device=tpu: jax .* finds none"), executor(sweep.cluster):
+    with (
+        pytest.raises(LaunchError, match=r"cluster\.device=tpu: jax .* finds none"),
+        executor(sweep.cluster, pytest.fail),
+    ):
         pass
 
 
 @pytest.fixture(scope="module")
 def on_ray(tmp_path_factory):
-    """What a real Ray of two workers made of six good shards, then of one broken and ten good ones.
+    """What a real Ray of two workers, started here, made of six good shards, then of one broken and ten good.
 
     In a process of its own: Ray leaves sockets open behind it, which are warnings in this one.
     """
@@ -73,29 +111,41 @@ def on_ray(tmp_path_factory):
     return json.loads(told.read_text())
 
 
-def ask_ray(told):
+def ask_ray():
     """What `on_ray` runs."""
-    small = ["cluster=local", "cluster.workers=2", "grid.hidden_size=[3,4,5,6,7,8]", "out=unused"]
-    sweep = config.parse(compose.compose([*TINY, *small])[0])
-    with executor(sweep.cluster) as workers:
+    sizes = ["grid.hidden_size=[3,4,5,6,7,8]", "cluster.workers=2", "out=unused"]
+    sweep = config.parse(compose.compose([*TINY, "cluster=local", *sizes])[0])
+    with executor(sweep.cluster, print) as workers:
+        listening = subprocess.run(["ss", "-Hltnp"], capture_output=True, text=True, check=True).stdout
         said = []
-        good = list(workers.run(jobs(sweep), said.append))
+        good = list(workers.run(Queue(jobs(sweep)), said.append))
         check(good, jobs(sweep))
         first, *rest = jobs(sweep)
-        mixed = list(workers.run([broken(first), *rest, *rest], lambda _: None))
-    answer = {
-        "workers": workers.workers,
-        "said": said,
-        "good": [one.result.runs.column("run_id").to_pylist() for one in good],
-        "errors": [one.error for one in mixed if one.result is None],
-        "after": [one.result.other_seconds for one in mixed if one.result is not None],
-    }
+        mixed = list(workers.run(Queue([broken(first), *rest, *rest]), lambda _: None))
+        # More than there is: what XLA says, and that the worker lives on.
+        static = {**dict(first.shard.program.static), "test_size": 10**14}
+        huge = broken(first, static=tuple(static.items()))
+        (no_room,) = workers.run(Queue([huge]), lambda _: None)
+        ended = list(workers.run(Queue(jobs(sweep), ended=lambda: True), lambda _: None))
     try:
-        with executor(dataclasses.replace(sweep.cluster, address="127.0.0.1:1")):
+        with executor(dataclasses.replace(sweep.cluster, address="127.0.0.1:1"), print):
             pass
     except LaunchError as error:
-        answer["nowhere"] = str(error)
-    Path(told).write_text(json.dumps(answer))
+        nowhere = str(error)
+    return {
+        "workers": len(said[0]),
+        "listening": [
+            line.split()[3] for line in listening.splitlines() if "raylet" in line or "gcs" in line
+        ],
+        "token": os.environ["RAY_AUTH_MODE"],
+        "said": said,
+        "good": [one.result.runs.column("run_id").to_pylist() for one in good],
+        "errors": [one.failure.reason for one in mixed if one.result is None],
+        "after": [one.result.other_seconds for one in mixed if one.result is not None],
+        "no_room": dataclasses.asdict(no_room.failure),
+        "ended": len(ended),
+        "nowhere": nowhere,
+    }
 
 
 @pytest.mark.slow
@@ -106,13 +156,22 @@ def test_ray_does_every_job_on_two_workers(on_ray):
     assert len(ids) == len(set(ids)) == 48
     assert set(on_ray["said"][0]) == {"worker 1", "worker 2"}
     assert all(words.startswith("hidden_size ") for said in on_ray["said"] for words in said.values())
+    assert on_ray["ended"] == 0
 
 
 @pytest.mark.slow
 def test_ray_goes_on_after_a_failure(on_ray):
     (error,) = on_ray["errors"]
-    assert "nonsense" in error.splitlines()[-1]
+    assert error == "KeyError: 'nonsense'"
     assert len(on_ray["after"]) == 10
+    assert on_ray["no_room"]["kind"] == "memory"
+
+
+@pytest.mark.slow
+def test_a_ray_started_here_is_for_this_machine_only_and_has_its_token_on(on_ray):
+    assert len(on_ray["listening"]) >= 3
+    assert all(address.startswith(("127.0.0.1:", "[::ffff:127.0.0.1]:")) for address in on_ray["listening"])
+    assert on_ray["token"] == "token"  # noqa: S105
 
 
 @pytest.mark.slow
@@ -122,4 +181,4 @@ def test_a_cluster_that_is_not_there(on_ray):
 
 
 if __name__ == "__main__":
-    ask_ray(sys.argv[1])
+    Path(sys.argv[1]).write_text(json.dumps(ask_ray()))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from grok_sweep.compose import compose
 from grok_sweep.config import parse
 from grok_sweep.grid import expand
-from grok_sweep.plan import COSTS, PILOT_SECONDS, make_plan, unfinished
+from grok_sweep.plan import COSTS, PILOT_SECONDS, halve, make_plan, unfinished
 
 BASE = parse(compose(["sweeps=quickstart"])[0])
 
@@ -132,3 +132,36 @@ def test_a_sweep_of_one_run():
     plan = planned(train_size=(10,), hidden_size=(4,))
     assert len(plan.shards) == 1
     assert unfinished(plan, plan.grid.columns["run_id"].tolist()).shards == ()
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=60)
+@given(plans, st.data())
+def test_a_shard_can_be_halved_down_to_one_run_in_one_lane_and_no_further(plan, data):
+    shard = data.draw(st.sampled_from(plan.shards))
+    waiting, single, tries = [shard], [], 0
+    while waiting:
+        tries += 1
+        part = waiting.pop()
+        halves = halve(plan, part)
+        assert halves or len(part.index_R) == part.program.lanes == 1
+        if not halves:
+            single += part.index_R.tolist()
+        for half in halves:
+            assert half.program == replace(part.program, lanes=half.program.lanes)
+            assert (half.program.lanes, len(half.index_R)) < (part.program.lanes, len(part.index_R))
+            assert half.program.lanes <= max(1, part.program.lanes // 2)
+        waiting += halves
+    assert sorted(single) == sorted(shard.index_R)
+    assert tries <= 2 * len(shard.index_R) + 10  # what it costs to find out that nothing fits
+
+
+def test_many_lanes_of_few_rows_do_not_make_a_call_of_any_size():
+    """Each lane has its own test rows, in memory when a step is logged."""
+    many = replace(BASE, axes={"weight_decay": tuple(np.linspace(0, 1, 5000))}, seeds=range(1))
+    for device, costs in COSTS.items():
+        cluster = replace(BASE.cluster, device=device)
+        values = {**BASE.values, "train_size": 1, "hidden_size": 1, "test_size": 1_000_000}
+        sweep = replace(many, cluster=cluster, values=values)
+        for program in make_plan(sweep, expand(sweep)).programs:
+            hidden = program.bytes - program.lanes * 4 * 31 * (1 + 1_000_000)
+            assert 0 < hidden <= costs.logged_bytes

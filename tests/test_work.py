@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import jax
 import numpy as np
 import pandas as pd
@@ -9,7 +11,7 @@ from grok_sweep import store
 from grok_sweep.grid import expand
 from grok_sweep.plan import Program
 from grok_sweep.train import compiled
-from grok_sweep.work import Order, arguments, environment, summarise, train_shard
+from grok_sweep.work import Order, arguments, compilation_cache, environment, summarise, train_shard
 
 LANES = [1, 3, 8]
 
@@ -101,8 +103,9 @@ def test_seeds_differ_and_are_the_same_at_every_decay(tiny):
     assert curves.xs(20, level="step")["train_loss"].nunique() == 8
 
 
-def test_a_lane_that_diverges_leaves_the_others_as_they_are(tiny):
-    sweep = tiny("grid.hidden_size=[8]")
+@pytest.mark.parametrize("hidden_size", [8, 64])  # either layout
+def test_a_lane_that_diverges_leaves_the_others_as_they_are(tiny, hidden_size):
+    sweep = tiny(f"grid.hidden_size=[{hidden_size}]")
     rate_R = np.full(8, 0.003)
     _, healthy = results(train_shard(order(sweep, 8, list(range(8)))))
     rate_R[3] = 1e30
@@ -158,3 +161,24 @@ def test_a_cpu_worker_has_one_thread_and_keeps_the_users_flags(monkeypatch):
         "--xla_cpu_multi_thread_eigen=false",
     ]
     assert environment("gpu")["JAX_PLATFORMS"] == "cuda"
+    shares = [
+        float(environment("gpu", workers)["XLA_CLIENT_MEM_FRACTION"]) * workers for workers in (1, 2, 3)
+    ]
+    assert shares == pytest.approx([0.9] * 3)
+
+
+def test_compiled_programs_are_kept_for_their_owner_only(tmp_path, monkeypatch):
+    """What is read from the cache is run: a folder that others can write is not used."""
+    before = jax.config.jax_compilation_cache_dir
+    try:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        compilation_cache()
+        folder = Path(jax.config.jax_compilation_cache_dir)
+        assert folder.is_relative_to(tmp_path)
+        assert folder.stat().st_mode & 0o777 == 0o700
+        jax.config.update("jax_compilation_cache_dir", "unset")
+        folder.chmod(0o770)
+        compilation_cache()
+        assert jax.config.jax_compilation_cache_dir == "unset"
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)

@@ -19,6 +19,7 @@ from grok_sweep.bench.cores import orchestration, plan, short_runs, training
 from grok_sweep.bench.device import plain_config, sweep
 from grok_sweep.bench.process import BenchError, Figures
 from grok_sweep.config import ConfigError, parse
+from grok_sweep.versions import versions
 
 PARTS = ("training", "plan", "orchestration", "short_runs", "sweep")
 
@@ -113,7 +114,7 @@ def _measure(arguments: argparse.Namespace) -> None:
         "short_runs": lambda: short_runs(*some),
         "sweep": lambda: sweep(swept, arguments.device, arguments.out),  # the last: it changes this process
     }
-    record: Figures = {"machine": provenance.machine(), "versions": provenance.versions()}
+    record: Figures = {"machine": provenance.machine(), "versions": versions()}
     for part in PARTS:
         if part in (arguments.parts or PARTS[:-1]):
             print(f"\n{part}", flush=True)  # it takes minutes

@@ -128,8 +128,8 @@ def command(*overrides: str) -> Figures:
     `after_first` is the rate of the runs that came after the first file of rows, to the last file.
     """
     with tempfile.TemporaryDirectory() as folder:
-        results, log, peak = Store(Path(folder, "results")), Path(folder, "log"), 0.0
-        arguments = [sys.executable, "-m", "grok_sweep", *overrides, f"out={results.root}"]
+        out, log, peak = Path(folder, "results"), Path(folder, "log"), 0.0
+        arguments = [sys.executable, "-m", "grok_sweep", *overrides, f"out={out}"]
         started = time.time()  # to be compared with the times of files
         with (
             log.open("wb") as said,
@@ -145,9 +145,9 @@ def command(*overrides: str) -> Figures:
             last = ["", *log.read_text(encoding="utf-8", errors="replace").strip().splitlines()][-1]
             raise BenchError(f"grok-sweep {' '.join(overrides)}: exit code {driver.returncode}: {last}")
         files = [
-            (path.stat().st_mtime, pq.read_metadata(path).num_rows) for path in results.runs_dir.iterdir()
+            (path.stat().st_mtime, pq.read_metadata(path).num_rows) for path in Path(out, "runs").iterdir()
         ]
-        session = results.sweep()["sessions"][-1]
+        session = Store(out).sweep()["sessions"][-1]
     landed = sorted((at, rows) for at, rows in files if rows)
     runs, (first, first_rows), (last_at, _) = sum(rows for _, rows in landed), landed[0], landed[-1]
     return {

@@ -1,11 +1,11 @@
 """All shards in this process, one after the other: for debugging, and where there is no Ray."""
 
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from types import TracebackType
 
 from grok_sweep.config import Cluster
-from grok_sweep.launch import Doing, Done, Job, LaunchError
+from grok_sweep.launch import Doing, Done, LaunchError, Queue, failure
 from grok_sweep.work import train_shard
 
 
@@ -34,12 +34,12 @@ class InlineExecutor:
     ) -> None:
         """Nothing was started."""
 
-    def run(self, jobs: Iterable[Job], doing: Doing) -> Iterator[Done]:
+    def run(self, queue: Queue, doing: Doing) -> Iterator[Done]:
         """Each job once, in the order given."""
-        for job in jobs:
+        while job := queue.next():
             doing({"here": str(job)})
             try:
                 done = Done(job, train_shard(job.order()))
-            except Exception:  # whatever it was, the other shards go on; it is reported at the end
-                done = Done(job, None, traceback.format_exc().strip())
+            except Exception as error:  # whatever it was, the other shards go on; it is reported at the end
+                done = Done(job, None, failure(error, traceback.format_exc()))
             yield done

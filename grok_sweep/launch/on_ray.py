@@ -1,22 +1,22 @@
-"""Shards as Ray tasks, handed out as workers come free.
+"""Shards on the nodes of a Ray cluster, one actor per core or accelerator.
 
-Ray Core, one task per shard: a worker process keeps its compiled programs between tasks, and results come
-back through the object store, so no shared file system is needed.
+Actors and not tasks, because the driver then knows which worker has which shard, and since when: it can say
+so, end the one that hangs, and refuse the one that would compute other numbers. A worker keeps its compiled
+programs from shard to shard, and results come back through the object store, so no shared file system is
+needed. Ray retries nothing: what a failure means is for the driver to say.
 """
 
 import os
-import signal
 import socket
-import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from grok_sweep.config import Cluster
-from grok_sweep.launch import Doing, Done, Job, LaunchError
-from grok_sweep.work import Order, Result, cores, environment, train_shard
+from grok_sweep.launch import Doing, Done, Failure, Job, LaunchError, Queue, Say, failure
+from grok_sweep.plan import COSTS
+from grok_sweep.work import cores
 
 # Ray asks its makers' server for the version unless told not to, and warns of GPUs it will one day hide.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -27,25 +27,15 @@ if "RAY_AUTH_TOKEN" in os.environ or (Path.home() / ".ray" / "auth_token").is_fi
 
 import ray
 
-RESOURCE = {"cpu": "CPU", "gpu": "GPU", "tpu": "TPU"}
-QUEUED = 1  # tasks per worker beyond the one it does, so that none waits for the driver
+from grok_sweep.launch.crew import Crew, Worker
+
+# Ray prints to stdout what it thinks of dead workers; the driver says it in its own words.
+ray._private.worker.print_to_stdstream = lambda *_, **__: None
+
+QUEUED = 1  # calls per worker beyond the one it does, so that none waits for the driver
 OBJECT_STORE_BYTES = 200 * 2**20  # results are a few MB and leave it at once
-
-
-@contextmanager
-def _interrupt_later() -> Iterator[None]:
-    """Holds back SIGINT: within ray.init it can be lost, or end the process by a segmentation fault."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals do not come here
-        return
-    pressed: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if pressed and before is not signal.SIG_IGN:
-        raise KeyboardInterrupt
+START_SECONDS = 10.0  # for all workers to be there before the first shard is handed out
+WAITING = "no worker is ready; waiting for one to start, or for a node to join (Ctrl-C ends)"
 
 
 def _knock(address: str | None) -> None:
@@ -55,19 +45,26 @@ def _knock(address: str | None) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
-def _train(order: Order) -> Result:
-    return train_shard(order)
-
-
 class RayExecutor:
-    """A worker per core or accelerator of a Ray that is started here, or joined at cluster.address."""
+    """The workers of a Ray that is started here, or joined at cluster.address.
 
-    def __init__(self, cluster: Cluster) -> None:
+    Nodes may come and go: every core or accelerator that is there has a worker.
+    """
+
+    def __init__(self, cluster: Cluster, say: Say) -> None:
         self.cluster = cluster
-        self.workers = 0
+        self._say = say
+        self._crew = Crew(cluster)
+        # The worst ratio so far of a shard's time to its estimate: a slow machine does not hang.
+        self._slowness = 1.0
+
+    @property
+    def workers(self) -> int:
+        """How many there are, those included that are starting."""
+        return len(self._crew.workers)
 
     def __enter__(self) -> "RayExecutor":
-        cluster, resource = self.cluster, RESOURCE[self.cluster.device]
+        cluster = self.cluster
         local = {
             "num_cpus": cluster.workers or cores(),
             "object_store_memory": OBJECT_STORE_BYTES,
@@ -75,28 +72,21 @@ class RayExecutor:
         }
         try:
             _knock(cluster.address)
-            with _interrupt_later():
-                ray.init(
-                    address=cluster.address or "local",
-                    logging_level="ERROR",
-                    log_to_driver=False,
-                    **({} if cluster.address else local),
-                )
-        except KeyboardInterrupt:
-            ray.shutdown()  # __exit__ is not called where __enter__ raises
-            raise
+            ray.init(
+                address=cluster.address or "local",
+                logging_level="ERROR",
+                log_to_driver=False,
+                **({} if cluster.address else local),
+            )
         except (OSError, RuntimeError, ValueError, OverflowError) as error:
             reason = str(error).strip().splitlines()[0]
             where = f"cluster.address={cluster.address}" if cluster.address else "cluster=local"
             raise LaunchError(f"{where}: Ray cannot be reached: {reason}") from None
-        present = int(ray.cluster_resources().get(resource, 0))
-        if not present:
-            ray.shutdown()
-            raise LaunchError(
-                f"cluster.device={cluster.device}: Ray finds no {resource} in this cluster; "
-                "use cluster=local, or start Ray on a machine that has one"
-            )
-        self.workers = min(present, cluster.workers or present)
+        try:
+            self._start()
+        except BaseException:
+            ray.shutdown()  # __exit__ is not called where __enter__ raises
+            raise
         return self
 
     def __exit__(
@@ -104,37 +94,110 @@ class RayExecutor:
     ) -> None:
         ray.shutdown()
 
-    def run(self, jobs: Iterable[Job], doing: Doing) -> Iterator[Done]:
-        """Each job once, in the order in which they finish."""
-        amount = {"num_cpus": 1} if self.cluster.device == "cpu" else {"num_cpus": 0, "num_gpus": 1}
-        if self.cluster.device == "tpu":
-            amount = {"num_cpus": 0, "resources": {"TPU": 1}}  # type: ignore[dict-item]
-        task = ray.remote(
-            **amount,
-            max_retries=self.cluster.max_retries,
-            # Ray's default for a GPU task is a new process, so a new compilation, each time.
-            max_calls=0,
-            runtime_env={"env_vars": environment(self.cluster.device)},
-        )(_train)
-        waiting = iter(jobs)
-        running: dict[Any, Job] = {}  # in the order of submission; Ray starts equal tasks in that order
+    def _start(self) -> None:
+        """Hire, and wait START_SECONDS for all workers, or as long as there is none."""
+        crew = self._crew
+        crew.hire()
+        if not crew.workers:
+            raise LaunchError(
+                f"cluster.device={self.cluster.device}: Ray finds no {crew.resource} in this cluster; "
+                "use cluster=local, or start Ray on a machine that has one"
+            )
+        began, said = time.monotonic(), False
+        while len(crew.ready) < len(crew.workers) and not crew.refused:
+            if time.monotonic() - began > START_SECONDS:
+                if crew.ready:
+                    break
+                if not said:
+                    self._say(WAITING)
+                    said = True
+            crew.wait()
+            crew.hire()
+        if crew.refused:
+            raise LaunchError("; ".join(crew.refused.values()))
 
-        def submit() -> None:
-            job = next(waiting, None)
-            if job is not None:
-                running[task.remote(job.order())] = job
+    def run(self, queue: Queue, doing: Doing) -> Iterator[Done]:
+        """Each job once, in the order in which they finish.
 
-        for _ in range(self.workers * (1 + QUEUED)):
-            submit()
-        while running:
-            current = list(running.values())[: self.workers]
-            doing({f"worker {i + 1}": str(job) for i, job in enumerate(current)})
-            (finished, *_), _ = ray.wait(list(running), num_returns=1)
-            job = running.pop(finished)
-            submit()
-            try:
-                yield Done(job, ray.get(finished))
-            except ray.exceptions.RayTaskError as error:
-                yield Done(job, None, str(error.cause or error).strip())
-            except ray.exceptions.RayError as error:
-                yield Done(job, None, str(error).strip())
+        Raises LaunchError where every node is refused.
+        """
+        crew = self._crew
+        told: set[str] = set()  # nodes
+        waiting = False
+        while True:
+            self._hand_out(queue)
+            # In the order in which they were hired: a worker keeps its line of the display.
+            doing({worker.name: str(worker.calls[0][1]) for worker in crew.workers if worker.calls})
+            if not any(worker.calls for worker in crew.workers):
+                if (job := queue.next()) is None:
+                    return
+                queue.put_back([job])
+                if crew.refused and not crew.usable:
+                    raise LaunchError(f"no node is left: {'; '.join(crew.refused.values())}")
+                if not waiting:
+                    self._say(WAITING)
+                    waiting = True
+            ended = crew.wait()
+            for worker in list(crew.workers):
+                while worker.calls and worker.calls[0][0] in ended:
+                    yield self._done(worker, queue)
+                if worker.calls and self._overdue(worker) and not queue.ended():
+                    yield self._hang(worker, queue)
+            if queue.ended():
+                return
+            crew.hire()
+            for node in crew.refused.keys() - told:
+                told.add(node)
+                self._say(f"left alone: {crew.refused[node]}")
+
+    def _hand_out(self, queue: Queue) -> None:
+        for depth in range(1 + QUEUED):  # everyone has one before anyone has two
+            for worker in self._crew.ready:
+                if len(worker.calls) <= depth:
+                    if (job := queue.next()) is None:
+                        return
+                    worker.give(job)
+
+    def _done(self, worker: Worker, queue: Queue) -> Done:
+        """What came of the first call of a worker."""
+        call, job = worker.calls.popleft()
+        began, worker.since = worker.since, time.monotonic()
+        try:
+            result = ray.get(call)
+        except ray.exceptions.RayTaskError as error:
+            return Done(job, None, failure(error.cause or error, str(error)))
+        except ray.exceptions.RayError as error:
+            if isinstance(error, ray.exceptions.OutOfMemoryError):
+                lost = Failure("memory", f"{worker} was out of memory", str(error))
+            else:
+                lost = Failure("death", f"{worker} died", str(error))
+            self._lose(worker, queue)
+            return Done(job, None, lost)
+        self._slowness = max(self._slowness, (worker.since - began) / self._estimate(job))
+        return Done(job, result)
+
+    def _hang(self, worker: Worker, queue: Queue) -> Done:
+        """Take a worker that missed its deadline for dead, and make it so."""
+        _, job = worker.calls.popleft()
+        reason = f"{worker} did not answer within {self._deadline(job):.0f} s"
+        log = f"{reason}: cluster.deadline_seconds, or cluster.deadline_factor times the estimate"
+        self._lose(worker, queue)
+        return Done(job, None, Failure("hang", reason, log))
+
+    def _lose(self, worker: Worker, queue: Queue) -> None:
+        """Let go of a worker; what it had not begun is put back."""
+        queue.put_back([job for _, job in worker.calls])
+        worker.calls.clear()
+        self._crew.let_go(worker)
+
+    def _overdue(self, worker: Worker) -> bool:
+        return time.monotonic() - worker.since > self._deadline(worker.calls[0][1])
+
+    def _deadline(self, job: Job) -> float:
+        """Seconds after which a worker that has it hangs."""
+        by_estimate = self.cluster.deadline_factor * self._slowness * self._estimate(job)
+        return max(self.cluster.deadline_seconds, by_estimate)
+
+    def _estimate(self, job: Job) -> float:
+        """Seconds that a worker should take for it, with the compilation that it may need."""
+        return job.shard.seconds + COSTS[self.cluster.device].compile_seconds

@@ -1,223 +1,280 @@
-"""The results folder: the only owner of its paths and schemas.
+"""The results folder: the only owner of its names.
 
     DIR/sweep.yaml           the resolved config and where it ran
     DIR/runs/*.parquet       one row per run, one file per finished shard
     DIR/curves/*.parquet     one row per run and logged step
+    DIR/failed/*             the runs that failed: a table and a log per shard; gone once they are tried again
+    DIR/damaged/*            files that were found damaged
     DIR/phases.parquet, cells.parquet, phase_diagram.png, phase_diagram.svg
 
-Every file is written under a hidden name, flushed to disk and renamed: that a file is there means it is
-whole. A shard's curves are published before its runs, so a run that is there has its curve.
-This module imports no jax, ray or hydra: results can be read on any laptop.
+Every file is whole or not there (see files.py). A shard's curves are published before its runs, so a run that
+is there has its curve. A table is named by a hash of its run_ids; a file named otherwise is not ours and not
+read. This module imports no jax, ray or hydra: results can be read on any laptop.
 """
 
-import hashlib
-import os
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 import yaml
 
-# The columns of runs: what a run is (its hyperparameters stand between BEFORE and AFTER), and what came out.
-BEFORE = {"run_id": pa.string(), "sweep": pa.string(), "task": pa.string(), "seed": pa.int64()}
-AFTER = {
-    "steps": pa.int64(),
-    "log_every": pa.int64(),
-    "model": pa.string(),
-    "optimizer": pa.string(),
-}
-RESULTS = {
-    "min_train_loss": pa.float64(),
-    "min_eval_loss": pa.float64(),
-    "max_loss_ratio": pa.float64(),
-    "final_train_loss": pa.float64(),
-    "final_eval_loss": pa.float64(),
-    "final_train_accuracy": pa.float64(),
-    "final_eval_accuracy": pa.float64(),
-    "diverged_step": pa.int64(),
-    "device": pa.string(),
-    "seconds": pa.float64(),
-}
-CURVES_SCHEMA = pa.schema(
-    {
-        "run_id": pa.string(),
-        "step": pa.int32(),
-        "train_loss": pa.float32(),
-        "eval_loss": pa.float32(),
-        "train_accuracy": pa.float32(),
-        "eval_accuracy": pa.float32(),
-        "weight_norm": pa.float32(),
-    }
+from grok_sweep.store import locks
+from grok_sweep.store.files import TEMPORARY, Files, Local, StoreError, files_at, shown
+from grok_sweep.store.inspection import Inspection, inspect, is_log
+from grok_sweep.store.parquet import DamagedError, encode
+from grok_sweep.store.schemas import (
+    AFTER,
+    BEFORE,
+    CURVE_METRICS,
+    CURVES_SCHEMA,
+    FAILED_SCHEMA,
+    RESULTS,
+    runs_schema,
 )
-OWN = ("runs", "curves", ".lock")  # what a session that ended before its first record leaves
-CURVE_METRICS = tuple(CURVES_SCHEMA.names[2:])
+from grok_sweep.store.tables import EMPTY, FITS, Tables, reading, shard_name
 
-_ARROW = {int: pa.int64(), float: pa.float64()}
+__all__ = [
+    "AFTER",
+    "BEFORE",
+    "CURVES_SCHEMA",
+    "CURVE_METRICS",
+    "RESULTS",
+    "Inspection",
+    "Store",
+    "StoreError",
+    "runs_schema",
+]
 
-
-class StoreError(Exception):
-    """A results folder that cannot be used: says which, why, and what to do."""
-
-
-def runs_schema(hyperparameters: Mapping[str, type]) -> pa.Schema:
-    """The columns of the runs table, hyperparameters (name -> int or float) in the middle."""
-    middle = {name: _ARROW[kind] for name, kind in hyperparameters.items()}
-    return pa.schema(BEFORE | middle | AFTER | RESULTS)
+SWEEP = "sweep.yaml"
+PHASES, CELLS = "phases.parquet", "cells.parquet"
+OURS = {*FITS, "damaged", SWEEP, locks.LOCK, PHASES, CELLS, "phase_diagram.png", "phase_diagram.svg"}
 
 
 class Store:
-    """One results folder.
+    """One results folder: `root` is a path, or a URI of pyarrow.fs.
 
-    Nothing is written before `create`; reading a folder that is not one raises StoreError.
+    Nothing is written before `make_folders` or `create`. Whatever reads raises StoreError where the folder is
+    no results folder, cannot be reached, or has a damaged file; whatever writes raises OSError where it
+    cannot, and StoreError where another session has taken the folder over. `beat`: seconds between two signs
+    of life of a session that has a remote folder.
     """
 
-    def __init__(self, root: str | Path) -> None:
-        self.root = Path(root)
-        self.sweep_file = self.root / "sweep.yaml"
-        self.runs_dir = self.root / "runs"
-        self.curves_dir = self.root / "curves"
-        self.phases_file = self.root / "phases.parquet"
-        self.cells_file = self.root / "cells.parquet"
+    def __init__(self, root: str | Path, beat: float = locks.BEAT) -> None:
+        self.root = str(root)
+        self._shown = shown(self.root)
+        self._beat = beat
+        self._check: locks.Check = lambda: None  # raises StoreError where the lock has been lost
 
-    def figure(self, name: str, extension: str) -> Path:
-        """The path of a figure, such as phase_diagram.png."""
-        return self.root / f"{name}.{extension}"
+    @cached_property
+    def _files(self) -> Files:
+        with self._using():
+            return files_at(self.root)
+
+    @property
+    def _tables(self) -> Tables:
+        return Tables(self._files)
+
+    @property
+    def path(self) -> Path | None:
+        """Where the folder is on this machine; None where it is elsewhere."""
+        return self._files.path if isinstance(self._files, Local) else None
+
+    def place(self, name: str = "") -> str:
+        """What to call the folder, or a file of it, to a person."""
+        return self._files.place(name)
 
     def exists(self) -> bool:
         """Whether the folder holds a sweep."""
-        return self.sweep_file.is_file()
+        with self._using():
+            return self._files.is_file(SWEEP)
+
+    def check_usable(self) -> None:
+        """Raise StoreError where the folder is not, and cannot become, that of a sweep. Writes nothing."""
+        with self._using():
+            try:
+                foreign = not self.exists() and not all(
+                    name in OURS or TEMPORARY.fullmatch(name) for name in self._files.names()
+                )
+            except NotADirectoryError:
+                foreign = True
+            if foreign:
+                raise StoreError(f"{self._shown}: is there and is not a results folder; choose another")
+            if why := self._files.unusable():
+                raise StoreError(f"{self._shown}: {why}; choose another folder")
+
+    def free_bytes(self) -> int | None:
+        """The room left on the folder's disk; None where that is unknown. Raises StoreError."""
+        with self._using():
+            return self._files.free_bytes()
 
     def make_folders(self) -> None:
-        """Make the folder and those in it, as far as they are not there. Raises OSError."""
-        for folder in (self.runs_dir, self.curves_dir):
-            folder.mkdir(parents=True, exist_ok=True)
+        """Make the folder and those in it, as far as they are not there."""
+        for folder in ("runs", "curves"):
+            self._files.make_folder(folder)
 
     def create(self, sweep: Mapping[str, Any], schema: pa.Schema) -> None:
-        """Make the folder if need be, record `sweep` in it, and make its tables readable while empty.
-
-        Raises OSError where the folder cannot be written.
-        """
+        """Make the folder if need be, record `sweep` in it, and make its tables readable while empty."""
         self.make_folders()
         text = yaml.safe_dump(dict(sweep), sort_keys=False, allow_unicode=True)
-        _atomically(self.sweep_file, lambda path: path.write_text(text, encoding="utf-8"))
-        for folder, of in ((self.runs_dir, schema), (self.curves_dir, CURVES_SCHEMA)):
-            if not (folder / "empty.parquet").exists():
-                self._write(folder / "empty.parquet", of.empty_table())
+        self._write(SWEEP, text.encode())
+        for name, of in ((f"runs/{EMPTY}", schema), (f"curves/{EMPTY}", CURVES_SCHEMA)):
+            if not self._files.is_file(name):
+                self._write(name, encode(of.empty_table()))
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, command: str) -> Iterator[None]:
         """Keep the folder, which must be there, to this process; let go even when the process is killed.
 
-        Raises StoreError where another process has it.
+        `command` is what others may read of this process. Raises StoreError where another process has the
+        folder, OSError where it cannot be locked.
         """
-        import fcntl  # not on Windows, where results can be read all the same
-
-        with (self.root / ".lock").open("w") as lock:
+        with locks.locked(self._files, command, self._beat) as check:
+            self._check = check
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise StoreError(
-                    f"{self.root}: another grok-sweep is working in it; wait for it, or choose another folder"
-                ) from None
-            yield
+                yield
+            finally:
+                self._check = lambda: None
 
     def sweep(self) -> dict[str, Any]:
         """What `create` recorded. Raises StoreError where there is none or it cannot be read."""
         if not self.exists():
-            raise StoreError(
-                f"{self.root}: no sweep here (sweep.yaml is missing); give the folder that grok-sweep wrote"
-            )
+            raise StoreError(f"{self._shown}: no sweep here ({SWEEP} is missing); give the folder of a sweep")
+        with reading(self._files):
+            text = self._files.read(SWEEP)
+        why = "not the record of a sweep"
         try:
-            sweep = yaml.safe_load(self.sweep_file.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-            raise StoreError(f"{self.sweep_file}: cannot be read: {str(error).splitlines()[0]}") from None
+            sweep = yaml.safe_load(text)
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            sweep, why = None, str(error).splitlines()[0]
         if not isinstance(sweep, dict):
-            raise StoreError(f"{self.sweep_file}: not the record of a sweep")
+            then = "restore it, or move it away (the next session writes a new one)"
+            raise StoreError(f"{self.place(SWEEP)}: cannot be read: {why}; {then}")
         return sweep
-
-    def finished(self) -> set[str]:
-        """The run_ids whose results are in the folder; none where there is no folder or no table yet."""
-        if not any(self.runs_dir.glob("[!.]*.parquet")):
-            return set()
-        return set(self._read(self.runs_dir, columns=["run_id"]).column("run_id").to_pylist())
 
     def publish(self, runs: pa.Table, curves: pa.Table) -> None:
         """Add one shard's results. Atomic and idempotent: the file's name is a hash of its run_ids."""
-        ids = "".join(runs.column("run_id").to_pylist())
-        name = hashlib.sha256(ids.encode()).hexdigest()[:16] + ".parquet"
-        self._write(self.curves_dir / name, curves)
-        self._write(self.runs_dir / name, runs)
+        name = f"{shard_name(runs.column('run_id').to_pylist())}.parquet"
+        self._write(f"curves/{name}", encode(curves))
+        self._write(f"runs/{name}", encode(runs))
+
+    def finished(self) -> set[str]:
+        """The run_ids whose results are in the folder; none where there is no folder or no table yet."""
+        return set(self._tables.places())
 
     def runs(self) -> pd.DataFrame:
         """One row per finished run."""
         self.sweep()
-        return self._read(self.runs_dir).to_pandas()
+        return self._tables.runs().to_pandas()
 
     def curves(self, run_ids: Iterable[str] | None = None) -> pd.DataFrame:
         """One row per run and logged step, by run and step; of `run_ids` only, where given."""
         self.sweep()
-        only = None if run_ids is None else ds.field("run_id").isin(list(run_ids))
-        table = self._read(self.curves_dir, only=only)
-        return table.sort_by([("run_id", "ascending"), ("step", "ascending")]).to_pandas()
+        return self._tables.curves(run_ids).to_pandas()
 
-    def write_phases(self, phases: pd.DataFrame, cells: pd.DataFrame) -> None:
-        """Replace the two tables of an analysis."""
-        for path, frame in ((self.phases_file, phases), (self.cells_file, cells)):
-            self._write(path, pa.Table.from_pandas(frame, preserve_index=False))
+    def inspect(self) -> Inspection:
+        """Look at every file of the folder: what is finished, and what is wrong. Writes nothing.
+
+        Raises StoreError where a file cannot be read at all, which does not say what is in it.
+        """
+        return inspect(self._tables)
+
+    def put_aside(self, inspection: Inspection) -> list[str]:
+        """Move damaged files to damaged/, remove leftovers; `inspection.lines()`. The lock must be held."""
+        self._check()
+        if inspection.damaged:
+            self._files.make_folder("damaged")
+        there = {folder: set(self._files.names(folder)) for folder in (*FITS, "damaged")}
+        for name in inspection.damaged:
+            folder, _, file = name.partition("/")
+            # Runs last: without them, what is still there of a shard would count as a leftover.
+            for part in ("failed",) if folder == "failed" else ("curves", "runs"):
+                if file in there[part]:
+                    to = _unused(f"{part}-{file}", there["damaged"])
+                    self._files.move(f"{part}/{file}", f"damaged/{to}")
+                    there["damaged"].add(to)
+                    there[part].remove(file)
+        for name in inspection.leftovers:
+            self._files.remove(name)
+        return inspection.lines()
+
+    def fail(self, run_ids: Collection[str], reason: str, log: str) -> str:
+        """Record that runs failed: why, in one line, and the full log. Returns where a person finds it."""
+        name = shard_name(run_ids)
+        rows = {
+            "run_id": list(run_ids),
+            "reason": [" ".join(reason.split())] * len(run_ids),
+            "log": [f"failed/{name}.log"] * len(run_ids),
+            "time": [datetime.now(UTC).isoformat(timespec="milliseconds")] * len(run_ids),
+        }
+        self._files.make_folder("failed")
+        self._write(f"failed/{name}.log", log.encode(errors="replace"))
+        self._write(f"failed/{name}.parquet", encode(pa.table(rows, schema=FAILED_SCHEMA)))
+        return self.place(f"failed/{name}.log")
+
+    def failed(self, finished: Collection[str] | None = None) -> pd.DataFrame:
+        """The runs that failed and are not finished: run_id, reason, log (in the folder), time (ISO, UTC).
+
+        `finished`: the run_ids that are, where they are known already. Damaged records are passed over.
+        """
+        tables = [FAILED_SCHEMA.empty_table()]
+        for name in self._tables.shards("failed"):
+            with suppress(DamagedError):  # `inspect` names it
+                tables.append(self._tables.read(f"failed/{name}"))
+        rows = pa.concat_tables(tables).to_pandas().sort_values("time", kind="stable")
+        rows = rows.drop_duplicates("run_id", keep="last")
+        if len(rows):
+            rows = rows[~rows["run_id"].isin(self.inspect().finished if finished is None else finished)]
+        return rows.reset_index(drop=True)
+
+    def forget_failed(self) -> None:
+        """Remove the records of all failures: they are tried again."""
+        self._check()
+        tables = self._tables.shards("failed")
+        for name in [*tables, *(name for name in self._files.names("failed") if is_log(f"failed/{name}"))]:
+            self._files.remove(f"failed/{name}")
+
+    def write_phases(self, phases: pd.DataFrame, cells: pd.DataFrame) -> tuple[str, ...]:
+        """Replace the two tables of an analysis; where they are."""
+        for name, frame in ((PHASES, phases), (CELLS, cells)):
+            self._write(name, encode(pa.Table.from_pandas(frame, preserve_index=False)))
+        return self.place(PHASES), self.place(CELLS)
+
+    def write_figure(self, name: str, picture: bytes | None) -> str:
+        """Replace a picture, such as phase_diagram.png, or remove it (None); where it is."""
+        if picture is None:
+            self._files.remove(name)
+        else:
+            self._write(name, picture)
+        return self.place(name)
 
     def copy_record(self, target: "Store") -> None:
         """Write the whole sweep to `target`, one file per table: what one commits or mails."""
-        target.create(self.sweep(), self._read(self.runs_dir).schema)
-        runs = self._read(self.runs_dir).sort_by("run_id")
-        curves = self._read(self.curves_dir).sort_by([("run_id", "ascending"), ("step", "ascending")])
-        target.publish(runs, curves)
-        for folder in (target.runs_dir, target.curves_dir):
-            (folder / "empty.parquet").unlink()
+        runs = self._tables.runs().sort_by("run_id")
+        target.create(self.sweep(), runs.schema)
+        target.publish(runs, self._tables.curves())
+        for folder in ("runs", "curves"):
+            target._files.remove(f"{folder}/{EMPTY}")
 
-    @staticmethod
-    def write_figure(path: Path, save: Callable[[Path], Any]) -> None:
-        """Write a picture atomically: `save` gets a path with the same extension."""
-        _atomically(path, save)
+    def _write(self, name: str, data: bytes) -> None:
+        self._check()
+        self._files.write(name, data)
 
-    def _read(
-        self, folder: Path, columns: list[str] | None = None, only: ds.Expression | None = None
-    ) -> pa.Table:
+    @contextmanager
+    def _using(self) -> Iterator[None]:
         try:
-            return ds.dataset(folder, format="parquet").to_table(columns=columns, filter=only)
-        except (pa.ArrowException, OSError) as error:
-            raise StoreError(f"{folder}: cannot be read: {str(error).splitlines()[0]}") from None
-
-    def _write(self, path: Path, table: pa.Table) -> None:
-        # Neighbouring losses differ in their low bytes only: split by byte they compress best.
-        floats = [field.name for field in table.schema if pa.types.is_floating(field.type)]
-        _atomically(
-            path,
-            lambda temporary: pq.write_table(
-                table,
-                temporary,
-                compression="zstd",
-                compression_level=9,
-                use_dictionary=[n for n in table.schema.names if n not in floats],
-                column_encoding=dict.fromkeys(floats, "BYTE_STREAM_SPLIT"),
-            ),
-        )
+            yield
+        except OSError as error:
+            reason = f"cannot be used: {error.strerror or error}"
+            raise StoreError(f"{self._shown}: {reason}; choose another folder") from None
 
 
-def _atomically(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` fill a hidden neighbour of `path`, flush it to disk, and rename it to `path`."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _unused(name: str, there: Collection[str]) -> str:
+    """The name, or with a number the first that is not there yet."""
+    stem, dot, extension = name.partition(".")
+    numbered = (f"{stem}-{number}{dot}{extension}" for number in range(2, len(there) + 3))
+    return next(new for new in (name, *numbered) if new not in there)

@@ -1,0 +1,33 @@
+"""The runs that failed, as a table for people."""
+
+import sys
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from grok_sweep.diagram import one_line
+
+MOST_ROWS = 20
+
+
+def show(out: str, failed: pd.DataFrame) -> None:
+    """Print to stderr what failed, why, and where its log is: a row per log.
+
+    `failed` has a row per run: run_id, reason, log, time.
+    """
+    console = Console(stderr=True, markup=False, highlight=False, width=None if sys.stderr.isatty() else 160)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("failed", justify="right", no_wrap=True)
+    table.add_column("why", overflow="fold")
+    table.add_column("log", overflow="fold")
+    shards = failed.groupby(["log", "reason"], sort=False).size().reset_index(name="runs")
+    for shard in shards.head(MOST_ROWS).to_dict("records"):
+        count = shard["runs"]
+        table.add_row(f"{count:,} run{'s' * (count > 1)}", one_line(shard["reason"]), shard["log"])
+    console.print()
+    console.print(table)
+    if len(shards) > MOST_ROWS:
+        console.print(f"... and {len(shards) - MOST_ROWS:,} more, in {out}/failed")
+    message = f"{len(failed):,} runs failed; the same command with retry_failed=true trains them again"
+    console.print(message, soft_wrap=True)

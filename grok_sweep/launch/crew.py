@@ -1,0 +1,156 @@
+"""The workers of a Ray cluster: one actor per core or accelerator, hired and let go as nodes come and go."""
+
+import os
+import time
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+
+from grok_sweep.config import Cluster
+from grok_sweep.launch import Job
+from grok_sweep.versions import computing
+from grok_sweep.work import Order, Result, environment, train_shard
+
+POLL_SECONDS = 1.0  # between two looks at nodes, deadlines and signals
+STARTS = 3  # of workers on a node, in a row, that may fail before the node is refused
+RESOURCE = {"cpu": "CPU", "gpu": "GPU", "tpu": "TPU"}
+
+
+class _Actor:
+    """What runs in a worker's process."""
+
+    def hello(self) -> tuple[int, dict[str, str]]:
+        """Its process id, and what it computes with."""
+        return os.getpid(), computing()
+
+    def train(self, order: Order) -> Result:
+        """One shard."""
+        return train_shard(order)
+
+
+@dataclass
+class Worker:
+    """An actor as the driver sees it."""
+
+    name: str
+    node: str  # Ray's id of it
+    host: str
+    actor: Any
+    hello: Any  # what it is waited for with; None once it is ready
+    pid: int = 0
+    calls: deque[tuple[Any, Job]] = field(default_factory=deque)  # done in this order
+    since: float = 0.0  # when it began the first of them
+
+    def __str__(self) -> str:
+        return f"{self.name} (process {self.pid} on {self.host})"
+
+    def give(self, job: Job) -> None:
+        """Add a job to its calls."""
+        if not self.calls:
+            self.since = time.monotonic()
+        self.calls.append((self.actor.train.remote(job.order()), job))
+
+
+class Crew:
+    """The workers there are, ready or starting, and `refused`: node -> why it gets none."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.resource = RESOURCE[cluster.device]
+        self.workers: list[Worker] = []
+        self.refused: dict[str, str] = {}
+        self.usable = 0  # nodes that are there and not refused
+        self._failed_starts: Counter[str] = Counter()
+        self._hired = 0
+        self._looked = -POLL_SECONDS  # when, at the nodes
+        variables = environment(cluster.device, cluster.workers_per_gpu)
+        per_worker: dict[str, dict[str, Any]] = {
+            "cpu": {"num_cpus": 1},
+            "gpu": {"num_cpus": 0, "num_gpus": 1 / cluster.workers_per_gpu},
+            "tpu": {"num_cpus": 0, "resources": {"TPU": 1}},
+        }
+        self._class = ray.remote(
+            **per_worker[cluster.device],
+            max_restarts=0,
+            max_task_retries=0,
+            runtime_env={"env_vars": variables},
+        )(_Actor)
+
+    @property
+    def ready(self) -> list[Worker]:
+        """Those that can be given jobs."""
+        return [worker for worker in self.workers if worker.hello is None]
+
+    def hire(self) -> None:
+        """A worker for every core or accelerator that has none; looks every POLL_SECONDS at most.
+
+        Idle workers of nodes that are gone are dropped; one that has a shard is let go when Ray says that the
+        shard failed.
+        """
+        now = time.monotonic()
+        if now - self._looked < POLL_SECONDS:
+            return
+        self._looked = now
+        nodes = {n["NodeID"]: n for n in ray.nodes() if n["Alive"] and n["NodeID"] not in self.refused}
+        self.usable = len(nodes)
+        self.workers = [worker for worker in self.workers if worker.calls or worker.node in nodes]
+        have = Counter(worker.node for worker in self.workers)
+        per_device = self.cluster.workers_per_gpu
+        slots = [
+            (i, node)
+            for node, found in nodes.items()
+            for i in range(have[node], int(found["Resources"].get(self.resource, 0)) * per_device)
+        ]
+        room = None if self.cluster.workers is None else max(0, self.cluster.workers - len(self.workers))
+        # The first core of every node, then the second: workers=N takes as many nodes as it can.
+        for _, node in sorted(slots)[:room]:
+            self._hired += 1
+            here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
+            actor = self._class.options(scheduling_strategy=here).remote()
+            name, host = f"worker {self._hired}", nodes[node]["NodeManagerHostname"]
+            self.workers.append(Worker(name, node, host, actor, actor.hello.remote()))
+
+    def wait(self) -> set[Any]:
+        """The calls that have ended, after POLL_SECONDS at most; workers that said hello become ready."""
+        hellos = {worker.hello: worker for worker in self.workers if worker.hello is not None}
+        waiting = [*hellos, *(call for worker in self.workers for call, _ in worker.calls)]
+        if not waiting:
+            time.sleep(POLL_SECONDS)
+            return set()
+        ended, _ = ray.wait(waiting, num_returns=1, timeout=POLL_SECONDS)
+        if ended:
+            ended, _ = ray.wait(waiting, num_returns=len(waiting), timeout=0)
+        for hello in hellos.keys() & set(ended):
+            self._welcome(hellos[hello])
+        return set(ended) - hellos.keys()
+
+    def let_go(self, worker: Worker) -> None:
+        """End a worker, whatever it does."""
+        ray.kill(worker.actor)
+        self.workers.remove(worker)
+
+    def _welcome(self, worker: Worker) -> None:
+        """Make a worker that said hello ready, or refuse its node."""
+        try:
+            worker.pid, theirs = ray.get(worker.hello)
+        except ray.exceptions.RayError as error:
+            self.workers.remove(worker)
+            self._failed_starts[worker.node] += 1
+            if self._failed_starts[worker.node] == STARTS:
+                reason = (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
+                self.refused[worker.node] = f"{worker.host}: no worker can be started: {reason}"
+            return
+        worker.hello = None
+        self._failed_starts[worker.node] = 0
+        other = [
+            f"{key} {theirs.get(key)} instead of {mine}"
+            for key, mine in computing().items()
+            if theirs.get(key) != mine
+        ]
+        if other:
+            self.let_go(worker)
+            self.refused[worker.node] = (
+                f"{worker.host}: has {', '.join(other)}; install the same there as here"
+            )

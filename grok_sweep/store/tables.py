@@ -1,0 +1,128 @@
+"""The tables of a results folder as files: one per shard, named by a hash of its run_ids.
+
+A file named otherwise is not ours and not read. A table that is not the one that was written is DamagedError.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from grok_sweep.store.files import Files, StoreError
+from grok_sweep.store.parquet import DamagedError, decode
+from grok_sweep.store.schemas import CURVES_SCHEMA, FAILED_SCHEMA, is_runs, runs_schema
+
+FITS: Mapping[str, Callable[[pa.Schema], bool]] = {  # the folders of tables, and the columns of those in it
+    "runs": is_runs,
+    "curves": CURVES_SCHEMA.equals,
+    "failed": FAILED_SCHEMA.equals,
+}
+EMPTY = "empty.parquet"  # in runs/ and curves/: they can be read before the first shard
+_SHARD = re.compile(r"[0-9a-f]{16}\.parquet")
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+def shard_name(run_ids: Iterable[str]) -> str:
+    """What the files of some runs are called, without extension: the same runs, the same name."""
+    return hashlib.sha256("".join(run_ids).encode()).hexdigest()[:16]
+
+
+def is_shard(name: str) -> bool:
+    """Whether a file is called as a shard's are."""
+    return _SHARD.fullmatch(name) is not None
+
+
+class Tables:
+    """The tables in a folder. Raises StoreError where it cannot be read, and unless said otherwise where a
+    file is damaged."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+
+    def names(self, folder: str) -> list[str]:
+        """All names in a folder, in order; none where it is not there."""
+        with reading(self._files):
+            return self._files.names(folder)
+
+    def shards(self, folder: str = "runs") -> list[str]:
+        """The files of a folder that are a shard's."""
+        return [name for name in self.names(folder) if is_shard(name)]
+
+    def read(self, name: str, columns: list[str] | None = None) -> pa.Table:
+        """A table, such as runs/0123456789abcdef.parquet, or some of its columns. Raises DamagedError."""
+        try:
+            with reading(self._files):
+                data = self._files.read(name)
+        except FileNotFoundError:
+            raise DamagedError("is not there") from None
+        return decode(data, FITS[name.partition("/")[0]], columns)
+
+    def each(self, function: Callable[[A], B], items: Iterable[A]) -> list[B]:
+        """The function of each item, in order, of several at once."""
+        with ThreadPoolExecutor(self._files.readers) as pool:
+            return list(pool.map(function, items))
+
+    def places(self) -> dict[str, str]:
+        """The file of each finished run."""
+        shards = self.shards()
+        tables = self.each(lambda name: self._whole(f"runs/{name}", ["run_id"]), shards)
+        found: dict[str, str] = {}
+        for name, table in zip(shards, tables, strict=True):
+            for run_id in table.column("run_id").to_pylist():
+                if run_id in found:
+                    why = f"run {run_id} is in runs/{found[run_id]} too"
+                    raise self._damaged(f"runs/{name}", why)
+                found[run_id] = name
+        return found
+
+    def runs(self) -> pa.Table:
+        """All runs, without order."""
+        names = [EMPTY] if EMPTY in self.names("runs") else []
+        tables = self.each(lambda name: self._whole(f"runs/{name}"), [*names, *self.shards()])
+        runs = pa.concat_tables(tables or [runs_schema({}).empty_table()], promote_options="default")
+        if pc.count_distinct(runs.column("run_id")).as_py() < len(runs):
+            self.places()  # says which file
+        return runs
+
+    def curves(self, run_ids: Iterable[str] | None = None) -> pa.Table:
+        """The curves of all finished runs, or of those among `run_ids`, by run and step."""
+        places = self.places()
+        wanted = places.keys() if run_ids is None else places.keys() & set(run_ids)
+        only = None if run_ids is None else pa.array(sorted(wanted), pa.string())
+
+        def of_shard(name: str) -> pa.Table:
+            table = self._whole(f"curves/{name}")
+            return table if only is None else table.filter(pc.is_in(table.column("run_id"), only))
+
+        tables = self.each(of_shard, sorted({places[run_id] for run_id in wanted}))
+        table = pa.concat_tables([CURVES_SCHEMA.empty_table(), *tables])
+        return table.sort_by([("run_id", "ascending"), ("step", "ascending")])
+
+    def _whole(self, name: str, columns: list[str] | None = None) -> pa.Table:
+        try:
+            return self.read(name, columns)
+        except DamagedError as error:
+            raise self._damaged(name, str(error)) from None
+
+    def _damaged(self, name: str, why: str) -> StoreError:
+        then = "the sweep's command puts it aside and trains its runs again"
+        return StoreError(f"{self._files.place(name)}: damaged ({why}); {then}")
+
+
+@contextmanager
+def reading(files: Files) -> Iterator[None]:
+    """Say as a StoreError that a file cannot be read, unless it is not there."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise StoreError(
+            f"{error.filename or files.place()}: cannot be read: {error.strerror or error}"
+        ) from None

@@ -1,0 +1,260 @@
+"""What dies, hangs, fills up or is damaged while a sweep runs: real processes, nodes, signals and disks."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+from nodes import Nodes
+
+ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.usefixtures("interruptible")
+PATIENCE = 150  # seconds for what takes a few on a quiet machine
+# 32 runs in some 20 shards of about a second.
+SWEEP = [
+    "sweeps=quickstart",
+    "name=faults",
+    "train.steps=4000",
+    "task.test_size=500",
+    "grid.weight_decay=[0.1,1]",
+    "grid.hidden_size=[16,48]",
+    "grid.train_size=[500]",
+    "seeds=8",
+    "cluster.shard_seconds=0.5",
+    "out=out",
+]
+
+
+class Command:
+    """`grok-sweep` in a process of its own; what it says is read as it comes."""
+
+    def __init__(self, folder, *overrides, env=None):
+        self.out = folder / "out"
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "grok_sweep", *SWEEP, *overrides],
+            cwd=folder,
+            env=os.environ | (env or {}) | {"CI": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.said = ""
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self):
+        for line in self.process.stderr:
+            self.said += line
+
+    def until(self, condition):
+        """Wait for what the test goes on from; the command must still be running then."""
+        end = time.monotonic() + PATIENCE
+        while not condition():
+            assert self.process.poll() is None, self.said
+            assert time.monotonic() < end, self.said
+            time.sleep(0.02)
+
+    def finished(self):
+        """How many shards are in the folder."""
+        return len(list((self.out / "runs").glob("[0-9a-f]*.parquet"))) - 1  # less empty.parquet
+
+    def ended(self, code):
+        """Wait for the end, which must be with this exit code and without a traceback; what was printed."""
+        out = self.process.stdout.read()
+        assert self.process.wait(PATIENCE) == code, self.said
+        self._reader.join()
+        self.process.stdout.close()
+        self.process.stderr.close()
+        assert "Traceback" not in self.said
+        return out
+
+
+def check_whole(folder, runs=32):
+    """Every run is there once, with its whole curve, and nothing else is."""
+    table = pd.read_parquet(folder / "out" / "runs")
+    assert len(table) == runs
+    assert table["run_id"].is_unique
+    curves = pd.read_parquet(folder / "out" / "curves").groupby("run_id").size()
+    assert set(curves.index) == set(table["run_id"])
+    assert curves.nunique() == 1
+    assert not [path for path in (folder / "out").rglob(".*") if path.name != ".lock"]
+
+
+@pytest.fixture(scope="module")
+def nodes():
+    with Nodes() as made:
+        yield made
+
+
+@pytest.fixture
+def cluster(nodes):
+    """The overrides that join it; nothing of an earlier test is left on it."""
+    for host in set(nodes.raylets()) - {"127.0.0.2"}:
+        nodes.kill(host)
+    return [f"cluster.address={nodes.address}", "cluster=ray"]
+
+
+@pytest.mark.slow
+def test_workers_that_are_killed_or_hang_are_replaced(nodes, cluster, tmp_path):
+    nodes.join(2)
+    command = Command(
+        tmp_path, *cluster, "cluster.deadline_seconds=15", "cluster.max_retries=99", env=nodes.environment
+    )
+    command.until(lambda: command.finished() > 2)
+    (first, second) = nodes.workers()
+    first.send_signal(signal.SIGKILL)
+    command.until(lambda: "died" in command.said)
+    second.send_signal(signal.SIGSTOP)  # it hangs, as far as others can tell
+    command.until(lambda: "did not answer within" in command.said)
+    command.ended(0)
+    check_whole(tmp_path)
+    assert f"process {first.pid} on" in command.said
+    assert command.said.count("tried again, once more") == 2
+    assert not psutil.pid_exists(second.pid)
+
+
+@pytest.mark.slow
+def test_nodes_leave_and_join(nodes, cluster, tmp_path):
+    """Of two nodes one is killed, then the other: a third, which joined meanwhile, does the rest."""
+    first, second = nodes.join(), nodes.join()
+    command = Command(tmp_path, *cluster, env=nodes.environment)
+    command.until(lambda: command.finished() > 2)
+    nodes.kill(first)
+    command.until(lambda: "died" in command.said)
+    done = command.finished()
+    command.until(lambda: command.finished() > done + 1)  # on the node that is left
+    third = nodes.join()
+    nodes.kill(second)
+    command.ended(0)
+    check_whole(tmp_path)
+    assert set(nodes.raylets()) == {"127.0.0.2", third}
+
+
+@pytest.mark.slow
+def test_a_node_with_other_code_is_refused_by_name(nodes, cluster, tmp_path):
+    shutil.copytree(ROOT / "grok_sweep", tmp_path / "other" / "grok_sweep")
+    with (tmp_path / "other" / "grok_sweep" / "train.py").open("a", encoding="utf-8") as file:
+        file.write("# another line\n")
+    older = tmp_path / "other" / "jaxlib-0.0.1.dist-info"
+    older.mkdir()
+    (older / "METADATA").write_text("Metadata-Version: 2.1\nName: jaxlib\nVersion: 0.0.1\n")
+    nodes.join(PYTHONPATH=str(tmp_path / "other"))
+    command = Command(tmp_path, *cluster, env=nodes.environment)
+    assert command.ended(2) == ""
+    (message,) = [line for line in command.said.splitlines() if line.startswith("grok-sweep:")]
+    assert "has grok-sweep 0.1.0 (code " in message
+    assert "jaxlib 0.0.1 instead of" in message
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_run_that_no_worker_has_memory_for_fails_alone(nodes, cluster, tmp_path):
+    """Ray ends a worker that takes more than a node may use; the shard is halved, then each run fails."""
+    memory = psutil.virtual_memory()
+    threshold = (memory.total - memory.available + 1.5e9) / memory.total
+    nodes.join(RAY_memory_usage_threshold=f"{threshold:.4f}", RAY_memory_monitor_refresh_ms="50")
+    huge = ["grid.train_size=[100]", "grid.weight_decay=[1]", "grid.hidden_size=[16]", "seeds=2"]
+    # As jax holds them on a CPU, 30 million rows are some 5 GB.
+    command = Command(tmp_path, *cluster, *huge, "task.test_size=30000000", env=nodes.environment)
+    command.ended(1)
+    assert "was out of memory; tried again, in halves" in command.said
+    assert "2 runs failed; the same command with retry_failed=true trains them again" in command.said
+    again = Command(tmp_path, *cluster, *huge, "task.test_size=30000000", env=nodes.environment)
+    again.ended(1)
+    assert "tried again" not in again.said  # not the same thing for ever
+    assert "2 runs failed" in again.said
+
+
+def children(process):
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(process.pid).children(recursive=True)
+    return []
+
+
+@pytest.mark.slow
+def test_a_driver_that_is_killed_leaves_nothing_behind_and_the_next_goes_on(tmp_path):
+    command = Command(tmp_path, "cluster.workers=2")
+    command.until(lambda: command.finished() > 1)
+    second = Command(tmp_path, "cluster.workers=2")
+    second.ended(2)
+    assert f"another grok-sweep is working in it (pid {command.process.pid} on " in second.said
+    ray = children(command.process)
+    assert ray
+    command.process.send_signal(signal.SIGKILL)
+    command.ended(-signal.SIGKILL)
+    before = {path: path.stat().st_mtime_ns for path in command.out.glob("*/*.parquet")}
+    psutil.wait_procs(ray, timeout=PATIENCE)
+    assert not [process for process in ray if process.is_running()]
+    again = Command(tmp_path, "cluster.workers=2")
+    again.ended(0)
+    check_whole(tmp_path)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("cluster", ["inline", "local"])
+def test_signals_end_a_sweep_that_goes_on_later(tmp_path, number, cluster):
+    command = Command(tmp_path, f"cluster={cluster}")
+    command.until(lambda: command.finished() > 1)
+    ray = children(command.process)
+    command.process.send_signal(number)
+    command.ended(128 + number)
+    assert command.said.splitlines()[-1] == "grok-sweep: stopped; the same command goes on from here"
+    psutil.wait_procs(ray, timeout=PATIENCE)
+    assert not [process for process in ray if process.is_running()]
+    if cluster == "inline":
+        again = Command(tmp_path, "cluster=inline")
+        again.ended(0)
+        check_whole(tmp_path)
+
+
+def mount(*arguments):
+    """Like the command; skips the test where that is not allowed."""
+    if subprocess.run(["mount", *arguments], capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount a disk")
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A folder on a small disk of its own."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount("-t", "tmpfs", "-o", "size=20m", "tmpfs", folder)
+    yield folder
+    subprocess.run(["umount", "--lazy", "--recursive", folder], check=True)
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_or_cannot_be_written_any_more(disk):
+    sweep = ["cluster=inline", "train.log_every=1"]
+    full = Command(disk, *sweep)
+    full.until(lambda: full.finished() > 0)
+    with contextlib.suppress(OSError), (disk / "filler").open("wb", buffering=0) as filler:
+        while filler.write(bytes(1 << 16)):
+            pass
+    full.ended(1)
+    (message,) = [line for line in full.said.splitlines() if line.startswith("grok-sweep:")]
+    assert "No space left on device" in message
+    assert "the same command goes on" in message
+    (disk / "filler").unlink()
+    there = full.finished()
+    read_only = Command(disk, *sweep)
+    read_only.until(lambda: read_only.finished() > there)
+    runs = disk / "out" / "runs"
+    mount("--bind", runs, runs)
+    mount("-o", "remount,bind,ro", runs)
+    read_only.ended(1)
+    (message,) = [line for line in read_only.said.splitlines() if line.startswith("grok-sweep:")]
+    assert "Read-only file system" in message
+    subprocess.run(["umount", runs], check=True)
+    Command(disk, *sweep).ended(0)
+    check_whole(disk)
