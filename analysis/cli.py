@@ -58,7 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="grok-analyze", description=__doc__, allow_abbrev=False)
-    parser.add_argument("folder", metavar="DIR", type=Path, help="the results folder that grok-sweep wrote")
+    parser.add_argument(
+        "folder", metavar="DIR", help="the results folder that grok-sweep wrote: a path or a URI"
+    )
     # Numbers are read by main, which reports all that is wrong at once.
     parser.add_argument(
         "--min-loss", metavar="LOSS", help=f"nats; a loss that stays above it is high (default {MIN_LOSS:g})"
@@ -74,8 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--record",
         metavar="TARGET",
-        type=Path,
-        help="also write the whole sweep, one file per table, to this new or empty folder",
+        help="also write the whole sweep, one file per table, to this new or empty folder on this machine",
     )
     return parser
 
@@ -90,7 +91,7 @@ def _number(text: str | None, default: float) -> float | str:
         return text
 
 
-def _folder_problems(folder: Path) -> list[str]:
+def _folder_problems(folder: str) -> list[str]:
     """Why the sweep in `folder` cannot be analysed."""
     store = Store(folder)
     try:
@@ -99,13 +100,16 @@ def _folder_problems(folder: Path) -> list[str]:
     except StoreError as error:
         return [str(error)]
     if not finished:
-        return [f"{folder}: {NOT_YET}"]
-    return _unwritable(folder)
+        return [f"{store.place()}: {NOT_YET}"]
+    return [] if store.path is None else _unwritable(store.path)
 
 
-def _target_problems(target: Path, folder: Path) -> list[str]:
-    """Why a record of the sweep in `folder` cannot go to `target`."""
-    if target.resolve().is_relative_to(folder.resolve()):
+def _target_problems(record: str, folder: str) -> list[str]:
+    """Why a record of the sweep in `folder` cannot go to `record`."""
+    if "://" in record:
+        return [f"--record: {record} is a URI; give the path of a folder on this machine, and copy that"]
+    target, source = Path(record), Store(folder).path
+    if source is not None and target.resolve().is_relative_to(source.resolve()):
         return [f"--record: {target} is in the sweep's own folder; give a folder outside {folder}"]
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         return [f"--record: {target} is not a new or empty folder; give one"]

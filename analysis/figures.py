@@ -4,6 +4,7 @@ After the figure of "Do Machine Learning Models Memorize or Generalize?" (Pearce
 matplotlib objects made without pyplot: no display is needed and no global state is left behind.
 """
 
+import io
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -80,9 +81,16 @@ def save(figure: Figure, path: Path) -> None:
 
     Text in an SVG stays text. Raises OSError where the file cannot be written.
     """
-    undated = {"Date": None} if path.suffix == ".svg" else {}
+    path.write_bytes(picture(figure, path.suffix.removeprefix(".")))
+
+
+def picture(figure: Figure, extension: str) -> bytes:
+    """The content of a file of that extension, such as png or svg; see `save`."""
+    file = io.BytesIO()
     with _plain_style():
-        figure.savefig(path, dpi=PNG_DPI, metadata=undated)
+        undated = {"Date": None} if extension == "svg" else {}
+        figure.savefig(file, format=extension, dpi=PNG_DPI, metadata=undated)
+    return file.getvalue()
 
 
 @contextmanager

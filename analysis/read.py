@@ -1,4 +1,4 @@
-"""The tables of a results folder as data frames."""
+"""The tables of a results folder as data frames. A folder is a path, or a URI of pyarrow.fs."""
 
 from collections.abc import Iterable
 from pathlib import Path

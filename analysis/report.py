@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.cells import cells
-from analysis.figures import phase_diagram, save
+from analysis.figures import phase_diagram, picture
 from analysis.phases import MAX_RATIO, MIN_LOSS, PHASES, classify
 from analysis.read import load_curves, load_runs
 from grok_sweep.store import Store, StoreError
@@ -18,13 +18,13 @@ EXTENSIONS = ("png", "svg")
 class Analysis:
     """What an analysis found and wrote; `str` is a summary for people.
 
-    `counts` has the runs of each phase. `figures` is empty where the sweep cannot be drawn: `not_drawn` then
-    says why.
+    `counts` has the runs of each phase; `tables` and `figures` say where they are. `figures` is empty where
+    the sweep cannot be drawn: `not_drawn` then says why.
     """
 
     counts: dict[str, int]
-    tables: tuple[Path, ...]
-    figures: tuple[Path, ...]
+    tables: tuple[str, ...]
+    figures: tuple[str, ...]
     not_drawn: str = ""
 
     def __str__(self) -> str:
@@ -56,7 +56,7 @@ def analyze(
     store = Store(folder)
     runs = load_runs(folder)
     if runs.empty:
-        raise StoreError(f"{folder}: {NOT_YET}")
+        raise StoreError(f"{store.place()}: {NOT_YET}")
     phases = classify(
         runs,
         min_loss=min_loss,
@@ -71,16 +71,15 @@ def analyze(
     except ValueError as error:
         figure, not_drawn = None, str(error)
 
-    store.write_phases(phases, by_cell)
-    pictures = tuple(store.figure(FIGURE, extension) for extension in EXTENSIONS)
-    for path in pictures:
-        if figure is not None:
-            store.write_figure(path, lambda path: save(figure, path))
-        else:
-            path.unlink(missing_ok=True)  # an earlier picture would not be of these tables
+    tables = store.write_phases(phases, by_cell)
+    figures = []
+    for extension in EXTENSIONS:
+        # An earlier picture would not be of these tables: where there is none now, it goes.
+        drawn = None if figure is None else picture(figure, extension)
+        figures.append(store.write_figure(f"{FIGURE}.{extension}", drawn))
     return Analysis(
         counts={name: int((phases["phase"] == name).sum()) for name in PHASES},
-        tables=(store.phases_file, store.cells_file),
-        figures=pictures if figure is not None else (),
+        tables=tables,
+        figures=() if figure is None else tuple(figures),
         not_drawn=not_drawn,
     )

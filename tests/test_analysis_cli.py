@@ -135,6 +135,7 @@ def test_a_sweep_too_wide_to_draw_still_gets_its_tables(tmp_path, capsys):
         (["--record", "{full}"], ["--record: {full} is not a new or empty folder; give one"]),
         (["--record", "{file}"], ["--record: {file} is not a new or empty folder; give one"]),
         (["--record", "{file}/new"], ["--record: {file}: cannot be written"]),
+        (["--record", "s3://bucket/x"], ["--record: s3://bucket/x is a URI; give the path of a folder on"]),
         (
             ["--min-loss", "x", "--max-ratio", "-2", "--definition", "", "--record", "{full}"],
             ["--min-loss: 'x'", "--max-ratio: -2.0", "--definition: ''", "--record: {full}"],
@@ -162,13 +163,13 @@ def test_folders_that_cannot_be_analysed(tmp_path, capsys):
     Store(empty).create({"name": "made_up"}, SCHEMA)
     other.mkdir()
     fill(broken, runs_table([{}]))
-    (broken / "runs" / "x.parquet").write_text("not parquet")
+    (broken / "runs" / "0123456789abcdef.parquet").write_text("not parquet")
     before = content(tmp_path)
     for folder, message in (
         (missing, f"{missing}: no sweep here"),
         (other, f"{other}: no sweep here"),
         (empty, f"{empty}: no finished runs yet; wait for the first shard"),
-        (broken, f"{broken}/runs: cannot be read"),
+        (broken, f"{broken}/runs/0123456789abcdef.parquet: damaged (cut short, 11 bytes)"),
     ):
         assert main([str(folder), "--min-loss", "0"]) == 2
         first, second = capsys.readouterr().err.splitlines()

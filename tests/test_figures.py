@@ -236,7 +236,10 @@ def test_neither_pyplot_nor_what_trains_is_imported():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     modules = set(done.stdout.split())
     assert not modules & {"matplotlib.pyplot", "jax", "flax", "optax", "ray", "hydra", "omegaconf"}
-    assert {name for name in modules if name.startswith("grok_sweep.")} == {"grok_sweep.store"}
+    of_store = {"store", "files", "inspection", "locks", "parquet", "schemas", "tables"}
+    assert {name for name in modules if name.startswith("grok_sweep.")} == {
+        f"grok_sweep.{n}" for n in of_store
+    }
 
 
 def test_text_phases_are_drawn(article):

@@ -1,29 +1,28 @@
+"""The results folder: what is published is read back whole, whoever is killed, whatever others do there."""
+
 import os
+import random
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.dataset
+import pyarrow.parquet as pq
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from s3 import serving
+from shards import SCHEMA, tables
 
+import analysis.cli
 from grok_sweep import store
-from grok_sweep.store import Store, StoreError
-
-SCHEMA = store.runs_schema({"weight_decay": float, "hidden_size": int})
-
-
-def tables(*ids):
-    empty = {name: [None] * len(ids) for name in SCHEMA.names}
-    values = {"run_id": list(ids), "weight_decay": [0.1] * len(ids), "hidden_size": [4] * len(ids)}
-    steps = np.arange(3, dtype=np.int32)
-    curves = {name: np.zeros(3 * len(ids), np.float32) for name in store.CURVE_METRICS}
-    curves |= {"run_id": np.repeat(ids, 3), "step": np.tile(steps, len(ids))[::-1]}
-    return (
-        pa.table({name: pa.array(v, SCHEMA.field(name).type) for name, v in (empty | values).items()}),
-        pa.table({name: curves[name] for name in store.CURVES_SCHEMA.names}, schema=store.CURVES_SCHEMA),
-    )
+from grok_sweep.store import Store, StoreError, parquet
+from grok_sweep.store.tables import shard_name
 
 
 @pytest.fixture
@@ -33,10 +32,18 @@ def results(tmp_path):
     return made
 
 
+def shard(*ids):
+    return f"{shard_name(ids)}.parquet"
+
+
+def content(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in Path(folder).rglob("*") if p.is_file()}
+
+
 def test_the_tables_can_be_read_before_the_first_shard(results):
-    runs = pd.read_parquet(results.runs_dir)
+    runs = pd.read_parquet(results.path / "runs")
     assert runs.columns.tolist() == SCHEMA.names
-    assert pd.read_parquet(results.curves_dir).columns.tolist() == store.CURVES_SCHEMA.names
+    assert pd.read_parquet(results.path / "curves").columns.tolist() == store.CURVES_SCHEMA.names
     assert len(runs) == 0
     assert results.finished() == set()
     assert results.sweep() == {"config": {"name": "é <x>"}}
@@ -46,7 +53,7 @@ def test_shards_add_up_and_the_same_shard_twice_is_one(results):
     for ids in (["a", "b"], ["c"], ["a", "b"]):
         results.publish(*tables(*ids))
     assert results.finished() == {"a", "b", "c"}
-    assert sorted(pd.read_parquet(results.runs_dir)["run_id"]) == ["a", "b", "c"]
+    assert sorted(pd.read_parquet(results.path / "runs")["run_id"]) == ["a", "b", "c"]
     assert results.curves().groupby("run_id")["step"].agg(list).to_dict() == {k: [0, 1, 2] for k in "abc"}
     assert set(results.curves(["b", "nobody"])["run_id"]) == {"b"}
 
@@ -59,7 +66,7 @@ def test_creating_again_keeps_what_is_finished(results):
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(results, monkeypatch):
-    before = results.sweep_file.read_bytes()
+    before = (results.path / "sweep.yaml").read_bytes()
 
     def fail(*_):
         raise OSError("disk full")
@@ -68,16 +75,16 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(results, monkey
     for write in (lambda: results.create({}, SCHEMA), lambda: results.publish(*tables("a"))):
         with pytest.raises(OSError, match="disk full"):
             write()
-    assert results.sweep_file.read_bytes() == before
-    everything = [p.name for p in results.root.rglob("*") if p.is_file()]
+    assert (results.path / "sweep.yaml").read_bytes() == before
+    everything = [p.name for p in results.path.rglob("*") if p.is_file()]
     assert sorted(everything) == ["empty.parquet", "empty.parquet", "sweep.yaml"]
 
 
 def test_a_file_half_written_is_not_read(results):
-    (results.runs_dir / ".shard-1234.parquet").write_bytes(b"PAR1 half")
+    (results.path / "runs" / ".shard-1234.parquet").write_bytes(b"PAR1 half")
     results.publish(*tables("a"))
     assert results.finished() == {"a"}
-    assert len(pd.read_parquet(results.runs_dir)) == 1
+    assert len(pd.read_parquet(results.path / "runs")) == 1
 
 
 def test_a_copy_has_everything_in_one_file_per_table(results, tmp_path):
@@ -85,7 +92,7 @@ def test_a_copy_has_everything_in_one_file_per_table(results, tmp_path):
     results.publish(*tables("a"))
     target = Store(tmp_path / "copy")
     results.copy_record(target)
-    assert [len(list(folder.iterdir())) for folder in (target.runs_dir, target.curves_dir)] == [1, 1]
+    assert [len(list((target.path / folder).iterdir())) for folder in ("runs", "curves")] == [1, 1]
     assert target.runs()["run_id"].tolist() == ["a", "b"]
     pd.testing.assert_frame_equal(target.curves(), results.curves())
     assert target.sweep() == results.sweep()
@@ -105,13 +112,20 @@ def test_a_folder_that_is_no_sweep_says_so(tmp_path, text):
 
 
 def test_a_damaged_table_says_so(results):
-    (results.runs_dir / "0123.parquet").write_bytes(b"not parquet")
-    with pytest.raises(StoreError, match="runs: cannot be read"):
-        results.runs()
+    (results.path / "runs" / "0123456789abcdef.parquet").write_bytes(b"not parquet")
+    for read in (results.runs, results.curves, results.finished):
+        with pytest.raises(StoreError) as said:
+            read()
+        assert str(said.value) == (
+            f"{results.root}/runs/0123456789abcdef.parquet: damaged (cut short, 11 bytes); "
+            "the sweep's command puts it aside and trains its runs again"
+        )
 
 
 def test_the_record_is_plain_yaml(results):
-    assert yaml.safe_load(results.sweep_file.read_text(encoding="utf-8"))["config"]["name"] == "é <x>"
+    assert (
+        yaml.safe_load((results.path / "sweep.yaml").read_text(encoding="utf-8"))["config"]["name"] == "é <x>"
+    )
 
 
 def test_reading_results_needs_no_jax_ray_or_hydra(results):
@@ -123,3 +137,341 @@ def test_reading_results_needs_no_jax_ray_or_hydra(results):
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
         == "0\n"
     )
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "a: [", "", "\0"])
+def test_a_broken_record_says_what_to_do(results, text):
+    (results.path / "sweep.yaml").write_text(text)
+    with pytest.raises(StoreError) as said:
+        results.sweep()
+    assert str(said.value).startswith(f"{results.root}/sweep.yaml: cannot be read: ")
+    assert str(said.value).endswith("; restore it, or move it away (the next session writes a new one)")
+    (results.path / "sweep.yaml").unlink()
+    results.write_figure("phase_diagram.png", b"")
+    (results.path / ".sweep-abcdefgh.yaml").write_text("half")
+    results.check_usable()
+
+
+# For each line it reads, it forks a session that publishes for ever: no modules to load before each death.
+SESSIONS = """
+import itertools, os, sys
+from shards import tables
+from grok_sweep.store import Store
+for start in sys.stdin:
+    if not (child := os.fork()):
+        results = Store(sys.argv[1])
+        with results.locked("session"):
+            os.write(1, f"{os.getpid()}\\n".encode())
+            for number in itertools.count(int(start)):
+                results.publish(*tables(f"{number}a", f"{number}b"))
+    os.waitpid(child, 0)
+    os.write(1, b"dead\\n")
+"""
+
+
+def test_a_session_killed_at_any_moment_loses_nothing(results):
+    """Killed 20 times: what is there is whole, what is left over goes, and the lock is free at once."""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    command = [sys.executable, "-c", SESSIONS, results.root]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environment}
+    moments, before = random.Random(3), set()  # noqa: S311
+    with subprocess.Popen(command, **pipes) as sessions:
+        for turn in range(20):
+            print(turn * 1_000_000, file=sessions.stdin, flush=True)
+            pid = int(sessions.stdout.readline())
+            time.sleep(moments.uniform(0, 0.05))
+            os.kill(pid, signal.SIGKILL)
+            assert sessions.stdout.readline() == "dead\n"
+            with results.locked("test"):
+                found = results.inspect()
+                assert (dict(found.damaged), found.foreign) == ({}, ())
+                assert before <= found.finished == results.finished()
+                assert len(results.put_aside(found)) == len(found.leftovers)
+                assert not results.inspect().leftovers
+                before = set(found.finished)
+    curves = results.curves()
+    assert set(curves["run_id"]) == set(results.runs()["run_id"]) == before
+    assert (curves.groupby("run_id")["step"].agg(list).map(lambda steps: steps == [0, 1, 2])).all()
+
+
+RUNS, CURVES = tables("a", "b")
+
+
+@settings(max_examples=250)
+@given(st.sampled_from([RUNS, CURVES]), st.randoms(use_true_random=False))
+def test_bytes_that_changed_are_found_or_do_not_matter(table, rng):
+    """Cut anywhere, or one byte made another: DamagedError, or the same table."""
+    data = parquet.encode(table)
+    where = rng.randrange(len(data))
+    rest = b"" if rng.random() < 0.3 else bytes([data[where] ^ rng.randrange(1, 256)]) + data[where + 1 :]
+    for columns in (None, ["run_id"]):
+        try:
+            read = parquet.decode(data[:where] + rest, table.schema.equals, columns)
+        except parquet.DamagedError:
+            continue
+        assert read.equals(table if columns is None else table.select(columns))
+
+
+def test_a_table_of_an_older_version_is_read(results):
+    """They have neither a seal nor checksums."""
+    for folder, table in zip(("runs", "curves"), tables("a"), strict=True):
+        pq.write_table(table, results.path / folder / shard("a"))
+    assert results.inspect().finished == {"a"}
+    assert results.runs()["run_id"].tolist() == ["a"]
+
+
+def test_other_readers_read_sealed_files(tmp_path):
+    (tmp_path / "x.parquet").write_bytes(parquet.encode(CURVES))
+    assert pq.read_table(tmp_path / "x.parquet", page_checksum_verification=True).equals(CURVES)
+    assert pa.dataset.dataset(tmp_path).to_table().equals(CURVES)
+
+
+def damage(results, kind):
+    """Publish a, b and c, and harm the shard of a; (file at fault, why)."""
+    for run_id in "abc":
+        results.publish(*tables(run_id))
+    runs, curves = (results.path / folder / shard("a") for folder in ("runs", "curves"))
+    other, curves_of_b = tables("a")[0].drop_columns(["steps"]), tables("b")[1]
+    match kind:
+        case "runs cut":
+            runs.write_bytes(runs.read_bytes()[:-100])
+            return runs, "cut short"
+        case "runs emptied":
+            runs.write_bytes(b"")
+            return runs, "empty"
+        case "runs flipped":
+            data = bytearray(runs.read_bytes())
+            data[len(data) // 2] ^= 1
+            runs.write_bytes(data)
+            return runs, "the checksum does not agree"
+        case "curves cut":
+            curves.write_bytes(curves.read_bytes()[:100])
+            return curves, "cut short"
+        case "curves gone":
+            curves.unlink()
+            return curves, "is not there"
+        case "curves of others":
+            curves.write_bytes(parquet.encode(curves_of_b))
+            return curves, "lacks run a"
+        case "columns of others":
+            runs.write_bytes(parquet.encode(other))
+            return runs, "other columns than such a table has"
+        case "curves as runs":
+            runs.write_bytes(curves.read_bytes())
+            return runs, "other columns than such a table has"
+        case "another's name":
+            runs.write_bytes((results.path / "runs" / shard("b")).read_bytes())
+            return runs, "its name is not that of its runs"
+    raise AssertionError(kind)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "runs cut",
+        "runs emptied",
+        "runs flipped",
+        "curves cut",
+        "curves gone",
+        "curves of others",
+        "columns of others",
+        "curves as runs",
+        "another's name",
+    ],
+)
+def test_a_damaged_shard_is_put_aside_and_the_others_stay(results, kind):
+    file, why = damage(results, kind)
+    name = str(file.relative_to(results.path))
+    before = content(results.path)
+    found = results.inspect()
+    assert content(results.path) == before
+    assert found.finished == {"b", "c"}
+    assert list(found.damaged) == [name]
+    assert why in found.damaged[name]
+    (line,) = results.put_aside(found)
+    assert (
+        line == f"{name}: damaged ({found.damaged[name]}); put aside in damaged/, its runs are trained again"
+    )
+    assert results.finished() == set(results.curves()["run_id"]) == {"b", "c"}
+    # What was put aside is what was there, and is never replaced.
+    assert sorted(before.values()) == sorted(content(results.path).values())
+    results.publish(*tables("a"))
+    file.write_bytes(b"again")
+    results.put_aside(results.inspect())
+    now = content(results.path)
+    assert b"again" in now.values()
+    assert sum(name.startswith("damaged/") for name in now) == (3 if kind == "curves gone" else 4)
+    assert not results.inspect().lines()
+
+
+def test_a_renamed_copy_of_a_shard_counts_once(results):
+    results.publish(*tables("a", "b"))
+    for folder in ("runs", "curves"):
+        data = (results.path / folder / shard("a", "b")).read_bytes()
+        (results.path / folder / ("f" * 16 + ".parquet")).write_bytes(data)
+    with pytest.raises(StoreError, match=r"run a is in runs/.* too"):
+        results.runs()
+    found = results.inspect()
+    assert found.damaged == {f"runs/{'f' * 16}.parquet": "its name is not that of its runs"}
+    results.put_aside(found)
+    assert len(results.runs()) == 2
+
+
+def test_a_run_in_two_shards_counts_once(results):
+    results.publish(*tables("a", "b"))
+    results.publish(*tables("b", "c"))
+    results.put_aside(results.inspect())
+    assert len(results.finished()) == len(results.runs()) == 2
+    assert "b" in results.finished()
+
+
+def test_what_is_not_ours_is_left_alone_and_not_read(results):
+    results.publish(*tables("a"))
+    foreign = ["curves/copy of x.parquet", "failed/x.txt", "runs/0123.parquet", "runs/notes.txt", "runs/sub"]
+    (results.path / "failed").mkdir()
+    (results.path / "runs" / "sub").mkdir()
+    for name in foreign[:-1]:
+        (results.path / name).write_bytes(parquet.encode(tables("x")[0]))
+    leftovers = [
+        ".phases-abcd_123.parquet",
+        f"curves/{shard('z')}",
+        "runs/.0123456789abcdef-abcd_123.parquet",
+    ]
+    for name in leftovers:
+        (results.path / name).write_bytes(b"half")
+    assert results.finished() == set(results.runs()["run_id"]) == set(results.curves()["run_id"]) == {"a"}
+    found = results.inspect()
+    assert (sorted(found.foreign), sorted(found.leftovers)) == (foreign, leftovers)
+    assert "runs/notes.txt: not a file of grok-sweep; left alone" in results.put_aside(found)
+    assert sorted(results.inspect().foreign) == foreign
+    assert not results.inspect().leftovers
+
+
+def test_a_damaged_empty_table_is_made_anew(results):
+    (results.path / "runs" / "empty.parquet").write_bytes(b"x")
+    (line,) = results.put_aside(results.inspect())
+    assert line == "runs/empty.parquet: damaged (cut short, 1 bytes); put aside in damaged/"
+    results.create(results.sweep(), SCHEMA)
+    assert not results.inspect().lines()
+
+
+def test_a_file_that_cannot_be_read_is_not_called_damaged(results, monkeypatch):
+    results.publish(*tables("a"))
+
+    def fail(path):
+        raise OSError(5, "Input/output error", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    for read in (results.inspect, results.runs, results.finished):
+        with pytest.raises(StoreError, match="cannot be read: Input/output error"):
+            read()
+
+
+def test_failures_are_kept_until_they_are_tried_again(results):
+    assert results.failed().empty
+    results.publish(*tables("a"))
+    where = results.fail(["a", "b"], "worker\n  died", "all\nof it é\udc80")
+    assert where == f"{results.root}/failed/{shard_name(['a', 'b'])}.log"
+    assert Path(where).read_text() == "all\nof it é?"
+    results.fail(["c"], "again", "")
+    failed = results.failed()
+    assert list(failed) == ["run_id", "reason", "log", "time"]
+    assert failed["run_id"].tolist() == ["b", "c"]
+    assert failed["reason"].tolist() == ["worker died", "again"]
+    assert (results.path / failed["log"][0]).is_file()
+    assert pd.to_datetime(failed["time"]).notna().all()
+    assert results.failed(finished={"b"})["run_id"].tolist() == ["a", "c"]
+    assert not results.inspect().lines()
+    (results.path / "failed" / shard("c")).write_bytes(b"x")
+    assert results.failed()["run_id"].tolist() == ["b"]
+    (line,) = results.put_aside(results.inspect())
+    assert line.startswith(f"failed/{shard('c')}: damaged (cut short, 1 bytes)")
+    (results.path / "failed" / "notes.txt").write_text("mine")
+    results.forget_failed()
+    assert results.failed().empty
+    assert os.listdir(results.path / "failed") == ["notes.txt"]  # noqa: PTH208
+
+
+def test_a_folder_that_cannot_be_used_says_why(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "something").write_text("")
+    for name in ("file", "full"):
+        with pytest.raises(StoreError) as said:
+            Store(tmp_path / name).check_usable()
+        assert str(said.value) == f"{tmp_path}/{name}: is there and is not a results folder; choose another"
+    with pytest.raises(StoreError, match=f"{tmp_path}/file cannot be written; choose another folder"):
+        Store(tmp_path / "file" / "new").check_usable()
+    with pytest.raises(StoreError, match="cannot be used: File name too long; choose another folder"):
+        Store(tmp_path / ("x" * 300)).check_usable()
+    with pytest.raises(StoreError, match="nosuch://b: cannot be used: Unrecognized filesystem type"):
+        Store("nosuch://b").check_usable()
+    Store(tmp_path / "new" / "er").check_usable()
+    assert not (tmp_path / "new").exists()
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: False
+    )  # tests often run as root, who may write anywhere
+    with pytest.raises(StoreError, match=f"new: {tmp_path} cannot be written; choose another folder"):
+        Store(tmp_path / "new").check_usable()
+
+
+def test_a_sweep_on_s3(tmp_path):
+    with serving() as uri:
+        with pytest.raises(StoreError) as said:
+            Store(uri("nobody/x", make=False)).check_usable()
+        assert str(said.value) == (
+            "s3://nobody/x: there is no bucket nobody: it cannot be written; choose another folder"
+        )
+        results = Store(uri("bucket/deep/sweep"), beat=0.2)
+        results.check_usable()
+        assert not results.exists()
+        assert (results.free_bytes(), results.path) == (None, None)
+        assert results.finished() == set()
+        results.make_folders()
+        with results.locked("grok-sweep"):
+            results.put_aside(results.inspect())
+            results.create({"config": {}}, SCHEMA)
+            results.publish(*complete(tables("a", "b")))
+            results.publish(*complete(tables("c")))
+            results.fail(["d"], "no", "log")
+            assert results.failed()["run_id"].tolist() == ["d"]
+        results.check_usable()
+        assert results.finished() == {"a", "b", "c"}
+        assert analysis.load_curves(results.root, ["b"])["step"].tolist() == [0, 1, 2]
+        assert analysis.cli.main([results.root, "--record", str(tmp_path / "record")]) == 0
+        assert len(analysis.load_runs(results.root)) == len(analysis.load_runs(tmp_path / "record")) == 3
+        assert str(analysis.analyze(results.root)).splitlines()[1:] == [
+            "diagram: s3://bucket/deep/sweep/phase_diagram.png, s3://bucket/deep/sweep/phase_diagram.svg",
+            "tables: s3://bucket/deep/sweep/phases.parquet, s3://bucket/deep/sweep/cells.parquet",
+        ]
+        cut = results._files.read(f"curves/{shard('c')}")[:-50]
+        results._files.write(f"curves/{shard('c')}", cut)
+        results._files.write("runs/.DS_Store", b"")
+        with results.locked("grok-sweep"):
+            lines = results.put_aside(results.inspect())
+        assert [line.split(" (")[0] for line in lines] == [
+            f"curves/{shard('c')}: damaged",
+            "runs/.DS_Store: not a file of grok-sweep; left alone",
+        ]
+        assert results._files.names("damaged") == [f"curves-{shard('c')}", f"runs-{shard('c')}"]
+        assert results.finished() == {"a", "b"}
+
+        def lose_the_folder():
+            with results.locked("grok-sweep"):
+                results._files.write(".lock", b"{}")
+                results.publish(*tables("c"))
+
+        with pytest.raises(StoreError, match="this session has lost the folder"):
+            lose_the_folder()
+        assert results.finished() == {"a", "b"}
+
+
+def complete(shard):
+    """Runs with what an analysis needs."""
+    runs, curves = shard
+    values = {"task": "parity", "sweep": "s", "model": "m", "optimizer": "o", "device": "cpu"}
+    for index, field in enumerate(runs.schema):
+        if field.name != "diverged_step" and runs.column(field.name).null_count:
+            value = values.get(field.name, 1)
+            runs = runs.set_column(index, field, pa.array([value] * len(runs), field.type))
+    return runs, curves

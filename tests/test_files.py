@@ -1,0 +1,317 @@
+"""Whole files and one session at a time, in a folder of this machine and on a real S3 server."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from s3 import serving
+
+from grok_sweep.store.files import Local, StoreError, files_at, shown
+from grok_sweep.store.locks import LOCK, locked
+
+BEAT = 0.2
+
+
+@pytest.fixture(scope="module")
+def s3():
+    with serving() as uri:
+        yield uri
+
+
+@pytest.fixture(params=["path", "file", "s3"])
+def files(request, tmp_path):
+    if request.param == "s3":
+        uri = request.getfixturevalue("s3")(f"bucket/{tmp_path.name}")
+    else:
+        uri = {"path": str(tmp_path / "a b"), "file": f"file://{tmp_path}/a%20b"}[request.param]
+    made = files_at(uri)
+    made.make_folder("runs")
+    return made
+
+
+@contextmanager
+def process(code, *arguments):
+    """A Python process that runs `code`; killed at the end."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.communicate()
+
+
+def test_files_come_and_go_whole(files):
+    assert files.names("runs") == files.names("nothing") == []
+    files.write("runs/b", b"1")
+    files.write("runs/a", b"")
+    files.write("runs/b", b"2" * 100_000)
+    assert files.names("runs") == ["a", "b"]
+    assert "runs" in files.names()
+    assert files.read("runs/b") == b"2" * 100_000
+    files.move("runs/a", "runs/c")
+    assert (files.is_file("runs/a"), files.is_file("runs/c"), files.is_file("runs")) == (False, True, False)
+    files.remove("runs/c")
+    files.remove("runs/c")
+    assert files.names("runs") == ["b"]
+    assert files.unusable() is None
+    with pytest.raises(FileNotFoundError) as missing:
+        files.read("runs/none")
+    assert missing.value.filename.endswith("runs/none")
+    assert missing.value.strerror == "No such file or directory"
+
+
+def test_what_is_made_is_its_owners_alone(tmp_path):
+    before = os.umask(0)
+    try:
+        files = files_at(str(tmp_path / "deep" / "er"))
+        files.make_folder("runs")
+        files.write("runs/a", b"x")
+        with locked(files, "command"):
+            modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.rglob("*")}
+    finally:
+        os.umask(before)
+    assert modes == {"deep": 0o700, "er": 0o700, "runs": 0o700, "a": 0o600, ".lock": 0o600}
+    assert files.free_bytes() > 0
+    assert files_at(str(tmp_path / "no" / "where")).free_bytes() > 0
+
+
+@pytest.mark.parametrize(
+    ("uri", "reason"),
+    [
+        ("nosuch://bucket/x", "Unrecognized filesystem type in URI: nosuch://bucket/x"),
+        ("s3://bucket/x?endpoint_overide=a", "Unexpected query parameter in S3 URI: 'endpoint_overide'"),
+        ("s3://bu cket/x", "Cannot parse URI"),
+    ],
+)
+def test_a_uri_that_cannot_be_used_is_one_line(uri, reason):
+    with pytest.raises(OSError, match="x") as problem:
+        files_at(uri)
+    assert reason in problem.value.strerror
+    assert "\n" not in problem.value.strerror
+
+
+def test_a_server_that_is_not_there_is_said_soon():
+    files = files_at("s3://bucket/x?endpoint_override=127.0.0.1:1&scheme=http&region=us-east-1")
+    begun = time.monotonic()
+    with pytest.raises(OSError, match="AWS Error NETWORK_CONNECTION") as problem:
+        files.is_file("a")
+    assert time.monotonic() - begun < 30
+    assert "\n" not in problem.value.strerror
+
+
+def test_a_bucket_that_is_not_there_is_said(s3):
+    files = files_at(s3("nobody/x", make=False))
+    assert files.unusable() == "there is no bucket nobody: it cannot be written"
+    assert files_at(s3("", make=False)).unusable() == "s3:// names no bucket and cannot be written"
+    assert files_at(s3("nobody/x")).unusable() is None
+    with pytest.raises(OSError, match="NO_SUCH_BUCKET") as problem:
+        files.write("a", b"x")
+    assert "Request ID" not in problem.value.strerror
+
+
+def test_nobody_is_shown_a_password():
+    assert shown("s3://key:secret@bucket/x?endpoint_override=y") == "s3://bucket/x"
+    assert shown("abfs://container@account.dfs.core.windows.net/x") == (
+        "abfs://container@account.dfs.core.windows.net/x"
+    )
+    assert files_at("s3://key:secret@bucket/x?region=us-east-1").place("a") == "s3://bucket/x/a"
+
+
+WRITER = """
+import sys
+from grok_sweep.store.files import files_at
+files = files_at(sys.argv[1])
+for turn in range(10**9):
+    files.write("file", bytes([turn % 256]) * 300_000)
+    if not turn:
+        print(flush=True)
+"""
+
+
+def test_a_writer_killed_at_any_moment_leaves_a_whole_object(s3):
+    root = s3("bucket/killed")
+    files = files_at(root)
+    files.make_folder("")
+    moments = random.Random(5)  # noqa: S311
+    for _ in range(4):
+        with process(WRITER, root) as child:
+            child.stdout.readline()
+            time.sleep(moments.uniform(0, 0.1))
+            child.send_signal(signal.SIGKILL)
+            child.wait()
+        data = files.read("file")
+        assert len(data) == 300_000
+        assert len(set(data)) == 1
+
+
+def test_an_interrupt_does_not_publish_half_of_an_object(s3, monkeypatch):
+    files = files_at(s3("bucket/interrupted"))
+    files.make_folder("")
+    system = files._system
+    here = threading.get_ident()
+
+    class Interrupting:
+        def __getattr__(self, name):
+            return getattr(system, name)
+
+        def open_output_stream(self, path):
+            stream = system.open_output_stream(path)
+            signal.pthread_kill(here, signal.SIGINT)  # as Ctrl-C does, between opening and writing
+            time.sleep(0.05)
+            return stream
+
+    monkeypatch.setattr(files, "_system", Interrupting())
+    with pytest.raises(KeyboardInterrupt):
+        files.write("a", b"whole")
+    patience = time.monotonic() + 20
+    while not files.is_file("a") and time.monotonic() < patience:
+        time.sleep(0.02)
+    assert files.read("a") == b"whole"
+
+
+HOLDER = """
+import sys, time
+from grok_sweep.store.files import files_at
+from grok_sweep.store.locks import locked
+with locked(files_at(sys.argv[1]), "grok-sweep sweeps=x", float(sys.argv[2])):
+    print(flush=True)
+    time.sleep(1000)
+"""
+
+
+def test_a_second_session_is_told_who_has_the_folder(files, tmp_path, s3):
+    root = str(files.path) if isinstance(files, Local) else s3(f"bucket/{tmp_path.name}")
+    with process(HOLDER, root, BEAT) as child:
+        child.stdout.readline()
+        with pytest.raises(StoreError) as refused, locked(files, "", BEAT):
+            pass
+        said = str(refused.value)
+        assert said.startswith(
+            f"{files.place()}: another grok-sweep is working in it (pid {child.pid} on host "
+        )
+        assert said.endswith("); wait for it, or choose another folder")
+        assert json.loads(files.read(LOCK))["command"] == "grok-sweep sweeps=x"
+        child.kill()
+        child.wait()
+    begun = time.monotonic()
+    with locked(files, "", 10 * BEAT):
+        took = time.monotonic() - begun
+        assert json.loads(files.read(LOCK))["pid"] == os.getpid()
+    assert took < 10 * BEAT  # a holder of this machine that is dead is not waited for
+    assert not files.is_file(LOCK) or files.read(LOCK) == b""
+
+
+@pytest.fixture
+def remote(s3, tmp_path):
+    files = files_at(s3(f"bucket/{tmp_path.name}"))
+    files.make_folder("")
+    return files
+
+
+def test_a_lease_that_nobody_renews_is_taken_over(remote, capfd):
+    remote.write(LOCK, json.dumps({"token": "t", "pid": 7, "host": "far", "machine": "far"}).encode())
+    begun = time.monotonic()
+    with locked(remote, "", BEAT):
+        assert time.monotonic() - begun >= 3 * BEAT
+    said = capfd.readouterr().err
+    assert (
+        said
+        == f"{remote.place()}: pid 7 on far has locked it; waiting 1 s to see whether it is still at work\n"
+    )
+    assert not remote.is_file(LOCK)
+
+
+def test_an_object_replaced_by_a_longer_one_is_not_read_in_part(remote):
+    done = threading.Event()
+
+    def replace():
+        size = 0
+        while not done.wait(0.02):
+            size += 1000
+            remote.write("a", b"x" * size + b".")
+
+    writer = threading.Thread(target=replace)
+    writer.start()
+    try:
+        patience = time.monotonic() + 10
+        while not remote.is_file("a") and time.monotonic() < patience:
+            time.sleep(0.01)
+        assert all(remote.read("a").endswith(b".") for _ in range(30))
+    finally:
+        done.set()
+        writer.join()
+
+
+def test_a_lease_that_is_no_lease_is_taken_over(remote):
+    remote.write(LOCK, b"\xff not json")
+    with locked(remote, "", BEAT) as check:
+        check()
+
+
+def test_who_lost_the_lease_learns_it_and_leaves_the_new_one(remote):
+    with locked(remote, "", BEAT) as check:
+        check()
+        remote.write(LOCK, json.dumps({"token": "t", "pid": 7, "host": "far", "since": "then"}).encode())
+        time.sleep(3 * BEAT)  # long enough to renew it, if it did
+        with pytest.raises(StoreError, match=r"has lost the folder \(pid 7 on host far, since then\)"):
+            check()
+    assert json.loads(remote.read(LOCK))["pid"] == 7
+
+
+def test_of_sessions_that_start_together_one_has_the_folder(remote):
+    together, had, refused = threading.Barrier(4), [], []
+
+    def start(number):
+        together.wait()
+        try:
+            with locked(remote, str(number), 3 * BEAT) as check:
+                time.sleep(3 * BEAT)
+                check()
+                had.append(number)
+        except StoreError as error:
+            refused.append(str(error))
+
+    threads = [threading.Thread(target=start, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(had), len(refused)) == (1, 3)
+
+
+def test_a_lease_outlives_a_server_that_fails_for_a_moment(remote, monkeypatch):
+    whole, failures = remote.write, []
+
+    def write(name, data):
+        if len(failures) < 2:
+            failures.append(name)
+            raise OSError(5, "the network is away")
+        whole(name, data)
+
+    with locked(remote, "", BEAT) as check:
+        monkeypatch.setattr(remote, "write", write)
+        patience = time.monotonic() + 20
+        while time.monotonic() < patience and json.loads(remote.read(LOCK)).get("count", 0) < 3:
+            time.sleep(BEAT)
+        check()
+    assert failures == [LOCK, LOCK]
+
+
+def test_a_folder_on_a_path_that_is_a_file(tmp_path):
+    (tmp_path / "file").write_text("")
+    files = files_at(str(tmp_path / "file"))
+    with pytest.raises(NotADirectoryError):
+        files.names()
+    with pytest.raises(OSError):
+        files_at(str(tmp_path / "file" / "x")).make_folder("runs")
+    assert files.unusable() == f"{Path(tmp_path, 'file')} cannot be written"
