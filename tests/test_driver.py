@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import TINY
+from s3 import serving
 
 from grok_sweep import driver
 from grok_sweep.cli import main
@@ -213,6 +214,35 @@ def test_dry_run_writes_nothing(sweep, tmp_path, capfd):
     assert sweep("dry_run=true") == 0
     assert not list(tmp_path.iterdir())
     assert "16 runs to train (8 cells x 2 seeds, 0 finished) in" in capfd.readouterr().out
+
+
+def test_a_sweep_on_a_server_is_as_one_on_a_disk(sweep, tmp_path, capfd, monkeypatch):
+    """Interrupted and gone on with, on a real S3 server; the tables are read there, too."""
+    sizes = "grid.hidden_size=[4,6,8]"
+    assert sweep(sizes) == 0
+    capfd.readouterr()
+    published = Store.publish
+
+    def publish(self, runs, curves):
+        published(self, runs, curves)
+        raise KeyboardInterrupt
+
+    with serving() as s3:
+        uri = s3("bucket/results")
+        assert sweep(sizes, f"out={uri!r}", "dry_run=true") == 0
+        assert not Store(uri).exists()
+        monkeypatch.setattr(Store, "publish", publish)
+        assert sweep(sizes, f"out={uri!r}") == 130
+        monkeypatch.setattr(Store, "publish", published)
+        assert len(Store(uri).finished()) == 8
+        assert sweep(sizes, f"out={uri!r}") == 0
+        printed = capfd.readouterr()
+        assert "s3://bucket/results/phase_diagram.png" in printed.out
+        remote = {"runs": Store(uri).runs().sort_values("run_id"), "curves": Store(uri).curves()}
+    for name in TABLES:
+        local = read(tmp_path / "out", name).drop(columns="seconds", errors="ignore")
+        there = remote[name].drop(columns="seconds", errors="ignore").reset_index(drop=True)
+        pd.testing.assert_frame_equal(there, local, check_exact=True)
 
 
 @pytest.mark.slow

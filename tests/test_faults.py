@@ -235,8 +235,7 @@ def disk(tmp_path):
 
 @pytest.mark.slow
 def test_a_disk_that_fills_up_or_cannot_be_written_any_more(disk):
-    sweep = ["cluster=inline", "train.log_every=1"]
-    full = Command(disk, *sweep)
+    full = Command(disk, "cluster=inline")
     full.until(lambda: full.finished() > 0)
     with contextlib.suppress(OSError), (disk / "filler").open("wb", buffering=0) as filler:
         while filler.write(bytes(1 << 16)):
@@ -247,7 +246,7 @@ def test_a_disk_that_fills_up_or_cannot_be_written_any_more(disk):
     assert "the same command goes on" in message
     (disk / "filler").unlink()
     there = full.finished()
-    read_only = Command(disk, *sweep)
+    read_only = Command(disk, "cluster=inline")
     read_only.until(lambda: read_only.finished() > there)
     runs = disk / "out" / "runs"
     mount("--bind", runs, runs)
@@ -256,5 +255,5 @@ def test_a_disk_that_fills_up_or_cannot_be_written_any_more(disk):
     (message,) = [line for line in read_only.said.splitlines() if line.startswith("grok-sweep:")]
     assert "Read-only file system" in message
     subprocess.run(["umount", runs], check=True)
-    Command(disk, *sweep).ended(0)
+    Command(disk, "cluster=inline").ended(0)
     check_whole(disk)
