@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check bench lock clean
+.PHONY: run test check bench chaos lock clean
 
 run: .venv/installed ## train the sweep `quickstart`, sort its runs into phases, draw them
 	$(BIN)/grok-sweep sweeps=quickstart
@@ -17,6 +17,9 @@ check: .venv/installed ## lint, format, types
 
 bench: .venv/installed ## how fast, as ratios to what is measured in the same run
 	$(BIN)/python -m grok_sweep.bench
+
+chaos: .venv/installed ## 100 times kill something that a sweep needs: nothing may be lost or doubled
+	$(BIN)/python tests/chaos.py --kills 100 --record tests/chaos.yaml
 
 lock: .venv/installed ## resolve the dependencies anew
 	$(BIN)/pip install --quiet uv

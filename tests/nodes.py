@@ -59,6 +59,8 @@ class Nodes:
 
     def _start(self, host: str, cores: int, *arguments: str, **environment: str) -> None:
         size = ["--object-store-memory=100000000", f"--num-cpus={cores}", f"--node-ip-address={host}"]
+        # It would read all nodes' logs, and outlive its own.
+        size.append("--include-log-monitor=false")
         done = subprocess.run(
             [RAY, "start", *arguments, *size],
             env=self.environment | environment,
@@ -71,12 +73,13 @@ class Nodes:
 
     def _processes(self) -> list[psutil.Process]:
         """All that belongs to this cluster: it names the folder, or is a child of what does."""
-        mine: dict[int, psutil.Process] = {}
-        for process in psutil.process_iter():  # by process id: parents first
+        named, parents = set(), {}
+        for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
-                if process.ppid() in mine or any(str(self.folder) in word for word in process.cmdline()):
-                    mine[process.pid] = process
-        return list(mine.values())
+                parents[process] = process.ppid()
+                if any(str(self.folder) in word for word in process.cmdline()):
+                    named.add(process.pid)
+        return [process for process, parent in parents.items() if process.pid in named or parent in named]
 
     def workers(self) -> list[psutil.Process]:
         """The processes in which a sweep's workers run."""

@@ -15,6 +15,7 @@ from grok_sweep.work import Order, Result, environment, train_shard
 
 POLL_SECONDS = 1.0  # between two looks at nodes, deadlines and signals
 STARTS = 3  # of workers on a node, in a row, that may fail before the node is refused
+REST_SECONDS = 300.0  # after which such a node is tried again: sweeps take days, and full disks are emptied
 RESOURCE = {"cpu": "CPU", "gpu": "GPU", "tpu": "TPU"}
 
 
@@ -63,6 +64,7 @@ class Crew:
         self.refused: dict[str, str] = {}
         self.usable = 0  # nodes that are there and not refused
         self._failed_starts: Counter[str] = Counter()
+        self._rests: dict[str, float] = {}  # refused node -> until when
         self._hired = 0
         self._looked = -POLL_SECONDS  # when, at the nodes
         variables = environment(cluster.device, cluster.workers_per_gpu)
@@ -93,6 +95,8 @@ class Crew:
         if now - self._looked < POLL_SECONDS:
             return
         self._looked = now
+        for node in [node for node, until in self._rests.items() if now > until]:
+            del self._rests[node], self.refused[node], self._failed_starts[node]
         nodes = {n["NodeID"]: n for n in ray.nodes() if n["Alive"] and n["NodeID"] not in self.refused}
         self.usable = len(nodes)
         self.workers = [worker for worker in self.workers if worker.calls or worker.node in nodes]
@@ -139,6 +143,7 @@ class Crew:
             self.workers.remove(worker)
             self._failed_starts[worker.node] += 1
             if self._failed_starts[worker.node] == STARTS:
+                self._rests[worker.node] = time.monotonic() + REST_SECONDS
                 reason = (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
                 self.refused[worker.node] = f"{worker.host}: no worker can be started: {reason}"
             return

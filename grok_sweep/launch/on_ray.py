@@ -79,7 +79,7 @@ class RayExecutor:
                 **({} if cluster.address else local),
             )
         except (OSError, RuntimeError, ValueError, OverflowError) as error:
-            reason = str(error).strip().splitlines()[0]
+            reason = " ".join(str(error).split())[:300]
             where = f"cluster.address={cluster.address}" if cluster.address else "cluster=local"
             raise LaunchError(f"{where}: Ray cannot be reached: {reason}") from None
         try:

@@ -1,0 +1,21 @@
+"""`make chaos` in short: each kind of kill over one sweep, which must come out as an undisturbed one."""
+
+from collections import Counter
+
+import pytest
+from chaos import KINDS, chaos
+
+SHORT = ["worker", "driver writing", "node", "SIGTERM", "worker", "driver"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)  # a fifth of it on two quiet cores
+@pytest.mark.usefixtures("interruptible")
+def test_nothing_is_lost_or_doubled(tmp_path):
+    assert set(SHORT) < set(KINDS)
+    report = chaos(SHORT, seed=1, seeds=4, folder=tmp_path, say=print)
+    assert not report.problems
+    assert report.kills == Counter(SHORT)
+    assert report.files_damaged
+    assert report.runs == report.rounds * 4 * 24
+    assert report.sessions >= 4
