@@ -14,7 +14,7 @@ from grok_sweep import __version__
 from grok_sweep.config import GROUPS, SETTINGS, ConfigError, choices, parse
 from grok_sweep.hyperparameters import HYPERPARAMETERS
 from grok_sweep.messages import LaunchError
-from grok_sweep.stop import Stopped
+from grok_sweep.stop import SIGNALS, Stopped
 from grok_sweep.store import StoreError
 
 HELP = """\
@@ -53,7 +53,10 @@ class _Flags(argparse.ArgumentParser):
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a sweep, or say in one message why not. Exit code 0: done; 1: some runs failed; 2: bad input."""
+    """Run a sweep, or say in one message why not; `argv` None: that of this process, which then ends.
+
+    Exit code 0: done; 1: some runs failed; 2: bad input; 128 and its number: a signal asked for the end.
+    """
     try:
         return _main(sys.argv[1:] if argv is None else argv)
     except ConfigError as error:
@@ -63,6 +66,9 @@ def main(argv: list[str] | None = None) -> int:
         print(f"grok-sweep: {error}; what was finished is kept, the same command goes on", file=sys.stderr)
         return 1
     except (Stopped, KeyboardInterrupt) as stop:  # the latter before there is anything to stop
+        if argv is None:
+            for number in SIGNALS:  # jax and Ray take a second to end: one more meanwhile needs no words
+                signal.signal(number, signal.SIG_DFL)
         print("grok-sweep: stopped; the same command goes on from here", file=sys.stderr)
         return 128 + (stop.number if isinstance(stop, Stopped) else signal.SIGINT)
 

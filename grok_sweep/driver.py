@@ -46,15 +46,14 @@ def drive(sweep: Sweep, config: Mapping[str, Any], command: str) -> int:
     with Stop() as stop:
         _session(sweep, config, command, results, stop)
         stop.check()
-    finished = results.finished()
-    if finished:
-        print(
-            analyze(
-                sweep.out, min_loss=sweep.min_loss, max_ratio=sweep.max_ratio, definition=sweep.definition
-            )
-        )
+        finished = results.finished()
+        if finished:
+            thresholds = {"min_loss": sweep.min_loss, "max_ratio": sweep.max_ratio}
+            print(analyze(sweep.out, **thresholds, definition=sweep.definition))
+        stop.check()
     failed = results.failed(finished)
     if len(failed):
+        failed["log"] = failed["log"].map(results.place)
         failures.show(results.place("failed"), failed)
     return 1 if len(failed) else 0
 

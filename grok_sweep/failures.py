@@ -11,10 +11,10 @@ from grok_sweep.diagram import one_line
 MOST_ROWS = 20
 
 
-def show(out: str, failed: pd.DataFrame) -> None:
+def show(place: str, failed: pd.DataFrame) -> None:
     """Print to stderr what failed, why, and where its log is: a row per log.
 
-    `failed` has a row per run: run_id, reason, log, time.
+    `failed` has a row per run: run_id, reason, log, time; `place` is where all of them are.
     """
     console = Console(stderr=True, markup=False, highlight=False, width=None if sys.stderr.isatty() else 160)
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -28,6 +28,6 @@ def show(out: str, failed: pd.DataFrame) -> None:
     console.print()
     console.print(table)
     if len(shards) > MOST_ROWS:
-        console.print(f"... and {len(shards) - MOST_ROWS:,} more, in {out}/failed")
+        console.print(f"... and {len(shards) - MOST_ROWS:,} more, in {place}")
     message = f"{len(failed):,} runs failed; the same command with retry_failed=true trains them again"
     console.print(message, soft_wrap=True)
