@@ -310,10 +310,14 @@ class _Parser:
 
     def _out(self) -> Any:
         out, why = self._at("out"), ""
-        if isinstance(out, str) and (uri := re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", out)):
-            if uri[1] in URI_SCHEMES:
+        if isinstance(out, str) and (uri := re.match(r"([A-Za-z][\w+.-]*)://([^/?#]*)", out)):
+            if "@" in uri[2] and uri[1] not in ("abfs", "abfss"):  # of those, the name before it is no key
+                out = f"{uri[1]}://..."  # messages and results folders are shown to others
+                why = " without key or secret; give those in the environment, as AWS_ACCESS_KEY_ID and so on"
+            elif uri[1] in URI_SCHEMES:
                 return out
-            why = f", or a URI of {', '.join(URI_SCHEMES)}"
+            else:
+                why = f", or a URI of {', '.join(URI_SCHEMES)}"
         elif isinstance(out, str) and out.strip() and out != MISSING:
             path = Path(out)
             try:

@@ -3,7 +3,7 @@
 import functools
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,12 +27,12 @@ from grok_sweep.work import Order
 
 @dataclass(frozen=True)
 class _Left:
-    """The whole plan, what is left of it, and what was found in the folder; which runs failed and wait."""
+    """The whole plan but for the `failed` runs, what is left of it, and what was found in the folder."""
 
     whole: Plan
     plan: Plan
     found: Inspection
-    failed: set[str]
+    failed: int
 
 
 def drive(sweep: Sweep, config: Mapping[str, Any], command: str) -> int:
@@ -44,14 +44,14 @@ def drive(sweep: Sweep, config: Mapping[str, Any], command: str) -> int:
     """
     results = Store(sweep.out)
     with Stop() as stop:
-        _session(sweep, config, command, results, stop)
+        grid = _session(sweep, config, command, results, stop)
         stop.check()
         finished = results.finished()
         if finished:
             thresholds = {"min_loss": sweep.min_loss, "max_ratio": sweep.max_ratio}
             print(analyze(sweep.out, **thresholds, definition=sweep.definition))
         stop.check()
-    failed = results.failed(finished)
+    failed = _failed(results, grid, finished)
     if len(failed):
         failed["log"] = failed["log"].map(results.place)
         failures.show(results.place("failed"), failed)
@@ -64,14 +64,16 @@ def dry_run(sweep: Sweep, config: Mapping[str, Any]) -> int:
     _check_folder(results, sweep, config)
     left = _look(results, sweep)
     for line in left.found.lines():
-        _say(line)
-    finished = len(left.whole.grid) - left.plan.n_runs
+        _say(f"the sweep would find {line}")
+    if left.failed:
+        _say(f"{left.failed:,} of its runs failed before; retry_failed=true trains them again")
+    finished = left.whole.n_runs - left.plan.n_runs
     plan_table.show(sweep, left.plan, finished=finished, free_disk=results.free_bytes())
     return 0
 
 
-def _session(sweep: Sweep, config: Mapping[str, Any], command: str, results: Store, stop: Stop) -> None:
-    """Train what is left with the folder locked, and record it."""
+def _session(sweep: Sweep, config: Mapping[str, Any], command: str, results: Store, stop: Stop) -> Grid:
+    """Train what is left with the folder locked, and record it; the whole grid."""
     _check_folder(results, sweep, config)
     with ExitStack() as stack:
         is_new = not results.exists()
@@ -79,36 +81,48 @@ def _session(sweep: Sweep, config: Mapping[str, Any], command: str, results: Sto
             _lock(stack, results, command)
         left = _look(results, sweep)
         if not left.plan.shards:
-            _tidy(results, left)
-            runs = len(left.whole.grid)
-            _say(f"all {runs:,} runs are finished already" if not left.failed else "nothing is left to train")
-            return
+            return _nothing_left(results, left)
         if sweep.cluster.executor == "ray":
             _say("starting Ray" if sweep.cluster.address is None else f"joining {sweep.cluster.address}")
         started = time.monotonic()
         try:
-            workers = stack.enter_context(executor(sweep.cluster, _say))
+            workers = stack.enter_context(executor(sweep.cluster, _say, lambda: stop.asked is not None))
         except LaunchError as error:
             raise ConfigError([str(error)]) from None
-        stop.listen()
         stop.check()
         if is_new:
-            _writing(sweep, results.make_folders)
-            _lock(stack, results, command)
+            try:
+                results.make_folders()
+                _lock(stack, results, command)
+            except OSError as error:
+                reason = f"cannot be written: {error.strerror or error}; choose another folder"
+                raise ConfigError([f"out={sweep.out}: {reason}"]) from None
             _check_folder(results, sweep, config)
             left = _look(results, sweep)  # another session may have been there since
+            if not left.plan.shards:
+                return _nothing_left(results, left)
         _tidy(results, left)
         if sweep.retry_failed:
             results.forget_failed()
         record = provenance.record(sweep, config, command, workers.workers)
-        _record(results, sweep, record)
+        schema = runs_schema({key: HYPERPARAMETERS[key].kind for key in sweep.values})
+        results.create(record, schema)
         session = _train(sweep, left, results, workers, stop)
         seconds = time.monotonic() - started
-        share = session.pop("train_seconds") / (seconds * max(1, workers.workers))
+        share = session.pop("train_seconds") / (seconds * max(1, session["workers"]))
         ended = {"training_share_of_worker_time": round(share, 4)}
         record["sessions"][-1] |= {"seconds": round(seconds, 1), **session, **ended}
-        _record(results, sweep, record)
-    _say(f"{session['runs']:,} runs in {seconds:,.1f} s, {share:.1%} of worker time in training")
+        results.create(record, schema)
+    runs = session["runs"]
+    _say(f"{runs:,} run{'s' * (runs != 1)} in {seconds:,.1f} s, {share:.1%} of worker time in training")
+    return left.whole.grid
+
+
+def _nothing_left(results: Store, left: _Left) -> Grid:
+    _tidy(results, left)
+    runs = left.whole.n_runs
+    _say("nothing is left to train" if left.failed else f"all {runs:,} runs are finished already")
+    return left.whole.grid
 
 
 def _tidy(results: Store, left: _Left) -> None:
@@ -122,13 +136,14 @@ def _say(message: str) -> None:
 
 
 def _lock(stack: ExitStack, results: Store, command: str) -> None:
-    """Keep the folder to this process until `stack` is left. Raises ConfigError where another has it."""
+    """Keep the folder to this process until `stack` is left.
+
+    Raises ConfigError where another has it, OSError where it cannot be locked.
+    """
     try:
         stack.enter_context(results.locked(command))
     except StoreError as error:
         raise ConfigError([str(error)]) from None
-    except OSError as error:
-        raise ConfigError([f"out={results.root}: cannot be locked: {error}; choose another folder"]) from None
 
 
 def _check_folder(results: Store, sweep: Sweep, config: Mapping[str, Any]) -> None:
@@ -154,32 +169,26 @@ def _look(results: Store, sweep: Sweep) -> _Left:
     )
     if problems:
         raise ConfigError(problems)
+    grid = expand(sweep)
     try:
         found = results.inspect()
-        failed = set() if sweep.retry_failed else set(results.failed(found.finished)["run_id"])
+        failed = set() if sweep.retry_failed else set(_failed(results, grid, found.finished)["run_id"])
     except StoreError as error:
         raise ConfigError([str(error)]) from None
-    whole = make_plan(sweep, expand(sweep))
-    return _Left(whole, unfinished(whole, found.finished | failed), found, failed)
+    whole = unfinished(make_plan(sweep, grid), failed)
+    return _Left(whole, unfinished(whole, found.finished), found, len(failed))
 
 
-def _record(results: Store, sweep: Sweep, record: Mapping[str, Any]) -> None:
-    """Write what the folder says of its sweep. Raises ConfigError where it cannot be written."""
-    schema = runs_schema({key: HYPERPARAMETERS[key].kind for key in sweep.values})
-    _writing(sweep, lambda: results.create(record, schema))
-
-
-def _writing(sweep: Sweep, write: Callable[[], None]) -> None:
-    try:
-        write()
-    except OSError as error:
-        reason = f"cannot be written: {error.strerror or error}; choose another folder"
-        raise ConfigError([f"out={sweep.out}: {reason}"]) from None
+def _failed(results: Store, grid: Grid, finished: Collection[str]) -> pd.DataFrame:
+    """The runs of the grid, which may have shrunk, that failed and are not finished: see Store.failed."""
+    failed = results.failed(finished)
+    return failed[failed["run_id"].isin(grid.columns["run_id"])].reset_index(drop=True)
 
 
 def _train(sweep: Sweep, left: _Left, results: Store, workers: Executor, stop: Stop) -> dict[str, Any]:
     """Publish the shards of `left.plan` as they come; what the session is remembered by."""
-    plan, runs_total = left.plan, len(left.whole.grid)
+    plan, runs_total = left.plan, left.whole.n_runs
+    most_workers = workers.workers
     runs, failed, train_seconds, other_seconds = 0, 0, 0.0, 0.0
     devices: set[str] = set()
     display = Progress(
@@ -196,6 +205,7 @@ def _train(sweep: Sweep, left: _Left, results: Store, workers: Executor, stop: S
             here = before[before["run_id"].isin(left.whole.grid.columns["run_id"])]  # it may have shrunk
             display.resumed(_phases(sweep, here, results.curves), left.whole.work - plan.work)
         for done in workers.run(queue, display.workers):
+            most_workers = max(most_workers, workers.workers)
             if done.result is None:
                 again = _again(sweep, plan, done)
                 queue.put_back(again)
@@ -210,6 +220,7 @@ def _train(sweep: Sweep, left: _Left, results: Store, workers: Executor, stop: S
             other_seconds += done.result.other_seconds
             devices |= set(landed["device"])
     return {
+        "workers": most_workers,
         "runs": runs,
         "failed_shards": failed,
         "devices": sorted(devices),
@@ -226,9 +237,12 @@ def _again(sweep: Sweep, plan: Plan, done: Done) -> list[Job]:
     job, kind = done.job, done.failure.kind if done.failure else "error"
     if kind in ("death", "hang") and job.deaths < sweep.cluster.max_retries:
         return [replace(job, deaths=job.deaths + 1)]
-    if kind in ("memory", "death"):
-        return [_job(sweep, plan.grid, shard, job.deaths) for shard in halve(plan, job.shard)]
-    return []
+    if kind not in ("memory", "death"):
+        return []
+    halves = [_job(sweep, plan.grid, shard, job.deaths) for shard in halve(plan, job.shard)]
+    if not halves and kind == "memory" and not job.deaths:
+        return [replace(job, deaths=1)]  # a neighbour may have had the memory
+    return halves
 
 
 def _fate(done: Done, again: list[Job], results: Store) -> str:

@@ -29,5 +29,6 @@ def show(place: str, failed: pd.DataFrame) -> None:
     console.print(table)
     if len(shards) > MOST_ROWS:
         console.print(f"... and {len(shards) - MOST_ROWS:,} more, in {place}")
-    message = f"{len(failed):,} runs failed; the same command with retry_failed=true trains them again"
+    runs = f"{len(failed):,} run{'s' * (len(failed) > 1)}"
+    message = f"{runs} failed; the same command with retry_failed=true trains what failed again"
     console.print(message, soft_wrap=True)

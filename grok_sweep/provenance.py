@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from grok_sweep.config import Sweep
+from grok_sweep.messages import shorten
 from grok_sweep.store import Store
 from grok_sweep.versions import versions
 from grok_sweep.work import cores
@@ -36,7 +37,7 @@ def differences(stored: Mapping[str, Any], config: Mapping[str, Any]) -> list[st
     old, new = _flat(stored), _flat(config)
     axes = {*stored.get("grid", {}), *config.get("grid", {})}
     return [
-        f"{key}={old.get(key)} (now {new.get(key)})"
+        f"{key}={shorten(str(old.get(key)))} (now {shorten(str(new.get(key)))})"
         for key in dict.fromkeys([*old, *new])
         if old.get(key) != new.get(key) and key.split(".")[-1] not in axes
     ]

@@ -1,5 +1,6 @@
 """SIGINT and SIGTERM: the first asks for an end, a second one ends the process at once."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -36,7 +37,8 @@ class Stop:
         # What is ignored, as SIGINT is in the background of a script, stays so.
         self._before = {n: h for n in SIGNALS if (h := signal.getsignal(n)) is not signal.SIG_IGN}
         self._wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-        self.listen()
+        for number in self._before:
+            signal.signal(number, _nothing)
         self._thread = threading.Thread(target=self._watch, name="stop", daemon=True)
         self._thread.start()
         return self
@@ -49,11 +51,6 @@ class Stop:
             signal.signal(number, handler)
         os.close(self._write)
         self._thread.join()
-
-    def listen(self) -> None:
-        """Take the signals; again after Ray has started, which takes SIGTERM for itself."""
-        for number in self._before:
-            signal.signal(number, _nothing)
 
     def check(self) -> None:
         """Raises Stopped where an end was asked for."""
@@ -70,7 +67,7 @@ class Stop:
                 if self.asked is not None:
                     _end(number, "stopped at once")
                 self.asked = number
-                _say("stopping: what is finished is kept; once more stops at once")
+                _say("grok-sweep: stopping: what is finished is kept; once more stops at once")
                 timer = threading.Timer(self._grace_seconds, _end, (number, "stopped"))
                 timer.daemon = True
                 timer.start()
@@ -83,9 +80,12 @@ def _nothing(number: int, frame: object) -> None:
 
 
 def _end(number: int, how: str) -> None:
-    _say(f"{how}; the same command goes on from here")
+    if sys.stderr.isatty():
+        _say("\x1b[?25h", end="")  # the cursor, which the display may have hidden
+    _say(f"grok-sweep: {how}; the same command goes on from here")
     os._exit(128 + number)
 
 
-def _say(message: str) -> None:
-    print(f"grok-sweep: {message}", file=sys.stderr, flush=True)
+def _say(message: str, end: str = "\n") -> None:
+    with contextlib.suppress(OSError, ValueError):  # nobody listens any more: the end comes all the same
+        print(message, end=end, file=sys.stderr, flush=True)

@@ -546,3 +546,11 @@ def test_choices_are_the_yaml_files_of_a_group(tmp_path, monkeypatch):
     assert config.sweep_folders() == [own, config.configs()[1]]
     monkeypatch.chdir(config.configs()[1].parent)
     assert config.sweep_folders() == [config.configs()[1]]
+
+
+def test_a_key_in_a_uri_is_refused_and_not_repeated():
+    """What is in `out` is recorded in the results folder, and shown."""
+    (problem,) = problems(("out", "s3://AKIA:TOPSECRET@bucket/x"))
+    assert problem.startswith("out='s3://...': must be text, the path of a folder without key or secret")
+    assert "SECRET" not in problem
+    assert parse(changed(("out", "abfss://files@account.dfs.core.windows.net/x"))).out.startswith("abfss://")

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -297,7 +298,7 @@ def test_what_fails_is_told_with_its_log_and_the_others_go_on(sweep, tmp_path, c
     assert "8 runs" in table
     assert "hidden_size 8" in table
     assert "ValueError: no luck with" in table
-    assert "8 runs failed; the same command with retry_failed=true trains them again" in table
+    assert "8 runs failed; the same command with retry_failed=true trains what failed again" in table
     assert set(read(tmp_path / "out", "runs")["hidden_size"]) == {4}
     (log,) = (tmp_path / "out" / "failed").glob("*.log")
     assert log.name in table
@@ -354,7 +355,8 @@ def test_what_does_not_fit_into_memory_is_halved_down_to_one_run(sweep, tmp_path
     runs = read(tmp_path / "out", "runs")
     assert len(runs) == 14
     assert not ((runs["train_size"] == 20) & (runs["weight_decay"] == 1) & (runs["seed"] == 1)).any()
-    assert len(tries) == len(set(tries)) < 32  # never the same thing again
+    assert len(set(tries)) < 32
+    assert max(Counter(tries).values()) == 2  # the same thing again for a single run only, and once
 
 
 def failed_as(kind, job):
@@ -375,8 +377,46 @@ def test_what_is_tried_again_is_another_thing_or_not_for_ever(tiny):
     assert runs == 8
     assert tries("error", first) == 1
     assert tries("hang", first) == 3
-    assert tries("memory", first) == 2 * runs - 1
+    assert tries("memory", first) == 2 * runs - 1 + runs  # a single run once more
     assert tries("death", first) == 2 + 2 * runs - 1
+
+
+def test_failed_runs_that_left_the_grid_fail_it_no_more(sweep, tmp_path, capfd, failing):
+    assert sweep() == 1
+    assert sweep("dry_run=true") == 0
+    assert "8 of its runs failed before" in capfd.readouterr().err
+    assert sweep("grid.hidden_size=[4]") == 0
+    assert sweep() == 1
+
+
+def test_a_session_that_finds_the_sweep_done_meanwhile_has_nothing_to_do(sweep, tmp_path, capfd, monkeypatch):
+    started = driver.executor
+
+    def late(*arguments):
+        monkeypatch.setattr(driver, "executor", started)
+        assert sweep() == 0  # another session, while this one waits for its workers
+        return started(*arguments)
+
+    monkeypatch.setattr(driver, "executor", late)
+    assert sweep() == 0
+    assert "all 16 runs are finished already" in capfd.readouterr().err
+    (session,) = yaml.safe_load((tmp_path / "out" / "sweep.yaml").read_text())["sessions"]
+    assert session["runs"] == 16
+
+
+def test_a_disk_that_fills_up_at_the_end_is_no_bad_input(sweep, capfd, monkeypatch):
+    create, calls = Store.create, []
+
+    def full(self, *arguments):
+        if calls:
+            raise OSError(28, "No space left on device")
+        calls.append(create(self, *arguments))
+
+    monkeypatch.setattr(Store, "create", full)
+    assert sweep() == 1
+    assert "No space left on device; what was finished is kept" in capfd.readouterr().err
+    monkeypatch.setattr(Store, "create", create)
+    assert sweep() == 0
 
 
 @pytest.mark.parametrize("harm", ["truncate", "flip", "remove"])

@@ -98,11 +98,14 @@ def failure(error: BaseException, log: str) -> Failure:
     return Failure("memory" if memory else "error", reason, log.strip())
 
 
-def executor(cluster: Cluster, say: Say) -> AbstractContextManager[Executor]:
+def executor(
+    cluster: Cluster, say: Say, ended: Callable[[], bool] = lambda: False
+) -> AbstractContextManager[Executor]:
     """The executor that `cluster` describes; entering it starts or joins what it needs.
 
-    `say` is told, at any time, of nodes that cannot be used and of waiting for one. Raises LaunchError where
-    there is no such cluster, or not one of whose workers the numbers would be these.
+    `say` is told, at any time, of nodes that cannot be used and of waiting for one; what it waits for at the
+    start it waits for until `ended()`. Raises LaunchError where there is no such cluster, or a worker would
+    compute with other versions.
     """
     if cluster.executor == "inline":
         from grok_sweep.launch.inline import InlineExecutor
@@ -113,4 +116,4 @@ def executor(cluster: Cluster, say: Say) -> AbstractContextManager[Executor]:
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     from grok_sweep.launch.on_ray import RayExecutor
 
-    return RayExecutor(cluster, say)
+    return RayExecutor(cluster, say, ended)

@@ -6,10 +6,12 @@ programs from shard to shard, and results come back through the object store, so
 needed. Ray retries nothing: what a failure means is for the driver to say.
 """
 
+import contextlib
 import os
+import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -45,15 +47,21 @@ def _knock(address: str | None) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
+def _keep_token_to_its_owner() -> None:
+    """Ray lets everyone on the machine read the token that it makes."""
+    with contextlib.suppress(OSError):
+        (Path.home() / ".ray" / "auth_token").chmod(0o600)
+
+
 class RayExecutor:
     """The workers of a Ray that is started here, or joined at cluster.address.
 
     Nodes may come and go: every core or accelerator that is there has a worker.
     """
 
-    def __init__(self, cluster: Cluster, say: Say) -> None:
+    def __init__(self, cluster: Cluster, say: Say, ended: Callable[[], bool]) -> None:
         self.cluster = cluster
-        self._say = say
+        self._say, self._ended = say, ended
         self._crew = Crew(cluster)
         # The worst ratio so far of a shard's time to its estimate: a slow machine does not hang.
         self._slowness = 1.0
@@ -70,6 +78,8 @@ class RayExecutor:
             "object_store_memory": OBJECT_STORE_BYTES,
             "include_dashboard": False,
         }
+        # Ray takes SIGTERM for itself, and prints a stack at it.
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             _knock(cluster.address)
             ray.init(
@@ -81,8 +91,13 @@ class RayExecutor:
         except (OSError, RuntimeError, ValueError, OverflowError) as error:
             reason = " ".join(str(error).split())[:300]
             where = f"cluster.address={cluster.address}" if cluster.address else "cluster=local"
-            raise LaunchError(f"{where}: Ray cannot be reached: {reason}") from None
+            token = "; is its token in ~/.ray/auth_token?" if cluster.address else ""
+            raise LaunchError(f"{where}: Ray cannot be reached: {reason}{token}") from None
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
         try:
+            _keep_token_to_its_owner()
             self._start()
         except BaseException:
             ray.shutdown()  # __exit__ is not called where __enter__ raises
@@ -95,7 +110,10 @@ class RayExecutor:
         ray.shutdown()
 
     def _start(self) -> None:
-        """Hire, and wait START_SECONDS for all workers, or as long as there is none."""
+        """Hire, and wait START_SECONDS for all workers, or as long as there is none.
+
+        Raises LaunchError where there can be none, or where one would compute with other versions.
+        """
         crew = self._crew
         crew.hire()
         if not crew.workers:
@@ -104,17 +122,19 @@ class RayExecutor:
                 "use cluster=local, or start Ray on a machine that has one"
             )
         began, said = time.monotonic(), False
-        while len(crew.ready) < len(crew.workers) and not crew.refused:
-            if time.monotonic() - began > START_SECONDS:
-                if crew.ready:
-                    break
-                if not said:
-                    self._say(WAITING)
-                    said = True
+        while not crew.different and not self._ended():
+            waited = time.monotonic() - began
+            if crew.ready and (len(crew.ready) == len(crew.workers) or waited > START_SECONDS):
+                break
+            if crew.refused and not crew.usable:
+                break
+            if waited > START_SECONDS and not said:
+                self._say(WAITING)
+                said = True
             crew.wait()
             crew.hire()
-        if crew.refused:
-            raise LaunchError("; ".join(crew.refused.values()))
+        if crew.different or (crew.refused and not crew.ready):
+            raise LaunchError("; ".join(crew.different or crew.refused.values()))
 
     def run(self, queue: Queue, doing: Doing) -> Iterator[Done]:
         """Each job once, in the order in which they finish.
@@ -161,7 +181,7 @@ class RayExecutor:
     def _done(self, worker: Worker, queue: Queue) -> Done:
         """What came of the first call of a worker."""
         call, job = worker.calls.popleft()
-        began, worker.since = worker.since, time.monotonic()
+        worker.since = time.monotonic()
         try:
             result = ray.get(call)
         except ray.exceptions.RayTaskError as error:
@@ -173,7 +193,8 @@ class RayExecutor:
                 lost = Failure("death", f"{worker} died", str(error))
             self._lose(worker, queue)
             return Done(job, None, lost)
-        self._slowness = max(self._slowness, (worker.since - began) / self._estimate(job))
+        took = result.train_seconds + result.other_seconds
+        self._slowness = max(self._slowness, took / self._estimate(job))
         return Done(job, result)
 
     def _hang(self, worker: Worker, queue: Queue) -> Done:
