@@ -14,15 +14,16 @@ MOST_CHARACTERS = 3_000  # of an argument, or a text with ${}: their parsers tak
 MOST_IN_ALL = 10_000  # of all arguments
 MOST_BYTES = 200_000  # of a file
 MOST_VALUES = 3_000  # of a file, those behind an alias counted each time: OmegaConf copies them
+MOST_TEXT = 60_000  # characters of one value: YAML reads 1:1:1... in the square of its length
 MOST_DEPTH = 50  # of blocks and lists in one another
 MOST_INTERPOLATIONS = 5  # in a file, and in the arguments: a chain of k can copy a value 3 ** (k / 3) times
 MOST_DECODED = 300  # characters that oc.decode reads
 
 
-def file(content: bytes) -> str:
+def file(content: bytes, most_bytes: int = MOST_BYTES, most_values: int = MOST_VALUES) -> str:
     """The text of a file, if it is YAML that can be loaded in little time. Raises YAMLError too."""
-    if len(content) > MOST_BYTES:
-        raise ValueError(f"it has more than {MOST_BYTES:,} bytes; split the sweep")
+    if len(content) > most_bytes:
+        raise ValueError(f"it has more than {most_bytes:,} bytes; split the sweep")
     text = content.decode()
     values = 0
     opened: list[tuple[str | None, int]] = []  # anchor, and values before it
@@ -33,13 +34,15 @@ def file(content: bytes) -> str:
         elif isinstance(event, yaml.NodeEvent):
             values += 1
             sizes[event.anchor] = 1
+        if isinstance(event, yaml.ScalarEvent) and len(event.value) > MOST_TEXT:
+            raise ValueError(f"it has a value of more than {MOST_TEXT:,} characters")
         if isinstance(event, yaml.CollectionStartEvent):
             opened.append((event.anchor, values - 1))
         elif isinstance(event, yaml.CollectionEndEvent):
             anchor, before = opened.pop()
             sizes[anchor] = values - before
-        if values > MOST_VALUES:
-            raise ValueError(f"it has more than {MOST_VALUES:,} values, aliases written out; split the sweep")
+        if values > most_values:
+            raise ValueError(f"it has more than {most_values:,} values, aliases written out; split the sweep")
         if len(opened) > MOST_DEPTH:
             raise ValueError(f"it is nested more than {MOST_DEPTH} deep")
     return text

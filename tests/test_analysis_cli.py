@@ -21,7 +21,7 @@ WRITTEN = {"phases.parquet", "cells.parquet", "phase_diagram.png", "phase_diagra
 def fill(folder, runs, cuts=1):
     """A results folder with `runs` in `cuts` shards; every run has train and eval accuracy 1 at step 100."""
     store = Store(folder)
-    store.create({"name": "made_up"}, SCHEMA)
+    store.create({"config": {"name": "made_up"}}, SCHEMA)
     for cut in range(cuts):
         shard = pa.Table.from_pandas(runs.iloc[cut::cuts], schema=SCHEMA, preserve_index=False)
         ids = shard.column("run_id").to_pylist()
@@ -160,7 +160,7 @@ def test_bad_options_are_all_named_and_nothing_is_written(sweep, tmp_path, capsy
 
 def test_folders_that_cannot_be_analysed(tmp_path, capsys):
     missing, empty, other, broken = (tmp_path / name for name in ("missing", "empty", "other", "broken"))
-    Store(empty).create({"name": "made_up"}, SCHEMA)
+    Store(empty).create({"config": {"name": "made_up"}}, SCHEMA)
     other.mkdir()
     fill(broken, runs_table([{}]))
     (broken / "runs" / "0123456789abcdef.parquet").write_text("not parquet")

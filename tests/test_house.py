@@ -20,7 +20,7 @@ ROOMS = {
     "models": set(),
     "plan": {"config", "grid", "hyperparameters", "models", "tasks"},
     "train": {"models", "plan", "tasks"},
-    "store": {"store"},
+    "store": {"bounds", "store"},
     "work": {"hyperparameters", "plan", "store", "tasks", "train"},
     "launch": {"config", "launch", "messages", "plan", "versions", "work"},
     "stop": set(),

@@ -139,17 +139,42 @@ def test_reading_results_needs_no_jax_ray_or_hydra(results):
     )
 
 
-@pytest.mark.parametrize("text", ["[1, 2]", "a: [", "", "\0"])
+LAUGHS = "a0: &a0 [x]\n" + "".join(f"a{k}: &a{k} [{f'*a{k - 1}, ' * 9}]\n" for k in range(1, 9))
+BROKEN = [
+    *["[1, 2]", "a: [", "", "\0", "name: x", "sessions: []"],
+    *["config: 3", "config: null", "config: [x]", "config: {grid: 3}", "config: {grid: null}"],
+    *["config: 2001-13-45", "config: !!bool x", "config: !!int ''", "config: !!timestamp x"],
+    *["config: {}\nsessions: 3", "config: {}\nsessions: null", "config: {}\nsessions: {a: b}"],
+    *["[" * 5000, "config:\n" + "- " * 5000, "config: {}\nx: " + "1:" * 500_000 + "1"],
+    "config: {}\nx: " + "9" * 5000,
+    "config: {}\nx: " + "1:" * 5000 + "1.0",
+    LAUGHS + "config: {}\n",
+    LAUGHS.replace("[x]", "{x: y}").replace("[*", "{<<: [*").replace(", ]", "]}") + "config: {}\n",
+]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("text", BROKEN, ids=range(len(BROKEN)))
 def test_a_broken_record_says_what_to_do(results, text):
     (results.path / "sweep.yaml").write_text(text)
     with pytest.raises(StoreError) as said:
         results.sweep()
     assert str(said.value).startswith(f"{results.root}/sweep.yaml: cannot be read: ")
     assert str(said.value).endswith("; restore it, or move it away (the next session writes a new one)")
+    assert str(said.value).count(";") == 1
+    assert "\n" not in str(said.value)
+    assert len(str(said.value)) < 500
     (results.path / "sweep.yaml").unlink()
     results.write_figure("phase_diagram.png", b"")
     (results.path / ".sweep-abcdefgh.yaml").write_text("half")
     results.check_usable()
+
+
+def test_the_record_of_a_large_sweep_is_read(results):
+    grid = {"learning_rate": [k / 7 for k in range(5000)]}
+    sessions = [{"command": "grok-sweep " + "x" * 200, "number": k} for k in range(300)]
+    results.create({"config": {"grid": grid}, "sessions": sessions}, SCHEMA)
+    assert results.sweep() == {"config": {"grid": grid}, "sessions": sessions}
 
 
 # For each line it reads, it forks a session that publishes for ever: no modules to load before each death.
@@ -345,6 +370,58 @@ def test_what_is_not_ours_is_left_alone_and_not_read(results):
     assert "runs/notes.txt: not a file of grok-sweep; left alone" in results.put_aside(found)
     assert sorted(results.inspect().foreign) == foreign
     assert not results.inspect().leftovers
+
+
+def test_what_only_looks_like_ours_is_left_alone(results):
+    """Hidden files of others, and folders that are called as our files are."""
+    results.publish(*tables("a"))
+    before = results.finished()
+    (results.path / "failed").mkdir()
+    hidden = [".notes-20240101.txt", "runs/.thesis-chapter1.md"]
+    for name in hidden:
+        (results.path / name).write_text("mine")
+    folders = [
+        ".cache-abcdefgh.d",
+        ".phases-abcdefgh.parquet",
+        "curves/0123456789abcdef.parquet",
+        "failed/0123456789abcdef.log",
+        "failed/0123456789abcdef.parquet",
+        "runs/.0123456789abcdef-abcdefgh.parquet",
+        "runs/0123456789abcdef.parquet",
+    ]
+    for name in folders:
+        (results.path / name).mkdir()
+        (results.path / name / "mine").write_text("mine")
+    for _ in range(2):
+        found = results.inspect()
+        assert (dict(found.damaged), found.leftovers) == ({}, ())
+        assert set(found.foreign) == {name for name in [*hidden, *folders] if "/" in name}
+        results.put_aside(found)
+        results.forget_failed()
+        assert results.failed().empty
+        assert (
+            results.finished() == set(results.runs()["run_id"]) == set(results.curves()["run_id"]) == before
+        )
+    assert all((results.path / name / "mine").is_file() for name in folders)
+    assert all((results.path / name).is_file() for name in hidden)
+
+
+def test_a_folder_in_the_place_of_curves_is_left_alone(results):
+    results.publish(*tables("a"))
+    curves = results.path / "curves" / shard("a")
+    curves.unlink()
+    curves.mkdir()
+    found = results.inspect()
+    assert found.damaged == {f"curves/{shard('a')}": "is not there"}
+    results.put_aside(found)
+    assert curves.is_dir()
+    assert not results.inspect().damaged
+
+
+def test_a_hidden_file_of_others_makes_a_folder_theirs(tmp_path):
+    (tmp_path / ".notes-20240101.txt").write_text("mine")
+    with pytest.raises(StoreError, match="is not a results folder"):
+        Store(tmp_path).check_usable()
 
 
 def test_a_damaged_empty_table_is_made_anew(results):

@@ -23,8 +23,9 @@ import pandas as pd
 import pyarrow as pa
 import yaml
 
+from grok_sweep import bounds
 from grok_sweep.store import locks
-from grok_sweep.store.files import TEMPORARY, Files, Local, StoreError, files_at, shown
+from grok_sweep.store.files import TEMPORARY, Files, Local, StoreError, files_at
 from grok_sweep.store.inspection import Inspection, inspect, is_log
 from grok_sweep.store.parquet import DamagedError, encode
 from grok_sweep.store.schemas import (
@@ -37,6 +38,7 @@ from grok_sweep.store.schemas import (
     runs_schema,
 )
 from grok_sweep.store.tables import EMPTY, FITS, Tables, reading, shard_name
+from grok_sweep.store.uris import shown
 
 __all__ = [
     "AFTER",
@@ -51,6 +53,7 @@ __all__ = [
 ]
 
 SWEEP = "sweep.yaml"
+MOST_BYTES, MOST_VALUES = 10_000_000, 300_000  # of it: a large grid, thousands of sessions; 20 s to load
 PHASES, CELLS = "phases.parquet", "cells.parquet"
 OURS = {*FITS, "damaged", SWEEP, locks.LOCK, PHASES, CELLS, "phase_diagram.png", "phase_diagram.svg"}
 
@@ -146,15 +149,14 @@ class Store:
             raise StoreError(f"{self._shown}: no sweep here ({SWEEP} is missing); give the folder of a sweep")
         with reading(self._files):
             text = self._files.read(SWEEP)
-        why = "not the record of a sweep"
         try:
-            sweep = yaml.safe_load(text)
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            sweep, why = None, str(error).splitlines()[0]
-        if not isinstance(sweep, dict):
-            then = "restore it, or move it away (the next session writes a new one)"
-            raise StoreError(f"{self.place(SWEEP)}: cannot be read: {why}; {then}")
-        return sweep
+            return _record(text)
+        except (ValueError, yaml.YAMLError) as error:
+            why = str(error).partition("\n")[0].partition(";")[0][:200]
+        except Exception:  # YAML raises all kinds at values that it cannot make
+            why = "it has a value that is none"
+        then = "restore it, or move it away (the next session writes a new one)"
+        raise StoreError(f"{self.place(SWEEP)}: cannot be read: {why}; {then}")
 
     def publish(self, runs: pa.Table, curves: pa.Table) -> None:
         """Add one shard's results. Atomic and idempotent: the file's name is a hash of its run_ids."""
@@ -188,7 +190,8 @@ class Store:
         self._check()
         if inspection.damaged:
             self._files.make_folder("damaged")
-        there = {folder: set(self._files.names(folder)) for folder in (*FITS, "damaged")}
+        there = {folder: set(self._files.names_of_files(folder)) for folder in FITS}
+        there["damaged"] = set(self._files.names("damaged"))
         for name in inspection.damaged:
             folder, _, file = name.partition("/")
             # Runs last: without them, what is still there of a shard would count as a leftover.
@@ -235,7 +238,8 @@ class Store:
         """Remove the records of all failures: they are tried again."""
         self._check()
         tables = self._tables.shards("failed")
-        for name in [*tables, *(name for name in self._files.names("failed") if is_log(f"failed/{name}"))]:
+        logs = [name for name in self._files.names_of_files("failed") if is_log(f"failed/{name}")]
+        for name in [*tables, *logs]:
             self._files.remove(f"failed/{name}")
 
     def write_phases(self, phases: pd.DataFrame, cells: pd.DataFrame) -> tuple[str, ...]:
@@ -271,6 +275,17 @@ class Store:
         except OSError as error:
             reason = f"cannot be used: {error.strerror or error}"
             raise StoreError(f"{self._shown}: {reason}; choose another folder") from None
+
+
+def _record(content: bytes) -> dict[str, Any]:
+    """What sweep.yaml says. Raises whatever shows that it is damaged."""
+    sweep = yaml.safe_load(bounds.file(content, MOST_BYTES, MOST_VALUES))
+    config = sweep.get("config") if isinstance(sweep, dict) else None
+    if not isinstance(config, dict) or not isinstance(config.get("grid", {}), dict):
+        raise ValueError("not the record of a sweep")
+    if not isinstance(sweep.get("sessions", []), list):
+        raise ValueError("its sessions are not a list")
+    return dict(sweep)
 
 
 def _unused(name: str, there: Collection[str]) -> str:

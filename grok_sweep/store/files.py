@@ -21,8 +21,12 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import pyarrow as pa
 from pyarrow.fs import FileSelector, FileSystem, FileType
 
-# A hidden neighbour into which a file is written before it is renamed: `.NAME-RANDOM.EXTENSION`.
-TEMPORARY = re.compile(r"\.[\w.]+-\w{8}\.\w+")
+from grok_sweep.store import uris
+
+# A hidden neighbour into which a file of ours is written before it is renamed: `.NAME-RANDOM.EXTENSION`.
+TEMPORARY = re.compile(
+    r"\.(sweep|phases|cells|phase_diagram|empty|[0-9a-f]{16})-[a-z0-9_]{8}\.(yaml|parquet|png|svg|log)"
+)
 
 # What from_uri is told besides. S3: a small object in one request, which no death can halve. Google: say
 # within half a minute that nobody answers; its own limit is a quarter of an hour.
@@ -52,8 +56,16 @@ class Files(ABC):
         """Whether there is a file of this name."""
 
     @abstractmethod
+    def entries(self, folder: str = "") -> dict[str, bool]:
+        """What is in a folder, in order: its name, whether it is a file; none where there is no folder."""
+
     def names(self, folder: str = "") -> list[str]:
-        """The names of all that is in a folder, in order; none where there is no folder."""
+        """The names of all that is in a folder, in order."""
+        return list(self.entries(folder))
+
+    def names_of_files(self, folder: str = "") -> list[str]:
+        """The names of the files in a folder, in order."""
+        return [name for name, is_file in self.entries(folder).items() if is_file]
 
     @abstractmethod
     def read(self, name: str) -> bytes:
@@ -86,21 +98,12 @@ class Files(ABC):
 
 def files_at(root: str) -> Files:
     """The files of a folder, given as a path or a URI. Raises OSError where it is no URI that can be used."""
-    if "://" not in root:
+    if not uris.is_uri(root):
         return Local(Path(root), root)
+    if why := uris.trouble(root):
+        raise OSError(errno.EINVAL, why, uris.shown(root))
     parts = urlsplit(root)
-    if parts.scheme == "file":
-        return Local(Path(unquote(parts.path)), root)
-    return Remote(root)
-
-
-def shown(root: str) -> str:
-    """A folder's path or URI as people may see it: a URI without options, of S3 without key and secret."""
-    if "://" not in root:
-        return root
-    parts = urlsplit(root)
-    host = parts.netloc.rpartition("@")[2] if parts.scheme == "s3" else parts.netloc
-    return f"{parts.scheme}://{host}{parts.path.rstrip('/')}"
+    return Local(Path(unquote(parts.path)), root) if parts.scheme == "file" else Remote(root)
 
 
 class Local(Files):
@@ -110,7 +113,7 @@ class Local(Files):
 
     def __init__(self, path: Path, root: str | None = None) -> None:
         self.path = path
-        self._shown = shown(str(path) if root is None else root)
+        self._shown = uris.shown(str(path) if root is None else root)
 
     def place(self, name: str = "") -> str:
         return f"{self._shown}/{name}" if name else self._shown
@@ -118,9 +121,12 @@ class Local(Files):
     def is_file(self, name: str) -> bool:
         return (self.path / name).is_file()
 
-    def names(self, folder: str = "") -> list[str]:
+    def entries(self, folder: str = "") -> dict[str, bool]:
         path = self.path / folder
-        return sorted(entry.name for entry in path.iterdir()) if path.exists() else []
+        if not path.exists():
+            return {}
+        with os.scandir(path) as found:
+            return dict(sorted((entry.name, entry.is_file()) for entry in found))
 
     def read(self, name: str) -> bytes:
         return (self.path / name).read_bytes()
@@ -192,12 +198,13 @@ class Remote(Files):
 
     def __init__(self, uri: str) -> None:
         parts = urlsplit(uri)
-        self._shown = shown(uri)
+        self._shown = uris.shown(uri)
         query, option = parts.query, _OPTIONS.get(parts.scheme, "")
         if option and option.partition("=")[0] not in query:
             query = f"{query}&{option}" if query else option
+        self._uri = urlunsplit(parts._replace(query=query))
         with self._reasons(""):
-            self._system, base = FileSystem.from_uri(urlunsplit(parts._replace(query=query)))
+            self._system, base = FileSystem.from_uri(self._uri)
         self._base = base.rstrip("/")
         self._makes_buckets = "allow_bucket_creation=true" in parts.query.lower()
 
@@ -207,10 +214,10 @@ class Remote(Files):
     def is_file(self, name: str) -> bool:
         return self._kind(self._at(name)) == FileType.File
 
-    def names(self, folder: str = "") -> list[str]:
+    def entries(self, folder: str = "") -> dict[str, bool]:
         with self._reasons(folder):
-            selector = FileSelector(self._at(folder), allow_not_found=True)
-            return sorted(info.base_name for info in self._system.get_file_info(selector))
+            found = self._system.get_file_info(FileSelector(self._at(folder), allow_not_found=True))
+            return dict(sorted((info.base_name, info.is_file) for info in found))
 
     def read(self, name: str) -> bytes:
         for _ in range(10):
@@ -274,6 +281,6 @@ class Remote(Files):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.place(name)) from None
         except (OSError, pa.ArrowException) as error:
             number = getattr(error, "errno", None) or errno.EIO
-            line = (str(error).splitlines() or [type(error).__name__])[0]
+            line = (str(error).replace(self._uri, self._shown).splitlines() or [type(error).__name__])[0]
             reason = re.sub(r"^.*?(?=AWS Error )| \(Request ID.*", "", line)
             raise OSError(number, reason, self.place(name)) from error

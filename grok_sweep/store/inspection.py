@@ -39,8 +39,9 @@ class Inspection:
 def inspect(tables: Tables) -> Inspection:
     """Look at every file. Raises StoreError where one cannot be read, which does not say what is in it."""
     # Runs are listed last: a shard that is published meanwhile then has its curves, or does not count yet.
-    names = {folder: tables.names(folder) for folder in ("", "failed", "curves", "runs")}
-    shards = {folder: [name for name in there if is_shard(name)] for folder, there in names.items()}
+    entries = {folder: tables.entries(folder) for folder in ("", "failed", "curves", "runs")}
+    files = {folder: [name for name, is_file in of.items() if is_file] for folder, of in entries.items()}
+    shards = {folder: [name for name in there if is_shard(name)] for folder, there in files.items()}
 
     finished: dict[str, str] = {}
     damaged: dict[str, str] = {}
@@ -54,7 +55,7 @@ def inspect(tables: Tables) -> Inspection:
         else:
             finished |= dict.fromkeys(ids, name)
 
-    others = [f"{folder}/{EMPTY}" for folder in ("runs", "curves") if EMPTY in names[folder]]
+    others = [f"{folder}/{EMPTY}" for folder in ("runs", "curves") if EMPTY in files[folder]]
     others += [f"failed/{name}" for name in shards["failed"]]
     for name, why in zip(others, tables.each(lambda name: _trouble(tables, name), others), strict=True):
         if why:
@@ -63,12 +64,12 @@ def inspect(tables: Tables) -> Inspection:
     published = set(shards["runs"])
     leftovers = [f"curves/{name}" for name in shards["curves"] if name not in published]
     foreign = []
-    for folder, there in names.items():
-        for file in there:
+    for folder, there in entries.items():
+        for file, is_file in there.items():
             name = f"{folder}/{file}" if folder else file
-            if TEMPORARY.fullmatch(file):
+            if is_file and TEMPORARY.fullmatch(file):
                 leftovers.append(name)
-            elif folder and not (is_shard(file) or name in others or is_log(name)):
+            elif folder and not (is_file and (is_shard(file) or name in others or is_log(name))):
                 foreign.append(name)
     return Inspection(frozenset(finished), damaged, tuple(foreign), tuple(leftovers))
 

@@ -45,21 +45,21 @@ class Tables:
     def __init__(self, files: Files) -> None:
         self._files = files
 
-    def names(self, folder: str) -> list[str]:
-        """All names in a folder, in order; none where it is not there."""
+    def entries(self, folder: str) -> dict[str, bool]:
+        """All that is in a folder, in order: its name, whether it is a file; none where it is not there."""
         with reading(self._files):
-            return self._files.names(folder)
+            return self._files.entries(folder)
 
     def shards(self, folder: str = "runs") -> list[str]:
         """The files of a folder that are a shard's."""
-        return [name for name in self.names(folder) if is_shard(name)]
+        return [name for name, is_file in self.entries(folder).items() if is_file and is_shard(name)]
 
     def read(self, name: str, columns: list[str] | None = None) -> pa.Table:
         """A table, such as runs/0123456789abcdef.parquet, or some of its columns. Raises DamagedError."""
         try:
             with reading(self._files):
                 data = self._files.read(name)
-        except FileNotFoundError:
+        except (FileNotFoundError, IsADirectoryError):
             raise DamagedError("is not there") from None
         return decode(data, FITS[name.partition("/")[0]], columns)
 
@@ -83,7 +83,7 @@ class Tables:
 
     def runs(self) -> pa.Table:
         """All runs, without order."""
-        names = [EMPTY] if EMPTY in self.names("runs") else []
+        names = [EMPTY] if self.entries("runs").get(EMPTY) else []
         tables = self.each(lambda name: self._whole(f"runs/{name}"), [*names, *self.shards()])
         runs = pa.concat_tables(tables or [runs_schema({}).empty_table()], promote_options="default")
         if pc.count_distinct(runs.column("run_id")).as_py() < len(runs):
@@ -117,10 +117,10 @@ class Tables:
 
 @contextmanager
 def reading(files: Files) -> Iterator[None]:
-    """Say as a StoreError that a file cannot be read, unless it is not there."""
+    """Say as a StoreError that a file cannot be read, unless it is not there, or is a folder."""
     try:
         yield
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         raise
     except OSError as error:
         raise StoreError(

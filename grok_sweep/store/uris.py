@@ -1,0 +1,41 @@
+"""Which folders are URIs, which of those cannot be meant, and what of them people may see."""
+
+import re
+from urllib.parse import urlsplit
+
+# A URI, or what was to be one (s3:/bucket/x); its place, without options.
+_URI = re.compile(r"((?:file|s3|gs|gcs|abfss?|hdfs|viewfs):/*|[A-Za-z][\w+.-]*://)([^?#]*)", re.IGNORECASE)
+_USER = re.compile(r"\A([^/@:]*)(?:@|:(?:[^/]*@|.*@))")  # a name; a password, which may have a /
+
+
+def is_uri(root: str) -> bool:
+    """Whether a folder is given as a URI, be it one that cannot be used."""
+    return _URI.match(root) is not None
+
+
+def shown(root: str) -> str:
+    """A folder's path or URI as people may see it: a URI without options and password, of S3 without key."""
+    if not (uri := _URI.match(root)):
+        return root
+    name = "" if uri[1].lower().startswith("s3:") else r"\1@"
+    return uri[1] + _USER.sub(name, uri[2]).rstrip("/")
+
+
+def trouble(root: str) -> str | None:
+    """Why a URI cannot be used, above all where it would silently mean another place than it seems to."""
+    scheme = root.partition(":")[0]
+    if "://" not in root:
+        return f"a URI begins with {scheme}://"
+    try:
+        parts = urlsplit(root)
+    except ValueError:
+        return "it is no URI"
+    if parts.scheme == "s3" and ":" in parts.netloc and "@" not in parts.netloc:
+        return "a bucket has no port; and in a URI / of a secret is %2F"
+    if parts.scheme != "file":
+        return None
+    if parts.netloc not in ("", "localhost"):
+        return "it names another machine; a folder of this one is file:///PATH"
+    if not parts.path:
+        return "it names no folder"
+    return "in such a URI ? is %3F and # is %23" if "?" in root or "#" in root else None
