@@ -5,9 +5,12 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import jsonschema
@@ -18,9 +21,13 @@ import ray
 import yaml
 
 ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.timeout(900)
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8").partition("### On a cluster")[2].partition("\n## ")[0]
 BIN = Path(sys.executable).parent
-SMALL = "train.steps=100 task.test_size=50 grid.hidden_size=[4] grid.train_size=[30] seeds=2 name=small"
+SMALL = (
+    "name=small train.steps=100 task.test_size=50 seeds=2 "
+    "grid.weight_decay=[0.1,1] grid.hidden_size=[4] grid.train_size=[30]"
+)
 
 
 def commands():
@@ -34,18 +41,27 @@ def words(line):
 
 
 @pytest.fixture
-def home(tmp_path):
+def home():
     """An empty home, and whatever of Ray was started with it is ended."""
-    yield tmp_path
+    # Ray's sockets lie in there, and their paths may have 107 characters only.
+    folder = Path(tempfile.mkdtemp(prefix="home", dir="/tmp"))
+    yield folder
     mine = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if process.environ().get("HOME") == str(tmp_path):
+            if process.environ().get("HOME") == str(folder):
                 mine.append(process)
     for process in mine:
         with contextlib.suppress(psutil.Error):
             process.send_signal(signal.SIGKILL)
     psutil.wait_procs(mine, timeout=30)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def free_ports(number):
+    with contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(socket.create_server(("", 0))) for _ in range(number)]
+        return [server.getsockname()[1] for server in servers]
 
 
 def test_the_section_has_the_commands_that_are_run_below():
@@ -60,7 +76,7 @@ def test_the_section_has_the_commands_that_are_run_below():
 
 @pytest.mark.slow
 def test_a_cluster_in_three_steps_and_a_job(home):
-    # Where the head has another address and port, and each of two nodes on one machine its own.
+    # The head has another address, ports and folder, and each of two nodes on one machine its own address.
     environment = {
         **{key: value for key, value in os.environ.items() if not key.startswith("RAY_")},
         "HOME": str(home),
@@ -68,22 +84,25 @@ def test_a_cluster_in_three_steps_and_a_job(home):
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     }
+    port, dashboard, client = free_ports(3)
+    small_node = "--num-cpus=1 --object-store-memory=100000000 --dashboard-agent-listen-port=0"
+    head = f"--dashboard-port={dashboard} --ray-client-server-port={client} --temp-dir={home}/ray"
     more = {
-        "ray start --head": "--num-cpus=1 --object-store-memory=100000000 --dashboard-port=18265",
-        "ray start --address": "--num-cpus=1 --object-store-memory=100000000 --node-ip-address=127.0.0.3",
+        "ray start --head": f"{small_node} {head}",
+        "ray start --address": f"{small_node} --node-ip-address=127.0.0.3",
         "grok-sweep": f"{SMALL} out=steps",
     }
 
-    def run(line, **changes):
-        line = line.replace("HEAD", "127.0.0.2").replace("6379", "16379").replace(":8265", ":18265")
+    def run(line, last=""):
+        line = line.replace("HEAD", "127.0.0.2").replace("6379", str(port)).replace(":8265", f":{dashboard}")
         line = line.replace("parity_1125", "quickstart").replace("/data/", f"{home}/")
         extra = next((flags for key, flags in more.items() if f"{key} " in line.replace("=", " ")), "")
         if "job submit" in line:
             line, extra = line.replace("http://127.0.0.2", "http://127.0.0.1"), SMALL
         done = subprocess.run(
-            ["bash", "-c", f"{line} {extra}"],
+            ["bash", "-c", f"{line} {extra} {last}"],
             cwd=home,
-            env=environment | changes,
+            env=environment,
             capture_output=True,
             text=True,
             timeout=250,
@@ -100,12 +119,14 @@ def test_a_cluster_in_three_steps_and_a_job(home):
     (session,) = yaml.safe_load((home / "steps" / "sweep.yaml").read_text())["sessions"]
     assert session["workers"] == 2
     assert len(pd.read_parquet(home / "steps" / "runs")) == 4
+    told = run(steps[-1].replace("HEAD:6379", f"ray://127.0.0.2:{client}"), "seeds=3")  # as Ray's client
+    assert "6/6 runs" in told.stderr
     run(job)
     assert len(pd.read_parquet(home / "quickstart" / "runs")) == 4
     # Without the token nobody gets in, neither to Ray nor to its jobs.
     for stranger in (
-        [sys.executable, "-c", "import ray; ray.init('127.0.0.2:16379', logging_level='ERROR')"],
-        ["ray", "job", "list", "--address=http://127.0.0.1:18265"],
+        [sys.executable, "-c", f"import ray; ray.init('127.0.0.2:{port}', logging_level='ERROR')"],
+        ["ray", "job", "list", f"--address=http://127.0.0.1:{dashboard}"],
     ):
         elsewhere = environment | {"HOME": str(home / "steps"), "RAY_AUTH_MODE": "disabled"}
         refused = subprocess.run(

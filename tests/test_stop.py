@@ -1,5 +1,6 @@
 """Signals, sent to real processes."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -29,20 +30,24 @@ with Stop(grace_seconds=float(sys.argv[2])) as stop:
 """
 
 
-def start(mode, grace, **kwargs):
-    process = subprocess.Popen(
-        [sys.executable, "-c", CODE, mode, str(grace)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **kwargs,
-    )
-    assert process.stdout.readline() == "ready\n"
-    return process
+@pytest.fixture
+def start():
+    """Begins such a process, and ends it where the test does not."""
+    with contextlib.ExitStack() as stack:
+
+        def begin(mode, grace):
+            arguments = [sys.executable, "-c", CODE, mode, str(grace)]
+            process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            assert process.stdout.readline() == "ready\n"
+            return process
+
+        yield begin
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_is_seen_by_who_checks(number):
+def test_a_signal_is_seen_by_who_checks(start, number):
     process = start("check", 60)
     process.send_signal(number)
     out, error = process.communicate(timeout=60)
@@ -52,7 +57,7 @@ def test_a_signal_is_seen_by_who_checks(number):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_second_one_ends_the_process_at_once(number):
+def test_a_second_one_ends_the_process_at_once(start, number):
     process = start("deaf", 600)
     process.send_signal(number)
     assert "stopping" in process.stderr.readline()
@@ -63,7 +68,7 @@ def test_a_second_one_ends_the_process_at_once(number):
     assert out == ""
 
 
-def test_who_does_not_check_is_ended_after_the_grace():
+def test_who_does_not_check_is_ended_after_the_grace(start):
     process = start("deaf", 0.1)
     process.send_signal(signal.SIGTERM)
     _, error = process.communicate(timeout=60)
@@ -71,7 +76,7 @@ def test_who_does_not_check_is_ended_after_the_grace():
     assert error.splitlines()[-1] == "grok-sweep: stopped; the same command goes on from here"
 
 
-def test_what_is_ignored_stays_ignored():
+def test_what_is_ignored_stays_ignored(start):
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     process = start("check", 60)
     process.send_signal(signal.SIGINT)
