@@ -147,7 +147,7 @@ def test_workers_that_are_killed_or_hang_are_replaced(start, nodes, cluster, tmp
     check_whole(tmp_path)
     assert f"process {first.pid} on" in command.said
     assert command.said.count("tried again, once more") == 2
-    assert not psutil.pid_exists(second.pid)
+    assert not psutil.wait_procs([second], timeout=PATIENCE)[1]
 
 
 @pytest.mark.slow
