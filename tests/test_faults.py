@@ -239,8 +239,7 @@ def test_a_signal_ends_the_wait_for_a_free_worker(start, nodes, cluster, tmp_pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("cluster", ["inline", "local"])
+@pytest.mark.parametrize(("number", "cluster"), [(signal.SIGTERM, "inline"), (signal.SIGINT, "local")])
 def test_signals_end_a_sweep_that_goes_on_later(start, tmp_path, number, cluster):
     command = start(tmp_path, f"cluster={cluster}")
     command.until(lambda: command.finished() > 1)
