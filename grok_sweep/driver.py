@@ -97,10 +97,11 @@ def _session(sweep: Sweep, config: Mapping[str, Any], command: str, results: Sto
             except OSError as error:
                 reason = f"cannot be written: {error.strerror or error}; choose another folder"
                 raise ConfigError([f"out={sweep.out}: {reason}"]) from None
-            _check_folder(results, sweep, config)
-            left = _look(results, sweep)  # another session may have been there since
-            if not left.plan.shards:
-                return _nothing_left(results, left)
+            if results.exists():  # another session has been there since
+                _check_folder(results, sweep, config)
+                left = _look(results, sweep)
+                if not left.plan.shards:
+                    return _nothing_left(results, left)
         _tidy(results, left)
         if sweep.retry_failed:
             results.forget_failed()

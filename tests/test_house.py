@@ -22,7 +22,7 @@ ROOMS = {
     "train": {"models", "plan", "tasks"},
     "store": {"bounds", "store"},
     "work": {"hyperparameters", "plan", "store", "tasks", "train"},
-    "launch": {"config", "launch", "messages", "plan", "versions", "work"},
+    "launch": {"config", "launch", "messages", "plan", "stop", "versions", "work"},
     "stop": set(),
     "versions": set(),
     "failures": {"diagram"},

@@ -18,6 +18,7 @@ from types import TracebackType
 from grok_sweep.config import Cluster
 from grok_sweep.launch import Doing, Done, Failure, Job, LaunchError, Queue, Say, failure
 from grok_sweep.plan import COSTS
+from grok_sweep.stop import SIGNALS
 from grok_sweep.work import cores
 
 # Ray asks its makers' server for the version unless told not to, and warns of GPUs it will one day hide.
@@ -79,7 +80,7 @@ class RayExecutor:
             "include_dashboard": False,
         }
         # Ray takes SIGTERM for itself, and prints a stack at it.
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        handlers = {number: signal.getsignal(number) for number in SIGNALS}
         try:
             _knock(cluster.address)
             ray.init(
