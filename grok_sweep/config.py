@@ -19,6 +19,7 @@ import yaml
 from grok_sweep import tasks
 from grok_sweep.hyperparameters import HYPERPARAMETERS, Number
 from grok_sweep.messages import ConfigError, nearest, nearest_of, one_of, shorten, show
+from grok_sweep.store import uris
 
 __all__ = [
     "GROUPS",
@@ -55,7 +56,6 @@ SETTINGS = {
     "cluster.deadline_factor": Number(float, "times the estimate, after which a worker hangs", 1),
     "cluster.deadline_seconds": Number(float, "before which no worker counts as hanging", 0, above=True),
 }
-URI_SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs", "file")  # of pyarrow.fs
 
 
 @dataclass(frozen=True)
@@ -310,14 +310,17 @@ class _Parser:
 
     def _out(self) -> Any:
         out, why = self._at("out"), ""
-        if isinstance(out, str) and (uri := re.match(r"([A-Za-z][\w+.-]*)://([^/?#]*)", out)):
-            if "@" in uri[2] and uri[1] not in ("abfs", "abfss"):  # of those, the name before it is no key
-                out = f"{uri[1]}://..."  # messages and results folders are shown to others
+        if isinstance(out, str) and uris.is_uri(out):
+            scheme = out.partition(":")[0]
+            if uris.has_secret(out):
+                out = f"{scheme}://..."  # messages and results folders are shown to others
                 why = " without key or secret; give those in the environment, as AWS_ACCESS_KEY_ID and so on"
-            elif uri[1] in URI_SCHEMES:
-                return out
+            elif scheme not in uris.SCHEMES:
+                why = f", or a URI of {', '.join(uris.SCHEMES)}"
+            elif trouble := uris.trouble(out):
+                out, why = uris.shown(out), f", or a URI; {trouble}"
             else:
-                why = f", or a URI of {', '.join(URI_SCHEMES)}"
+                return out
         elif isinstance(out, str) and out.strip() and out != MISSING:
             path = Path(out)
             try:

@@ -553,4 +553,9 @@ def test_a_key_in_a_uri_is_refused_and_not_repeated():
     (problem,) = problems(("out", "s3://AKIA:TOPSECRET@bucket/x"))
     assert problem.startswith("out='s3://...': must be text, the path of a folder without key or secret")
     assert "SECRET" not in problem
+    (problem,) = problems(("out", "abfs://files:TOPSECRET@account.dfs.core.windows.net/x"))
+    assert "without key or secret" in problem
+    assert "SECRET" not in problem
+    (problem,) = problems(("out", "s3:/bucket/x"))
+    assert problem.endswith("or a URI; a URI begins with s3://")
     assert parse(changed(("out", "abfss://files@account.dfs.core.windows.net/x"))).out.startswith("abfss://")

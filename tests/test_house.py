@@ -13,7 +13,7 @@ ROOMS = {
     "messages": set(),
     "hyperparameters": set(),
     "tasks": {"tasks"},
-    "config": {"hyperparameters", "messages", "tasks"},
+    "config": {"hyperparameters", "messages", "store", "tasks"},
     "bounds": set(),
     "compose": {"bounds", "config", "messages"},
     "grid": {"config", "hyperparameters"},

@@ -3,8 +3,10 @@
 import re
 from urllib.parse import urlsplit
 
+SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs", "file")  # of pyarrow.fs
+
 # A URI, or what was to be one (s3:/bucket/x); its place, without options.
-_URI = re.compile(r"((?:file|s3|gs|gcs|abfss?|hdfs|viewfs):/*|[A-Za-z][\w+.-]*://)([^?#]*)", re.IGNORECASE)
+_URI = re.compile(rf"((?:{'|'.join(SCHEMES)}):/*|[A-Za-z][\w+.-]*://)([^?#]*)", re.IGNORECASE)
 _USER = re.compile(r"\A([^/@:]*)(?:@|:(?:[^/]*@|.*@))")  # a name; a password, which may have a /
 
 
@@ -19,6 +21,14 @@ def shown(root: str) -> str:
         return root
     name = "" if uri[1].lower().startswith("s3:") else r"\1@"
     return uri[1] + _USER.sub(name, uri[2]).rstrip("/")
+
+
+def has_secret(root: str) -> bool:
+    """Whether a URI holds a password, or of S3 a key: those are for the environment."""
+    if not (uri := _URI.match(root)):
+        return False
+    user, at, _ = uri[2].partition("/")[0].rpartition("@")
+    return bool(at) and (uri[1].lower().startswith("s3:") or ":" in user)
 
 
 def trouble(root: str) -> str | None:
