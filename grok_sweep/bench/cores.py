@@ -18,7 +18,7 @@ from grok_sweep.bench.process import BenchError, Figures, peak_gb, processes
 from grok_sweep.config import configs
 from grok_sweep.store import Store
 
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+CORES = cores()
 DECAYS = [round(0.001 * (1 + i), 3) for i in range(40)]
 
 
@@ -35,7 +35,7 @@ def training(
     rate is the median of its rounds, the machine's that of the best way to multiply; `best_round` is the
     fastest round there was. Programs count by their share of the sweep's work.
     """
-    from grok_sweep.work import environment  # loads jax, which this process should not wait for
+    from grok_sweep.work import cores, environment  # loads jax, which this process should not wait for
 
     # Some machines set a core type with which OpenBLAS is slow: the product to beat is the fastest.
     threads = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
