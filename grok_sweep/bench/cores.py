@@ -17,6 +17,7 @@ from grok_sweep.bench.device import plain_config
 from grok_sweep.bench.process import BenchError, Figures, peak_gb, processes
 from grok_sweep.config import configs
 from grok_sweep.store import Store
+from grok_sweep.work import cores, environment
 
 CORES = cores()
 DECAYS = [round(0.001 * (1 + i), 3) for i in range(40)]
@@ -35,8 +36,6 @@ def training(
     rate is the median of its rounds, the machine's that of the best way to multiply; `best_round` is the
     fastest round there was. Programs count by their share of the sweep's work.
     """
-    from grok_sweep.work import cores, environment  # loads jax, which this process should not wait for
-
     # Some machines set a core type with which OpenBLAS is slow: the product to beat is the fastest.
     threads = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
     free = dict.fromkeys(("OPENBLAS_CORETYPE", *threads))
