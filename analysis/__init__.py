@@ -1,13 +1,16 @@
 """What a sweep's results mean: phases, cells and the phase diagram.
 
-Reads a results folder through grok_sweep.store and imports nothing else of grok_sweep, nor jax, ray or hydra.
+Reads a results folder through grok_sweep.store, and asks grok_sweep.tasks for the rows of runs whose weights
+it opens; imports nothing else of grok_sweep, nor jax, ray or hydra.
 """
 
 from analysis.cells import cells, wilson
+from analysis.circuits import circuits
 from analysis.figures import phase_diagram, save
 from analysis.phases import DEFINITIONS, MAX_RATIO, MIN_LOSS, PHASES, classify
-from analysis.read import load_curves, load_runs, settings
+from analysis.read import Weights, each_weights, load_curves, load_runs, load_weights, settings
 from analysis.report import Analysis, analyze
+from analysis.steps import steps
 
 __all__ = [
     "DEFINITIONS",
@@ -15,13 +18,18 @@ __all__ = [
     "MIN_LOSS",
     "PHASES",
     "Analysis",
+    "Weights",
     "analyze",
     "cells",
+    "circuits",
     "classify",
+    "each_weights",
     "load_curves",
     "load_runs",
+    "load_weights",
     "phase_diagram",
     "save",
     "settings",
+    "steps",
     "wilson",
 ]

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from analysis.phases import DEFINITIONS, MAX_RATIO, MIN_LOSS, problems
 from analysis.report import NOT_YET, analyze
@@ -43,11 +43,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         if wrong:
             return _fail(wrong)
 
-        options = {name: float(value) for name, value in thresholds.items()}
-        print(analyze(arguments.folder, **options, definition=arguments.definition))
+        options: dict[str, Any] = {name: float(value) for name, value in thresholds.items()}
+        options |= {"definition": arguments.definition, "run_id": arguments.run}
+        options["figures"] = arguments.figures or arguments.run is not None
+        print(analyze(arguments.folder, **options))
         if arguments.record is not None:
             Store(arguments.folder).copy_record(Store(arguments.record))
-            analyze(arguments.record, **options, definition=arguments.definition)
+            analyze(arguments.record, **options)
             print(f"record: {arguments.record}")
     except (StoreError, ValueError) as error:
         return _fail([str(error)])
@@ -72,6 +74,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--definition", default="pair", help=f"whose phases: {' or '.join(DEFINITIONS)} (default pair)"
+    )
+    parser.add_argument(
+        "--figures",
+        action="store_true",
+        help="also write what the networks learned (circuits.parquet), and draw what applies (figures/)",
+    )
+    parser.add_argument(
+        "--run", metavar="RUN_ID", help="the run to open in the figures (default: the first to generalise)"
     )
     parser.add_argument(
         "--record",

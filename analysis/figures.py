@@ -72,7 +72,7 @@ def phase_diagram(
     places = arrange(phases, [panels] if isinstance(panels, str) else panels, x, y)
     if title is None:
         title = ", ".join(map(str, phases["sweep"].unique()[:3])) if "sweep" in phases else ""
-    with _plain_style():
+    with plain_style():
         return _draw(phases, places, title)
 
 
@@ -87,14 +87,14 @@ def save(figure: Figure, path: Path) -> None:
 def picture(figure: Figure, extension: str) -> bytes:
     """The content of a file of that extension, such as png or svg; see `save`."""
     file = io.BytesIO()
-    with _plain_style():
+    with plain_style():
         undated = {"Date": None} if extension == "svg" else {}
         figure.savefig(file, format=extension, dpi=PNG_DPI, metadata=undated)
     return file.getvalue()
 
 
 @contextmanager
-def _plain_style() -> Iterator[None]:
+def plain_style() -> Iterator[None]:
     """The same look, and the same bytes, whatever style the user has set."""
     with mpl.rc_context():
         mpl.rcdefaults()
@@ -113,21 +113,21 @@ def _draw(phases: pd.DataFrame, places: Places, title: str) -> Figure:
 
     handles = _legend(phases, missing=_cells(places) * places.slots - len(phases) if dots else 0)
     caption = _caption(phases, dots, places.pooled)
-    turned = _width(across.texts) > 0.9 * cell
-    below = (_width(across.texts) if turned else LINE) + LINE + 0.08
-    beside = _width(up.texts) + LINE + 0.12
+    turned = text_width(across.texts) > 0.9 * cell
+    below = (text_width(across.texts) if turned else LINE) + LINE + 0.08
+    beside = text_width(up.texts) + LINE + 0.12
     head = LINE * (panel.texts[0].count("\n") + 1) if panel.name else 0.0
     wide, high = len(across) * cell, len(up) * cell
     # Panel titles are rarely wider than panels; where they are, panels stand further apart.
-    pitch = max(wide, 1.1 * _width([line for text in panel.texts for line in text.split("\n")])) + GAP
+    pitch = max(wide, 1.1 * text_width([line for text in panel.texts for line in text.split("\n")])) + GAP
     rows = math.ceil(len(panel) / columns)
 
     left = MARGIN + beside
     inner = max(
         columns * pitch - GAP,
-        sum(1.15 * _width([str(handle.get_label())]) + 0.45 for handle in handles),
-        1.5 * _width([title]),
-        0.9 * _width([caption]),
+        sum(1.15 * text_width([str(handle.get_label())]) + 0.45 for handle in handles),
+        1.5 * text_width([title]),
+        0.9 * text_width([caption]),
     )
     above = MARGIN + (TITLE if title else 0) + LEGEND
     width = left + inner + MARGIN
@@ -175,7 +175,7 @@ def _cells(places: Places) -> int:
     return len(places.panel) * len(places.x) * len(places.y)
 
 
-def _width(texts: Sequence[str]) -> float:
+def text_width(texts: Sequence[str]) -> float:
     """Inches that the longest of some texts takes at 9 points, roughly."""
     return LETTER * max(map(len, texts))
 

@@ -1,11 +1,27 @@
 """The tables of a results folder as data frames. A folder is a path, or a URI of pyarrow.fs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from grok_sweep.store import BEFORE, RESULTS, Store
+from grok_sweep.store import BEFORE, RESULTS, Store, StoreError
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What was recorded of one run's weights: S snapshots, each before the update of its step.
+
+    `arrays`: name -> float32 array of shape (S, ...). Parity has w_in (S, D, H), the bias its last row, and
+    w_out (S, H). Modular addition has w_in (S, P, H), shared by a and b, or (S, 2P, H), first the rows of a
+    and then those of b, and w_out (S, H, P), whatever the architecture multiplies them from:
+    logits = relu(w_in[a] + w_in[b]) @ w_out.
+    """
+
+    step_S: np.ndarray
+    arrays: Mapping[str, np.ndarray]
 
 
 def load_runs(folder: str | Path) -> pd.DataFrame:
@@ -24,6 +40,24 @@ def load_curves(folder: str | Path, run_ids: Iterable[str] | None = None) -> pd.
     Raises StoreError where `folder` holds no sweep or cannot be read.
     """
     return Store(folder).curves(run_ids)
+
+
+def load_weights(folder: str | Path, run_id: str) -> Weights:
+    """The weights that were recorded of a run. Raises StoreError where there are none."""
+    for _, weights in each_weights(folder, [run_id]):
+        return weights
+    where = Store(folder).place()
+    raise StoreError(f"{where}: no weights of run {run_id}; sweep with train.snapshot_every to record some")
+
+
+def each_weights(folder: str | Path, run_ids: Iterable[str] | None = None) -> Iterator[tuple[str, Weights]]:
+    """(run_id, weights) of the finished runs that have some, or of those among `run_ids`: one at a time.
+
+    In the order of the files that they are in. Raises StoreError where `folder` holds no sweep or cannot be
+    read.
+    """
+    for run_id, step_S, arrays in Store(folder).weights(run_ids):
+        yield run_id, Weights(step_S, arrays)
 
 
 def settings(runs: pd.DataFrame) -> list[str]:

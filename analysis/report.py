@@ -1,16 +1,23 @@
-"""One call that analyses a results folder: phases, cells and the phase diagram beside the runs."""
+"""One call that analyses a results folder: phases, cells, circuits and pictures beside the runs."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+from matplotlib.figure import Figure
+
 from analysis.cells import cells
+from analysis.circuits import circuits
 from analysis.figures import phase_diagram, picture
+from analysis.gallery import NAMES, chosen, gallery
 from analysis.phases import MAX_RATIO, MIN_LOSS, PHASES, classify
-from analysis.read import load_curves, load_runs
+from analysis.read import Weights, each_weights, load_curves, load_runs, load_weights
 from grok_sweep.store import Store, StoreError
 
 NOT_YET = "no finished runs yet; wait for the first shard, then analyse again"
 FIGURE = "phase_diagram"
+FIGURES = "figures"  # the folder of the gallery
 EXTENSIONS = ("png", "svg")
 
 
@@ -19,25 +26,25 @@ class Analysis:
     """What an analysis found and wrote; `str` is a summary for people.
 
     `counts` has the runs of each phase; `tables` and `figures` say where they are. `figures` is empty where
-    the sweep cannot be drawn: `not_drawn` then says why.
+    the sweep cannot be drawn: `not_drawn` then says why. `pictures`: where those of the gallery are.
     """
 
     counts: dict[str, int]
     tables: tuple[str, ...]
     figures: tuple[str, ...]
     not_drawn: str = ""
+    pictures: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         runs = sum(self.counts.values())
         found = ", ".join(f"{count:,} {phase}" for phase, count in self.counts.items())
         drawn = ", ".join(map(str, self.figures)) or f"not drawn: {self.not_drawn}"
-        return "\n".join(
-            [
-                f"{runs:,} {'run' if runs == 1 else 'runs'}: {found}",
-                f"diagram: {drawn}",
-                f"tables: {', '.join(map(str, self.tables))}",
-            ]
-        )
+        lines = [
+            f"{runs:,} {'run' if runs == 1 else 'runs'}: {found}",
+            f"diagram: {drawn}",
+            f"tables: {', '.join(map(str, self.tables))}",
+        ]
+        return "\n".join([*lines, *([f"figures: {', '.join(self.pictures)}"] if self.pictures else [])])
 
 
 def analyze(
@@ -46,12 +53,15 @@ def analyze(
     min_loss: float = MIN_LOSS,
     max_ratio: float = MAX_RATIO,
     definition: str = "pair",
+    figures: bool = False,
+    run_id: str | None = None,
 ) -> Analysis:
     """Sort the finished runs of `folder` into phases (see `classify`) and write tables and diagram into it.
 
-    Everything is computed before anything is written. A sweep that cannot be drawn still gets its tables.
-    Raises StoreError where `folder` holds no sweep or none of its runs has finished, ValueError where an
-    argument is not allowed, OSError where `folder` cannot be written.
+    With `figures` the table of `circuits` too, and the pictures of the `gallery` that apply; `run_id`: the
+    run that they open. Everything is computed before anything is written. A sweep that cannot be drawn still
+    gets its tables. Raises StoreError where `folder` holds no sweep, none of its runs has finished, or the
+    run has no weights, ValueError where an argument is not allowed, OSError where `folder` cannot be written.
     """
     store = Store(folder)
     runs = load_runs(folder)
@@ -71,15 +81,45 @@ def analyze(
     except ValueError as error:
         figure, not_drawn = None, str(error)
 
+    opened, pictures = _open(folder, runs, run_id) if figures else (None, {})
+
     tables = store.write_phases(phases, by_cell)
-    figures = []
+    diagrams = []
     for extension in EXTENSIONS:
         # An earlier picture would not be of these tables: where there is none now, it goes.
         drawn = None if figure is None else picture(figure, extension)
-        figures.append(store.write_figure(f"{FIGURE}.{extension}", drawn))
+        diagrams.append(store.write_figure(f"{FIGURE}.{extension}", drawn))
+    written = []
+    if opened is not None:
+        tables += (store.write_circuits(opened),)
+        for name in NAMES:
+            for extension in EXTENSIONS:
+                drawn = picture(pictures[name], extension) if name in pictures else None
+                where = store.write_figure(f"{FIGURES}/{name}.{extension}", drawn)
+                written += [where] if drawn else []
     return Analysis(
         counts={name: int((phases["phase"] == name).sum()) for name in PHASES},
         tables=tables,
-        figures=() if figure is None else tuple(figures),
+        figures=() if figure is None else tuple(diagrams),
         not_drawn=not_drawn,
+        pictures=tuple(written),
     )
+
+
+def _open(
+    folder: str | Path, runs: pd.DataFrame, run_id: str | None
+) -> tuple[pd.DataFrame, dict[str, Figure]]:
+    """The table of circuits, and the pictures by name."""
+    curves = load_curves(folder)
+    with_weights: set[str] = set()
+
+    def seen() -> Iterator[tuple[str, Weights]]:
+        for found, weights in each_weights(folder):
+            with_weights.add(found)
+            yield found, weights
+
+    table = circuits(runs, curves, seen())
+    if run_id is None:
+        run_id = chosen(table, with_weights)
+    weights = None if run_id is None else load_weights(folder, run_id)
+    return table, dict(gallery(table, curves, run_id, weights))

@@ -8,7 +8,7 @@ import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import MappingProxyType
@@ -47,6 +47,9 @@ SEEDS = Number(int, "how many seeds, from 0 on", 1, MAX_RUNS)
 SETTINGS = {
     "train.steps": Number(int, "full-batch steps of each run", 1, 1_000_000_000),
     "train.log_every": Number(int, "steps between two rows of a curve", 1, 1_000_000_000),
+    "train.snapshot_every": Number(
+        int, "steps between two records of all weights; null: none", 1, 1_000_000_000
+    ),
     "phases.min_loss": Number(float, "losses below it count as learnt", 0, above=True),
     "phases.max_ratio": Number(float, "of test to train loss; above it a run has memorised", 0, above=True),
     "cluster.shard_seconds": Number(float, "about what a worker does in one call", 0, above=True),
@@ -79,7 +82,10 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Sweep:
-    """A whole sweep. `values` has every hyperparameter; where it is an axis too, `axes` decides."""
+    """A whole sweep. `values` has every hyperparameter; where it is an axis too, `axes` decides.
+
+    `together`: which axes change together, if any.
+    """
 
     name: str
     task: str
@@ -87,9 +93,11 @@ class Sweep:
     optimizer: str
     values: Mapping[str, float]
     axes: Mapping[str, tuple[float, ...]]
+    together: tuple[tuple[str, ...], ...]
     seeds: Sequence[int]  # a range where a count was given: it takes no room
     steps: int
     log_every: int
+    snapshot_every: int | None
     out: str  # a path, or a URI of pyarrow.fs
     dry_run: bool
     retry_failed: bool
@@ -100,9 +108,14 @@ class Sweep:
     definition: str
 
     @property
+    def loops(self) -> list[tuple[str, ...]]:
+        """The axes as the grid goes through them: each a tuple of axes that change together."""
+        return _loops(self.axes, self.together)
+
+    @property
     def n_cells(self) -> int:
         """Combinations of the axes; each is run once per seed."""
-        return math.prod(len(values) for values in self.axes.values())
+        return math.prod(len(self.axes[loop[0]]) for loop in self.loops)
 
     @property
     def n_runs(self) -> int:
@@ -153,12 +166,13 @@ class _Parser:
             for key in files[group]
             if key != "name"
         }
-        axes = self._axes()
+        together = self._zip()
+        axes = self._axes(set(itertools.chain(*together)))
+        loops = _loops(axes, together)
+        self._check_zip(axes, loops)
         seeds = self._seeds()
-        steps, log_every = self._setting("train.steps"), self._setting("train.log_every")
-        if steps and log_every and steps % log_every:
-            self._problem("train.steps", f"must be a multiple of train.log_every={log_every}", steps)
-        cells = math.prod(len(axis) for axis in axes.values())
+        steps, log_every, snapshot_every = self._steps()
+        cells = math.prod(len(axes[loop[0]]) for loop in loops)
         if cells * len(seeds) > MAX_RUNS:
             runs = f"{cells:,} cells x {len(seeds):,} seeds are {cells * len(seeds):,} runs"
             self.problems.append(f"grid: {runs}; at most {MAX_RUNS:,}, so split the sweep")
@@ -178,9 +192,11 @@ class _Parser:
             **names,
             values=MappingProxyType(values),
             axes=MappingProxyType(axes),
+            together=tuple(map(tuple, together)),
             seeds=seeds,
             steps=steps,
             log_every=log_every,
+            snapshot_every=snapshot_every,
             **rest,
         )
 
@@ -193,11 +209,12 @@ class _Parser:
             self.problems.append(f"{shorten(where)}={given}: {message}")
 
     def _file(self, group: str) -> dict[str, Any]:
-        """What the file of a group's choice holds; of its first choice where the config names none."""
+        """What the file of a group's choice holds; of its default where the config names none."""
         block = self.blocks[""].get(group)
         name = block.get("name") if isinstance(block, Mapping) else None
-        options = choices(group)
-        return _yaml(configs()[0] / group / f"{name if name in options else options[0]}.yaml")
+        if name not in choices(group):
+            name = next(default[group] for default in _defaults() if group in default)
+        return _yaml(configs()[0] / group / f"{name}.yaml")
 
     def _read(self, files: Mapping[str, Mapping[str, Any]]) -> None:
         """The blocks of the config; unknown keys are problems."""
@@ -248,8 +265,24 @@ class _Parser:
             return None
         return _canonical(number, value)
 
-    def _numbers(self, where: str, values: list[Any], number: Number) -> tuple[float, ...]:
-        """The good ones of `values`, which must be different."""
+    def _steps(self) -> tuple[Any, Any, Any]:
+        """steps, log_every and snapshot_every, each a multiple of the one before it but for the first."""
+        steps, log_every = self._setting("train.steps"), self._setting("train.log_every")
+        if steps and log_every and steps % log_every:
+            self._problem("train.steps", f"must be a multiple of train.log_every={log_every}", steps)
+        if self._at("train.snapshot_every", None) is None:
+            return steps, log_every, None
+        snapshot_every = self._setting("train.snapshot_every")
+        if snapshot_every and log_every and snapshot_every % log_every:
+            message = f"must be a multiple of train.log_every={log_every}, or null"
+            self._problem("train.snapshot_every", message, snapshot_every)
+        elif snapshot_every and steps and steps % snapshot_every:
+            message = f"must divide train.steps={steps}, so that the last step is recorded too"
+            self._problem("train.snapshot_every", message, snapshot_every)
+        return steps, log_every, snapshot_every
+
+    def _numbers(self, where: str, values: list[Any], number: Number, repeats: bool) -> tuple[float, ...]:
+        """The good ones of `values`, which must be different unless they may repeat."""
         good: list[float] = []
         bad: dict[str, list[Any]] = {}
         for value in values:
@@ -261,20 +294,50 @@ class _Parser:
         for problem, those in bad.items():
             self._problem(where, problem, *those)
         counts = Counter(map(number.computed, good))
-        if len(counts) < len(good):
+        if len(counts) < len(good) and not repeats:
             repeated = dict.fromkeys(value for value in good if counts[number.computed(value)] > 1)
             note = "" if len(counts) == len({*good}) else " in float32, which runs are computed in"
             self._problem(where, f"is given more than once{note}; values must be different", *repeated)
         return tuple(good)
 
-    def _axes(self) -> dict[str, tuple[float, ...]]:
+    def _zip(self) -> list[list[str]]:
+        """Which keys of grid change together."""
+        given = self._at("zip", [])
+        grid = self.blocks.get("grid", {})
+        if not isinstance(given, list) or not all(isinstance(keys, list) and len(keys) > 1 for keys in given):
+            self._problem("zip", "must be a list of lists of at least two keys of grid", given)
+            return []
+        keys = list(itertools.chain(*given))
+        for key in keys:
+            if not isinstance(key, str) or key not in grid:
+                self._problem("zip", f"names no key of grid; there are {', '.join(map(str, grid))}", key)
+                return []
+        if len({*keys}) < len(keys):
+            self._problem("zip", "names a key twice", given)
+            return []
+        return given
+
+    def _check_zip(self, axes: Mapping[str, tuple[float, ...]], loops: Sequence[tuple[str, ...]]) -> None:
+        for loop in loops:
+            if len({len(axes[key]) for key in loop}) > 1:
+                sizes = ", ".join(f"{key} {len(axes[key])}" for key in loop)
+                self._problem("zip", f"axes must be of as many values each; there are {sizes}", [*loop])
+                continue
+            points = Counter(zip(*(axes[key] for key in loop), strict=True))
+            twice = [", ".join(map(str, point)) for point, count in points.items() if count > 1]
+            if len(loop) > 1 and twice:
+                message = f"has {shorten('; '.join(twice))} more than once; points must be different"
+                self._problem("zip", message, [*loop])
+
+    def _axes(self, repeating: Collection[str]) -> dict[str, tuple[float, ...]]:
+        """The axes; values of those that are `repeating` need not be different."""
         axes = {}
         for key, given in self.blocks.get("grid", {}).items():
             if key not in self.known["grid"]:
                 continue  # a problem already
             where, number = f"grid.{key}", HYPERPARAMETERS[key]
             if isinstance(given, list) and given:
-                axes[key] = self._numbers(where, given, number)
+                axes[key] = self._numbers(where, given, number, key in repeating)
             else:
                 self._problem(
                     where, f"must be a list [...] of at least one value, each {number.allowed}", given
@@ -284,7 +347,7 @@ class _Parser:
     def _seeds(self) -> Sequence[Any]:
         given = self._at("seeds")
         if isinstance(given, list) and given:
-            return self._numbers("seeds", given, SEED)
+            return self._numbers("seeds", given, SEED, repeats=False)
         if SEEDS.problem(given):
             message = f"must be a count, {SEEDS.allowed}, or a list of seeds, each {SEED.allowed}"
             self._problem("seeds", message, given)
@@ -378,20 +441,35 @@ class _Parser:
         """What the task says of its hyperparameters taken together."""
         if name is None or any(values.get(key, name) is None for key in keys):
             return
-        # Extremes suffice: the tasks' conditions are monotone in each hyperparameter.
+        # Taken together the tasks' conditions are monotone in each hyperparameter, so extremes suffice; each
+        # value of one is looked at beside the least of the others.
         ends = {key: sorted({min(axes[key]), max(axes[key])}) for key in keys if axes.get(key)}
+        least = {key: values[0] for key, values in ends.items()}
+        corners = [dict(zip(ends, corner, strict=True)) for corner in itertools.product(*ends.values())]
         said = set()
-        for corner in itertools.product(*ends.values()):
-            run = {**values, **dict(zip(ends, corner, strict=True))}
+        for changed in itertools.chain(corners, ({**least, key: v} for key in ends for v in axes[key])):
+            run = {**values, **changed}
             for key, message in tasks.load(name).check(run):
                 if key not in said:
                     said.add(key)
                     self._problem(f"{'grid' if key in ends else 'task'}.{key}", message, run[key])
 
 
+def _loops(axes: Mapping[str, tuple[float, ...]], together: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
+    """See `Sweep.loops`; in the order of the axes."""
+    loops = (next((keys for keys in together if key in keys), [key]) for key in axes)
+    return list(dict.fromkeys(tuple(key for key in loop if key in axes) for loop in loops))
+
+
 def _canonical(number: Number, value: Any) -> float:
     """One way to write each number: its type, and 0.0 for -0.0, for a run is known by a hash of them."""
     return number.kind(value) + 0
+
+
+def _defaults() -> list[dict[str, str]]:
+    """The default choice of each group."""
+    given = _yaml(configs()[0] / "config.yaml")["defaults"]
+    return [entry for entry in given if isinstance(entry, dict)]
 
 
 @functools.cache

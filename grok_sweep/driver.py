@@ -48,8 +48,8 @@ def drive(sweep: Sweep, config: Mapping[str, Any], command: str) -> int:
         stop.check()
         finished = results.finished()
         if finished:
-            thresholds = {"min_loss": sweep.min_loss, "max_ratio": sweep.max_ratio}
-            print(analyze(sweep.out, **thresholds, definition=sweep.definition))
+            min_loss, max_ratio = sweep.min_loss, sweep.max_ratio
+            print(analyze(sweep.out, min_loss=min_loss, max_ratio=max_ratio, definition=sweep.definition))
         stop.check()
     failed = _failed(results, grid, finished)
     if len(failed):
@@ -172,7 +172,7 @@ def _look(results: Store, sweep: Sweep) -> _Left:
         raise ConfigError(problems)
     grid = expand(sweep)
     try:
-        found = results.inspect()
+        found = results.inspect(weights=sweep.snapshot_every is not None)
         failed = set() if sweep.retry_failed else set(_failed(results, grid, found.finished)["run_id"])
     except StoreError as error:
         raise ConfigError([str(error)]) from None
@@ -195,7 +195,8 @@ def _train(sweep: Sweep, left: _Left, results: Store, workers: Executor, stop: S
     display = Progress(
         runs_total=runs_total,
         work_total=left.whole.work,
-        axes=sweep.axes,
+        # Of axes that change together one is shown.
+        axes={loop[0]: tuple(dict.fromkeys(sweep.axes[loop[0]])) for loop in sweep.loops},
         seeds=len(sweep.seeds),
         work_per_second=plan.work / plan.seconds(max(1, workers.workers)),
     )
@@ -213,7 +214,7 @@ def _train(sweep: Sweep, left: _Left, results: Store, workers: Executor, stop: S
                 failed += not again
                 display.note(_fate(done, again, results))
                 continue
-            results.publish(done.result.runs, done.result.curves)
+            results.publish(done.result.runs, done.result.curves, done.result.weights)
             landed = done.result.runs.to_pandas()
             display.landed(_phases(sweep, landed, done.result.curves.to_pandas), done.job.shard.work)
             runs += len(landed)

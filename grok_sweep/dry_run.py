@@ -24,7 +24,7 @@ def show(sweep: Sweep, plan: Plan, finished: int = 0, free_disk: int | None = No
     by_program: dict[object, list[Shard]] = {}
     for shard in plan.shards:
         by_program.setdefault(shard.program, []).append(shard)
-    swept = [key for key in sweep.axes if key != "train_size" and _static(plan, key)]
+    swept = [key for key in sweep.axes if _static(plan, key)]
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in (*swept, "rows", "runs", "shards", "lanes", "operations", "padded", "memory", "time"):
@@ -52,7 +52,8 @@ def show(sweep: Sweep, plan: Plan, finished: int = 0, free_disk: int | None = No
     workers = (
         1 if cluster.executor == "inline" else cluster.workers or (cores() if cluster.device == "cpu" else 1)
     )
-    disk = disk_bytes(sweep, plan.n_runs)
+    disk = disk_bytes(sweep, plan.n_runs) + plan.snapshot_bytes
+    of_weights = f", {in_bytes(plan.snapshot_bytes)} of them weights" if plan.snapshot_bytes else ""
     too_little = (
         f"; only {in_bytes(free_disk)} are free there" if free_disk is not None and free_disk < disk else ""
     )
@@ -66,7 +67,7 @@ def show(sweep: Sweep, plan: Plan, finished: int = 0, free_disk: int | None = No
         f" (estimate; one multiplication or addition each)\n"
         f"memory     {in_bytes(most)} on a worker at most, beside {in_bytes(JAX_MEMORY)} for jax itself"
         f" (estimate)\n"
-        f"disk       {in_bytes(disk)} in {sweep.out} (estimate){too_little}\n"
+        f"disk       {in_bytes(disk)}{of_weights} in {sweep.out} (estimate){too_little}\n"
         f"time       {_time(plan.seconds(workers))} on {workers} {sweep.cluster.device} worker"
         f"{'s' * (workers > 1)} (estimate)",
         soft_wrap=True,

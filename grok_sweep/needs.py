@@ -14,7 +14,8 @@ from grok_sweep.config import Sweep
 from grok_sweep.grid import expand
 from grok_sweep.hyperparameters import HYPERPARAMETERS
 from grok_sweep.messages import in_bytes
-from grok_sweep.plan import Program, make_plan
+from grok_sweep.plan import make_plan
+from grok_sweep.program import Program
 from grok_sweep.work import cores
 
 CERTAIN = 0.5  # share of an estimate that is needed for sure: workers took 0.58 to 1.6 of theirs
@@ -46,25 +47,27 @@ def problems(sweep: Sweep, free_disk: int | None, *, disk: bool = True) -> list[
         lines.append(f"{runs}; {in_bytes(free_memory)} are free; split the sweep")
     if sweep.cluster.address is None:
         lines += _worker_problems(sweep, free_memory)
-    writing = disk_bytes(sweep, sweep.n_runs)
+    weights = sweep.n_runs * _largest(sweep).snapshot_bytes if sweep.snapshot_every else 0
+    writing = disk_bytes(sweep, sweep.n_runs) + weights
     if disk and free_disk is not None and CERTAIN * writing > free_disk:
         runs = f"{sweep.n_runs:,} runs of {_logged(sweep):,} logged steps need about {in_bytes(writing)}"
+        of_weights = f", {in_bytes(weights)} of them weights (train.snapshot_every)" if weights else ""
         lines.append(
-            f"out={sweep.out}: {runs}; {in_bytes(free_disk)} are free there; "
+            f"out={sweep.out}: {runs}{of_weights}; {in_bytes(free_disk)} are free there; "
             "log less often (train.log_every), split the sweep, or choose another folder"
         )
     return lines
 
 
 def disk_bytes(sweep: Sweep, runs: int) -> int:
-    """Of the results of `runs` runs, about."""
+    """Of the tables of `runs` runs, about; recorded weights apart."""
     return runs * (RUN_BYTES + LOG_BYTES * _logged(sweep))
 
 
 def driver_bytes(sweep: Sweep) -> int:
     """Memory of the driver, from planning to analysis, about."""
-    # Those that differ in train_size may share a program.
-    shapes = (len(axis) for key, axis in sweep.axes.items() if _static(key) and key != "train_size")
+    # Those that differ in their training rows only may share a program.
+    shapes = (len(sweep.axes[loop[0]]) for loop in sweep.loops if any(map(_static, loop)))
     curves = READ_CURVE_MEMORY * _logged(sweep) if sweep.definition == "liu" else 0
     return sweep.n_runs * (RUN_MEMORY + curves) + PROGRAM_MEMORY * math.prod(shapes)
 
@@ -117,11 +120,12 @@ def _worker_problems(sweep: Sweep, free: float) -> Iterator[str]:
     program = _largest(sweep)
     on_host = sweep.cluster.device == "cpu"
     run = CURVE_MEMORY * _logged(sweep) + (
-        program.bytes + OPERATION_MEMORY * program.operations_per_row if on_host else 0
+        program.bytes + OPERATION_MEMORY * program.step_operations(1) if on_host else 0
     )
     workers = 1 if sweep.cluster.executor == "inline" else sweep.cluster.workers or cores()
     if CERTAIN * (run + JAX_MEMORY) > free:
-        shape = " x ".join(f"{key}={value}" for key, value in program.values.items())
+        sizes = {**program.values, "rows": program.rows, "test rows": program.test_rows}
+        shape = " x ".join(f"{key}={value}" for key, value in sizes.items())
         yield (
             f"grid: one run of {shape} with {_logged(sweep):,} logged steps needs about "
             f"{in_bytes(run + JAX_MEMORY)} of memory on a worker; {in_bytes(free)} are free; "

@@ -1,29 +1,30 @@
 """A grid into programs and shards, by a cost model. Pure: reads nothing, writes nothing.
 
-A **program** is compiled once: its runs share every static hyperparameter, and are lanes of one vmap. Runs
-that differ in train_size only may share a program: their rows are padded to the largest and masked. Whether
-they do is decided by compile time against padded work.
+A **program** is compiled once: its runs share every static hyperparameter and the number of test rows, and
+are lanes of one vmap. Runs that differ in their training rows only may share a program: rows are padded to
+the most and masked. Whether they do is decided by compile time against padded work.
 
 A **shard** is what a worker does between two reports: some calls of one program. Shards are cut from the
 whole grid and the finished runs dropped afterwards, so a resumed sweep has the shards of one never stopped.
 """
 
 import dataclasses
-import functools
 import itertools
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from grok_sweep import models, tasks
+from grok_sweep import tasks
 from grok_sweep.config import Sweep
 from grok_sweep.grid import Grid
 from grok_sweep.hyperparameters import HYPERPARAMETERS
+from grok_sweep.program import Program
 
 PILOT_SECONDS = 3.0  # of the first shard, so that a person soon sees results, or that there will be none
 SHARDS_AT_LEAST = 64  # of a sweep that is long enough for them
+SNAPSHOT_BYTES = 32_000_000  # of recorded weights in a shard at most: they go through memory as a whole
 
 
 @dataclass(frozen=True)
@@ -46,44 +47,6 @@ COSTS = {
     "gpu": Costs(5e12, 100e-6, 10.0, 1e-3, 16e9, 16e9, math.inf),
     "tpu": Costs(5e12, 100e-6, 20.0, 1e-3, 8e9, 8e9, math.inf),
 }
-
-
-@dataclass(frozen=True)
-class Program:
-    """One compiled program. `rows`: training rows, padded; `lanes`: runs per call.
-
-    `blocks`: parts in which a lane's rows are gone through, their gradients added up.
-    """
-
-    task: str
-    model: str
-    optimizer: str
-    static: tuple[tuple[str, int], ...]  # every static hyperparameter but train_size
-    rows: int
-    steps: int
-    log_every: int
-    lanes: int
-    blocks: int = 1
-
-    @functools.cached_property
-    def values(self) -> dict[str, float]:
-        """The static hyperparameters, train_size as compiled."""
-        return {**dict(self.static), "train_size": self.rows}
-
-    @functools.cached_property
-    def operations_per_row(self) -> int:
-        """Of one training row in one step."""
-        model = models.build(self.model, self.values)
-        return model.operations(tasks.load(self.task).input_size(self.values))
-
-    @property
-    def bytes(self) -> int:
-        """Memory of one call: hidden layers of training or test rows, and the rows themselves."""
-        values = self.values
-        rows = max(self.rows, values["test_size"])
-        width = tasks.load(self.task).input_size(values)
-        hidden = models.build(self.model, values).bytes_per_row()
-        return int(self.lanes * (rows * hidden + 4 * width * (self.rows + values["test_size"])))
 
 
 @dataclass(frozen=True)
@@ -120,6 +83,11 @@ class Plan:
         """Runs of all shards."""
         return sum(len(shard.index_R) for shard in self.shards)
 
+    @property
+    def snapshot_bytes(self) -> int:
+        """Of the recorded weights of all runs."""
+        return sum(len(shard.index_R) * shard.program.snapshot_bytes for shard in self.shards)
+
     def seconds(self, workers: int) -> float:
         """Estimated time on `workers` workers: the work spread evenly, and a compilation per program."""
         work = sum(shard.seconds for shard in self.shards)
@@ -129,10 +97,14 @@ class Plan:
 def make_plan(sweep: Sweep, grid: Grid) -> Plan:
     """Cut the whole grid into shards."""
     costs = COSTS[sweep.cluster.device]
+    rows_R, test_rows_R = (
+        np.broadcast_to(rows, len(grid)) for rows in tasks.load(sweep.task).rows(grid.columns)
+    )
     groups = [
-        (_program(sweep, static, rows, len(group_R), costs), group_R)
-        for static, index_R in _by_static(sweep, grid)
-        for rows, group_R in _by_rows(sweep, static, grid.columns["train_size"], index_R, costs)
+        (dataclasses.replace(widest, lanes=lanes, blocks=blocks), group_R)
+        for program, index_R in _by_static(sweep, grid, test_rows_R)
+        for widest, group_R in _by_rows(program, rows_R, index_R, costs)
+        for lanes, blocks in [_call(widest, len(group_R), costs)]
     ]
     # A short sweep has shards short enough that no worker is left idle for long at its end.
     total = sum(_shard(program, grid, group_R, costs).seconds for program, group_R in groups)
@@ -172,16 +144,36 @@ def halve(plan: Plan, shard: Shard) -> list[Shard]:
     return [_shard(program, plan.grid, index_R, plan.costs) for index_R in parts]
 
 
-def _by_static(sweep: Sweep, grid: Grid) -> Iterator[tuple[dict[str, int], np.ndarray]]:
-    """The runs by their static hyperparameters but train_size: (values, indices), grid order kept."""
-    names = [key for key in sweep.values if HYPERPARAMETERS[key].static and key != "train_size"]
+def _by_static(sweep: Sweep, grid: Grid, test_rows_R: np.ndarray) -> Iterator[tuple[Program, np.ndarray]]:
+    """The runs by their static hyperparameters and test rows, grid order kept.
+
+    With a program for each of one row and one lane: `_by_rows` and `_call` say what it has of them.
+    """
+    names = [key for key in sweep.values if HYPERPARAMETERS[key].static]
     code_R = np.zeros(len(grid), np.int64)
-    for name in names:
-        if name in sweep.axes:
-            values, inverse_R = np.unique(grid.columns[name], return_inverse=True)
+    swept = [grid.columns[name] for name in names if name in sweep.axes]
+    for column_R in [*swept, test_rows_R]:
+        if column_R.strides != (0,):  # else it is a constant
+            values, inverse_R = np.unique(column_R, return_inverse=True)
             code_R = code_R * len(values) + inverse_R
     for index_R in _groups(code_R):
-        yield {name: int(grid.columns[name][index_R[0]]) for name in names}, index_R
+        first = index_R[0]
+        static = tuple((name, int(grid.columns[name][first])) for name in names)
+        yield (
+            Program(
+                task=sweep.task,
+                model=sweep.model,
+                optimizer=sweep.optimizer,
+                static=static,
+                rows=1,
+                test_rows=int(test_rows_R[first]),
+                steps=sweep.steps,
+                log_every=sweep.log_every,
+                lanes=1,
+                snapshot_every=sweep.snapshot_every or 0,
+            ),
+            index_R,
+        )
 
 
 def _groups(code_R: np.ndarray) -> Iterator[np.ndarray]:
@@ -192,14 +184,13 @@ def _groups(code_R: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _by_rows(
-    sweep: Sweep, static: Mapping[str, int], train_size_R: np.ndarray, index_R: np.ndarray, costs: Costs
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Partition runs by train_size: (padded rows, indices). Neighbouring sizes share a program where
-    the time that padding costs is less than that of another compilation; the cheapest partition overall.
+    program: Program, rows_R: np.ndarray, index_R: np.ndarray, costs: Costs
+) -> Iterator[tuple[Program, np.ndarray]]:
+    """Partition runs by training rows: programs of padded rows. Neighbouring sizes share one where the time
+    that padding costs is less than that of another compilation; the cheapest partition overall.
     """
-    sizes_S, inverse_R, runs_S = np.unique(train_size_R[index_R], return_inverse=True, return_counts=True)
-    one_row = Program(sweep.task, sweep.model, sweep.optimizer, tuple(static.items()), 1, 1, 1, 1)
-    row_seconds = one_row.operations_per_row * sweep.steps / costs.operations_per_second
+    sizes_S, inverse_R, runs_S = np.unique(rows_R[index_R], return_inverse=True, return_counts=True)
+    row_seconds = program.operations_per_row * program.steps / costs.operations_per_second
     runs_before = np.concatenate([[0], np.cumsum(runs_S)])
     # cheapest[j]: least seconds of the j smallest sizes, cut[j]: where their last program begins.
     cheapest, cut = [0.0], [0]
@@ -211,29 +202,21 @@ def _by_rows(
     end = len(sizes_S)
     while end:
         begin = cut[end]
-        yield int(sizes_S[end - 1]), index_R[(inverse_R >= begin) & (inverse_R < end)]
+        group_R = index_R[(inverse_R >= begin) & (inverse_R < end)]
+        yield dataclasses.replace(program, rows=int(sizes_S[end - 1])), group_R
         end = begin
 
 
-def _program(sweep: Sweep, static: Mapping[str, int], rows: int, runs: int, costs: Costs) -> Program:
-    """The program of `runs` runs, with as many lanes as the device likes, evenly filled."""
-    model = models.build(sweep.model, static)
-    row = model.bytes_per_row()
-    fit = min(costs.call_bytes / (row * rows), costs.logged_bytes / (row * static["test_size"]))
+def _call(program: Program, runs: int, costs: Costs) -> tuple[int, int]:
+    """(lanes, blocks) of a program of `runs` runs: as many lanes as the device likes, evenly filled."""
+    row = program.built.bytes_per_row()
+    fit = min(costs.call_bytes / (row * program.rows), costs.logged_bytes / (row * program.test_rows))
+    if program.snapshot_every:
+        fit = min(fit, SNAPSHOT_BYTES / program.snapshot_bytes)
     most = max(1, min(runs, int(fit)))
     # Measured for rows first: on one core 258 x 1750 goes from 49 to 65 GFLOP/s, 128 x 1250 from 83 to 93.
-    blocks = 1 if model.features_first else math.ceil(row * rows / costs.block_bytes)
-    return Program(
-        task=sweep.task,
-        model=sweep.model,
-        optimizer=sweep.optimizer,
-        static=tuple(static.items()),
-        rows=rows,
-        steps=sweep.steps,
-        log_every=sweep.log_every,
-        lanes=math.ceil(runs / math.ceil(runs / most)),
-        blocks=max(1, min(rows, blocks)),
-    )
+    blocks = 1 if program.built.features_first else math.ceil(row * program.rows / costs.block_bytes)
+    return math.ceil(runs / math.ceil(runs / most)), max(1, min(program.rows, blocks))
 
 
 def _cut(
@@ -242,6 +225,8 @@ def _cut(
     """Shards of about `shard_seconds` each; the first of each program small enough to be the pilot."""
     call = _shard(program, grid, index_R[: program.lanes], costs).seconds
     calls = max(1, int(shard_seconds / call))
+    if program.snapshot_every:
+        calls = max(1, min(calls, SNAPSHOT_BYTES // (program.lanes * program.snapshot_bytes)))
     first = max(1, min(calls, int(PILOT_SECONDS / call))) * program.lanes
     starts = [0, *range(first, len(index_R), calls * program.lanes), len(index_R)]
     return [
@@ -253,12 +238,14 @@ def _cut(
 
 def _shard(program: Program, grid: Grid, index_R: np.ndarray, costs: Costs) -> Shard:
     calls = math.ceil(len(index_R) / program.lanes)
-    row = float(program.operations_per_row * program.steps)
-    work = row * float(grid.columns["train_size"][index_R].sum())
-    padded = row * program.rows * calls * program.lanes
+    once = program.step_operations(0)
+    rows_R, _ = tasks.load(program.task).rows(grid.rows(index_R, HYPERPARAMETERS))
+    rows = float(np.sum(np.broadcast_to(rows_R, len(index_R))))
+    work = program.steps * (program.operations_per_row * rows + once * len(index_R))
+    padded = program.steps * float(program.step_operations(program.rows)) * calls * program.lanes
     # A logged step adds a forward pass, less than half of a step's work, over both kinds of rows.
-    logged_rows = (program.rows + program.values["test_size"]) * calls * program.lanes
-    logged = 0.5 * program.operations_per_row * logged_rows * (program.steps // program.log_every + 1)
+    logged_rows = program.step_operations(program.rows + program.test_rows) * calls * program.lanes
+    logged = 0.5 * logged_rows * (program.steps // program.log_every + 1)
     seconds = (padded + logged) / costs.operations_per_second + calls * program.steps * costs.step_seconds
     seconds += len(index_R) * costs.run_seconds
     return Shard(program, index_R, work, padded, seconds)

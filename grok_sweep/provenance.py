@@ -14,6 +14,7 @@ from grok_sweep.versions import versions
 from grok_sweep.work import cores
 
 SCIENTIFIC = ("name", "task", "model", "optimizer", "train")
+LATER = {"train.snapshot_every": None}  # keys that came later, and what sweeps did before
 
 
 def record(sweep: Sweep, config: Mapping[str, Any], command: str, workers: int) -> dict[str, Any]:
@@ -34,7 +35,7 @@ def record(sweep: Sweep, config: Mapping[str, Any], command: str, workers: int) 
 
 def differences(stored: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
     """Scientific fields in which two configs differ, as `key=stored value`; a grid may grow."""
-    old, new = _flat(stored), _flat(config)
+    old, new = LATER | _flat(stored), LATER | _flat(config)
     axes = {*stored.get("grid", {}), *config.get("grid", {})}
     return [
         f"{key}={shorten(str(old.get(key)))} (now {shorten(str(new.get(key)))})"

@@ -12,13 +12,13 @@ import jax.numpy as jnp
 import optax
 
 from grok_sweep import models, tasks
-from grok_sweep.plan import Program
+from grok_sweep.program import Program
 
-Params = Any  # flax's tree of arrays
+Params = models.Params
 
 
 class Rows(NamedTuple):
-    """The data of one run as the program gets it: int8 x_ND and y_N, training rows padded.
+    """The data of one run as the program gets it: whole numbers x_ND and y_N, training rows padded.
 
     `train_size` is how many of the training rows count.
     """
@@ -34,7 +34,7 @@ class Metrics(NamedTuple):
     """What is logged, over T = steps / log_every + 1 steps: 0, log_every, ..., steps.
 
     Losses are means over rows in nats, accuracies shares of rows, weight_norm the L2 norm of all weights;
-    all of the same parameters, those before the step's update.
+    all of the same weights, those before the step's update.
     """
 
     train_loss: jax.Array
@@ -42,6 +42,16 @@ class Metrics(NamedTuple):
     train_accuracy: jax.Array
     eval_accuracy: jax.Array
     weight_norm: jax.Array
+
+
+class Trained(NamedTuple):
+    """What a run leaves: its metrics, and its weights, if they are recorded.
+
+    `weights`: name -> S snapshots, those of the steps 0, snapshot_every, ..., steps; see `Model.weights`.
+    """
+
+    metrics: Metrics
+    weights: dict[str, jax.Array]
 
 
 def adamw(hparams: Mapping[str, jax.Array]) -> optax.GradientTransformation:
@@ -55,21 +65,31 @@ def adamw(hparams: Mapping[str, jax.Array]) -> optax.GradientTransformation:
     )
 
 
-OPTIMIZERS = {"adamw": adamw}
+def adamw_l1(hparams: Mapping[str, jax.Array]) -> optax.GradientTransformation:
+    """AdamW of the gradient plus l1_decay times the sign of each weight."""
+
+    def add_signs(updates: Params, params: Params) -> Params:
+        return jax.tree.map(lambda g, w: g + hparams["l1_decay"] * jnp.sign(w), updates, params)
+
+    return optax.chain(optax.stateless(add_signs), adamw(hparams))
 
 
-def make_train(program: Program) -> Callable[[Mapping[str, jax.Array], Params, Rows], Metrics]:
-    """train(hparams, params, rows) -> Metrics of shape (T,): one run from its initial weights, pure."""
+OPTIMIZERS = {"adamw": adamw, "adamw_l1": adamw_l1}
+
+
+def make_train(program: Program) -> Callable[[Mapping[str, jax.Array], Params, Rows], Trained]:
+    """train(hparams, params, rows) -> Trained, of T metrics: one run from its initial weights, pure."""
     model = models.build(program.model, program.values)
     task = tasks.load(program.task)
     optimizer = OPTIMIZERS[program.optimizer]
 
-    def train(hparams: Mapping[str, jax.Array], params: Params, rows: Rows) -> Metrics:
+    def train(hparams: Mapping[str, jax.Array], params: Params, rows: Rows) -> Trained:
         transform = optimizer(hparams)
-        y_train_N, y_test_N = rows.y_train_N.astype(jnp.float32), rows.y_test_N.astype(jnp.float32)
-        x_train, x_test = _layout(model, rows.x_train_ND), _layout(model, rows.x_test_ND)
+        y_train_N, y_test_N = rows.y_train_N, rows.y_test_N
+        x_train, x_test = (model.inputs(x, program.dtype) for x in (rows.x_train_ND, rows.x_test_ND))
         # Padded rows weigh nothing, in the loss and so in the gradient.
-        weight_N = jnp.where(jnp.arange(program.rows) < rows.train_size, 1 / rows.train_size, 0.0)
+        counts_N = jnp.arange(program.rows) < rows.train_size
+        weight_N = jnp.where(counts_N, 1 / rows.train_size.astype(program.dtype), 0)
 
         def train_loss(params: Params, x: jax.Array, y_N: jax.Array, weight_N: jax.Array) -> jax.Array:
             return weight_N @ task.loss(model.apply(params, x), y_N)
@@ -90,7 +110,8 @@ def make_train(program: Program) -> Callable[[Mapping[str, jax.Array], Params, R
             return Metrics(
                 weight_N @ task.loss(output_N, y_train_N),
                 jnp.mean(task.loss(output_test_N, y_test_N)),
-                weight_N @ task.correct(output_N, y_train_N),
+                # Counted, not weighted: all of them are exactly 1.
+                jnp.sum(task.correct(output_N, y_train_N) & counts_N) / rows.train_size,
                 jnp.mean(task.correct(output_test_N, y_test_N)),
                 optax.tree.norm(params),
             )
@@ -105,43 +126,64 @@ def make_train(program: Program) -> Callable[[Mapping[str, jax.Array], Params, R
             state, _ = jax.lax.scan(step, state, None, length=program.log_every)
             return state, logged
 
-        state, logged = jax.lax.scan(
-            segment, (params, transform.init(params)), None, length=program.steps // program.log_every
-        )
-        last = evaluate(state[0])
-        return jax.tree.map(jnp.append, logged, last)
+        def segments(state: tuple[Params, Any], steps: int) -> tuple[tuple[Params, Any], Metrics]:
+            return jax.lax.scan(segment, state, None, length=steps // program.log_every)
+
+        def recorded(state: tuple[Params, Any], _: None) -> tuple[tuple[Params, Any], Trained]:
+            weights = model.weights(state[0])
+            state, logged = segments(state, program.snapshot_every)
+            return state, Trained(logged, weights)
+
+        state = (params, transform.init(params))
+        weights: dict[str, jax.Array] = {}
+        if program.snapshot_every:
+            state, (logged, weights) = jax.lax.scan(
+                recorded, state, None, length=program.steps // program.snapshot_every
+            )
+            logged = jax.tree.map(jnp.ravel, logged)
+            last = model.weights(state[0])
+            weights = {name: jnp.append(a_S, last[name][None], axis=0) for name, a_S in weights.items()}
+        else:
+            state, logged = segments(state, program.steps)
+        return Trained(jax.tree.map(jnp.append, logged, evaluate(state[0])), weights)
 
     return train
 
 
 def make_init(program: Program) -> Callable[[jax.Array, jax.Array], Params]:
-    """init(seed, init_scale) -> a run's initial weights, jitted for one run and never vmapped.
+    """init(seed, init_scale) -> a run's initial weights, float32, jitted for one run and never vmapped.
 
-    So they are bitwise those of the same run in any other shard.
+    So they are bitwise those of the same run in any other shard. Drawn in float32 for a run in float64 too.
     """
     model = models.build(program.model, program.values)
     # Weights depend on the width of x, not on its rows.
     x_ND = jnp.zeros((1, tasks.load(program.task).input_size(program.values)))
 
     def init(seed: jax.Array, init_scale: jax.Array) -> Params:
-        return model.init(jax.random.key(seed), _layout(model, x_ND), init_scale)
+        return model.init(jax.random.key(seed), model.inputs(x_ND, jnp.float32), init_scale)
 
-    return jax.jit(init)
+    jitted = jax.jit(init)
+
+    def in_float32(seed: jax.Array, init_scale: jax.Array) -> Params:
+        with jax.enable_x64(False):
+            return jitted(seed, init_scale)
+
+    return in_float32
 
 
 class Compiled:
     """A program's two functions, each compiled at most once in a process.
 
     `init(seed, init_scale)` gives the weights of one run; `train_for(*arguments)` the executable that takes
-    hparams, params and rows with a leading lane axis L and gives Metrics of shape (L, T).
+    hparams, params and rows with a leading lane axis L and gives Trained with the same.
     """
 
     def __init__(self, program: Program) -> None:
         self.init = make_init(program)
         self._train = _lanes(make_train(program), program.lanes)
-        self._executable: Callable[..., Metrics] | None = None
+        self._executable: Callable[..., Trained] | None = None
 
-    def train_for(self, *arguments: Any) -> Callable[..., Metrics]:
+    def train_for(self, *arguments: Any) -> Callable[..., Trained]:
         """The compiled program. Ahead of its first call, so that compiling is not counted as training."""
         if self._executable is None:
             self._executable = self._train.lower(*arguments).compile()
@@ -154,14 +196,13 @@ def compiled(program: Program) -> Compiled:
     return Compiled(program)
 
 
-def _lanes(train: Callable[..., Metrics], lanes: int) -> Any:
+def _lanes(train: Callable[..., Trained], lanes: int) -> Any:
     """`train` over a leading lane axis, jitted. One lane is not vmapped: on a CPU that is faster."""
     if lanes > 1:
         return jax.jit(jax.vmap(train))
 
-    def only(*arguments: Any) -> Metrics:
-        metrics = train(*jax.tree.map(lambda a_L: a_L[0], arguments))
-        return Metrics(*(values_T[None] for values_T in metrics))
+    def only(*arguments: Any) -> Trained:
+        return jax.tree.map(lambda a: a[None], train(*jax.tree.map(lambda a_L: a_L[0], arguments)))
 
     return jax.jit(only)
 
@@ -171,9 +212,3 @@ def _in_blocks(a: jax.Array, blocks: int) -> jax.Array:
     size = -(-len(a) // blocks)
     padding = [(0, blocks * size - len(a)), *[(0, 0)] * (a.ndim - 1)]
     return jnp.pad(a, padding).reshape(blocks, size, *a.shape[1:])
-
-
-def _layout(model: models.ReluMLP, x_ND: jax.Array) -> jax.Array:
-    """x as float32, rows or features first, whichever the model asks for."""
-    x_ND = x_ND.astype(jnp.float32)
-    return x_ND.T if model.features_first else x_ND

@@ -15,7 +15,7 @@ from grok_sweep import store, tasks
 from grok_sweep.hyperparameters import HYPERPARAMETERS
 
 if TYPE_CHECKING:  # it loads jax, which must not be before `environment` is set
-    from grok_sweep.plan import Program
+    from grok_sweep.program import Program
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,13 @@ class Order:
 
 @dataclass(frozen=True)
 class Result:
-    """One shard as it comes back: rows for both tables, and where the worker's seconds went."""
+    """One shard as it comes back: rows for the tables, and where the worker's seconds went."""
 
     runs: pa.Table
     curves: pa.Table
     train_seconds: float
     other_seconds: float  # compilation, data, tables
+    weights: pa.Table | None = None  # where they are recorded
 
 
 def cores() -> int:
@@ -83,25 +84,33 @@ def train_shard(order: Order) -> Result:
     program, columns = order.program, order.columns
     runs = len(columns["run_id"])
     functions = compiled(program)
-    metrics, train_seconds = [], 0.0
+    calls, train_seconds = [], 0.0
     for begin in range(0, runs, program.lanes):
         # Lanes left over repeat the last run: the shape is compiled in.
         index_L = np.minimum(np.arange(begin, begin + program.lanes), runs - 1)
-        inputs = arguments(program, columns, index_L, functions.init)
-        train = functions.train_for(*inputs)
-        call_started = time.perf_counter()
-        metrics_LT = jax.device_get(train(*inputs))
+        with jax.enable_x64(program.dtype == "float64"):
+            inputs = arguments(program, columns, index_L, functions.init)
+            train = functions.train_for(*inputs)
+            call_started = time.perf_counter()
+            trained = jax.device_get(train(*inputs))
         train_seconds += time.perf_counter() - call_started
-        metrics.append({name: getattr(metrics_LT, name)[: runs - begin] for name in store.CURVE_METRICS})
-    curves_RT = {name: np.concatenate([m[name] for m in metrics]) for name in store.CURVE_METRICS}
+        named = (trained.metrics._asdict(), trained.weights)
+        calls.append([{name: a_L[: runs - begin] for name, a_L in arrays.items()} for arrays in named])
+    curves_RT, weights_RS = (
+        {name: np.concatenate([arrays[name] for arrays in each]) for name in each[0]}
+        for each in zip(*calls, strict=True)
+    )
     device = jax.devices()[0].device_kind
     results = summarise(curves_RT, program.log_every)
+    ids = columns["run_id"]
+    weights = store.weights_table(ids, weights_RS, program.snapshot_every) if weights_RS else None
     elapsed = time.perf_counter() - started
     return Result(
         _runs_table(order, results, device, elapsed / runs),
-        _curves_table(columns["run_id"], curves_RT, program.log_every),
+        _curves_table(ids, curves_RT, program.log_every),
         train_seconds,
         time.perf_counter() - started - train_seconds,
+        weights,
     )
 
 
@@ -144,22 +153,24 @@ def arguments(program: "Program", columns: Mapping[str, np.ndarray], index_L: np
     from grok_sweep.train import Rows
 
     task = tasks.load(program.task)
-    traced = [key for key in columns if key in HYPERPARAMETERS and not HYPERPARAMETERS[key].static]
-    hparams = {key: columns[key][index_L].astype(np.float32) for key in traced}
+    given = [key for key in columns if key in HYPERPARAMETERS]
+    traced = [key for key in given if HYPERPARAMETERS[key].traced]
+    hparams = {key: columns[key][index_L].astype(program.dtype) for key in traced}
     weights: dict[tuple[int, np.float32], Any] = {}  # lanes of one seed begin with the same weights
     names, rows = [], []
     for run in index_L:
-        seed, size = int(columns["seed"][run]), int(columns["train_size"][run])
-        scale = np.float32(columns["init_scale"][run])
+        seed, scale = int(columns["seed"][run]), np.float32(columns["init_scale"][run])
         names.append((seed, scale))
         if (seed, scale) not in weights:
             weights[seed, scale] = init(seed, scale)
-        data = task.data({**program.values, "train_size": size}, seed)
+        data = task.data({key: columns[key][run] for key in given}, seed)
+        size = len(data.y_train_N)
         pad = program.rows - size
         x_train_ND, y_train_N = np.pad(data.x_train_ND, ((0, pad), (0, 0))), np.pad(data.y_train_N, (0, pad))
         rows.append(Rows(x_train_ND, y_train_N, data.x_test_ND, data.y_test_N, np.int32(size)))
 
-    weights = jax.device_get(weights)  # at once: waiting for each would take longer than making it
+    # At once: waiting for each would take longer than making it.
+    weights = jax.tree.map(lambda a: a.astype(program.dtype), jax.device_get(weights))
 
     def stack(*leaves: np.ndarray) -> np.ndarray:
         return np.stack(leaves)
@@ -193,6 +204,6 @@ def _curves_table(run_id_R: np.ndarray, curves_RT: Mapping[str, np.ndarray], log
     columns = {
         "run_id": np.repeat(run_id_R, logs),
         "step": np.tile(np.arange(logs, dtype=np.int32) * log_every, runs),
-        **{name: values_RT.ravel() for name, values_RT in curves_RT.items()},
+        **{name: values_RT.ravel().astype(np.float32) for name, values_RT in curves_RT.items()},
     }
     return pa.table(columns, schema=store.CURVES_SCHEMA)

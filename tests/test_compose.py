@@ -78,6 +78,7 @@ def test_values_are_resolved(monkeypatch):
 
 
 # What is said of one argument beside a good sweep.
+TASKS = "modular_addition, parity"
 ONE = {
     "": f"'': {READ}",
     "=": f"=: {READ}",
@@ -98,15 +99,15 @@ ONE = {
     "x=" + "[" * 2_900: f"x={'[' * 75}...: {READ}",
     "seeds=[" + "1," * 1_500: f"seeds=[{'1,' * 35}...: at most 3,000 characters; "
     "write a longer one in ./sweeps/NAME.yaml",
-    "task=nope": "task=nope: must be one of parity",
-    "task=5": "task=5: must be one of parity",
-    "task=null": "task=null: must be one of parity",
-    "task={}": "task={}: must be one of parity",
+    "task=nope": "task=nope: must be one of modular_addition, parity",
+    "task=5": "task=5: must be one of modular_addition, parity",
+    "task=null": "task=null: must be one of modular_addition, parity",
+    "task={}": "task={}: must be one of modular_addition, parity",
     "cluster=lcal": "cluster=lcal: must be one of gpu, inline, local, ray, tpu; did you mean local?",
     "cluster=[ray]": "cluster=[ray]: must be one of gpu, inline, local, ray, tpu",
     "~cluster": "~cluster: write cluster=NAME; NAME must be one of gpu, inline, local, ray, tpu",
-    "+task=parity": "+task=parity: write task=NAME; NAME must be one of parity; did you mean parity?",
-    "task@x=parity": "task@x=parity: write task=NAME; NAME must be one of parity; did you mean parity?",
+    "+task=parity": f"+task=parity: write task=NAME; NAME must be one of {TASKS}; did you mean parity?",
+    "task@x=parity": f"task@x=parity: write task=NAME; NAME must be one of {TASKS}; did you mean parity?",
     "a/b=c": "a/b=c: there is no such group; groups are task, model, optimizer, cluster, sweeps",
     "a@b=c": "a@b=c: there is no such group; groups are task, model, optimizer, cluster, sweeps",
     "hydra=1": f"hydra=1: {HYDRA}",
@@ -208,7 +209,7 @@ def test_no_folder_that_lies_beside_the_own_sweeps_is_taken_for_a_group(own, tmp
         (tmp_path / name / "other.yaml").write_text("name: other\n")
     (tmp_path / "config.yaml").write_text("broken: [\n")
     assert sweep("out=out", "seeds=[4]", "grid={b1:[0.5]}").seeds == (4,)
-    assert compose([QUICK, "task=other"])[1] == ["task=other: must be one of parity"]
+    assert compose([QUICK, "task=other"])[1] == ["task=other: must be one of modular_addition, parity"]
 
 
 BROKEN = {
@@ -218,7 +219,7 @@ BROKEN = {
     "5\n": "",
     "\x00": "special characters are not allowed",
     "grid: {null: [1]}\n": "",
-    "defaults: [override /task: nope]\n": "Could not find 'task/nope' Available options in 'task': parity",
+    "defaults: [override /task: nope]\n": "Could not find 'task/nope' Available options in 'task': modular_",
     "defaults: 5\n": "defaults must be a list of _self_ and override /task: NAME, override /model: NAME, ",
     "defaults: [quickstart]\n": "defaults must be a list of _self_ and override /task: NAME, ",
     "defaults: [/sweeps@a: mine, /sweeps@b: mine]\n": "defaults must be a list of _self_ and override ",

@@ -35,9 +35,8 @@ GOOD = {
 GOOD["phases"]["definition"] = "pair"
 GONE = object()  # the value of a key that is to be left out
 
-TOP = (
-    "name, out, dry_run, retry_failed, fail_fast, grid, seeds, train, phases, task, model, optimizer, cluster"
-)
+TOP = "name, out, dry_run, retry_failed, fail_fast, grid, zip, seeds, train, phases, "
+TOP += "task, model, optimizer, cluster"
 AXES = (
     "n_bits, n_parity_bits, train_size, test_size, hidden_size, init_scale, "
     "learning_rate, weight_decay, b1, b2, eps"
@@ -92,9 +91,11 @@ def test_a_good_config_is_a_sweep_of_canonical_values():
             "eps": 1e-8,
         },
         axes={"weight_decay": (0.1, 1.0), "hidden_size": (16, 64)},
+        together=(),
         seeds=range(3),
         steps=200,
         log_every=100,
+        snapshot_every=None,
         out="results/small",
         dry_run=False,
         retry_failed=False,
@@ -219,8 +220,49 @@ ONE = {
         "task.n_bits: is missing; must be a whole number from 1 to 100000",
     ),
     "missing as Hydra writes it": ([("name", "???")], f"name: is missing; {NAME}"),
-    "missing block": ([("train", GONE)], "train: is missing; must be a block of steps, log_every"),
-    "null block": ([("train", None)], "train=null: must be a block of steps, log_every"),
+    "snapshots off the log": (
+        [("train.snapshot_every", 150)],
+        "train.snapshot_every=150: must be a multiple of train.log_every=100, or null",
+    ),
+    "snapshots that miss the end": (
+        [("train.steps", 500), ("train.snapshot_every", 200)],
+        "train.snapshot_every=200: must divide train.steps=500, so that the last step is recorded too",
+    ),
+    "no snapshots at all": (
+        [("train.snapshot_every", 0)],
+        "train.snapshot_every=0: must be a whole number from 1 to 1000000000",
+    ),
+    "zip of nothing": ([("zip", 5)], "zip=5: must be a list of lists of at least two keys of grid"),
+    "zip of one": (
+        [("zip", [["hidden_size"]])],
+        "zip=[['hidden_size']]: must be a list of lists of at least two keys of grid",
+    ),
+    "zip of what is no axis": (
+        [("zip", [["hidden_size", "b1"]])],
+        "zip='b1': names no key of grid; there are weight_decay, hidden_size",
+    ),
+    "zip twice": (
+        [("zip", [["hidden_size", "weight_decay"], ["weight_decay", "hidden_size"]])],
+        "zip=[['hidden_size', 'weight_decay'], ['weight_decay', 'hidden_size']]: names a key twice",
+    ),
+    "zip of unequal lengths": (
+        [("zip", [["hidden_size", "weight_decay"]]), ("grid.hidden_size", [1, 2, 3])],
+        "zip=['hidden_size', 'weight_decay']: axes must be of as many values each; "
+        "there are hidden_size 3, weight_decay 2",
+    ),
+    "zip of equal points": (
+        [
+            ("zip", [["hidden_size", "weight_decay"]]),
+            ("grid.hidden_size", [4, 4]),
+            ("grid.weight_decay", [1, 1]),
+        ],
+        "zip=['hidden_size', 'weight_decay']: has 4, 1.0 more than once; points must be different",
+    ),
+    "missing block": (
+        [("train", GONE)],
+        "train: is missing; must be a block of steps, log_every, snapshot_every",
+    ),
+    "null block": ([("train", None)], "train=null: must be a block of steps, log_every, snapshot_every"),
     "a number for a block": (
         [("phases", 1)],
         "phases=1: must be a block of min_loss, max_ratio, definition",
@@ -252,11 +294,14 @@ ONE = {
         [("seeds", MAX_RUNS)],
         "grid: 4 cells x 20,000,000 seeds are 80,000,000 runs; at most 20,000,000, so split the sweep",
     ),
-    "unknown task": ([("task.name", "nonsense")], "task.name='nonsense': must be one of parity"),
-    "unknown optimizer": ([("optimizer.name", None)], "optimizer.name=null: must be one of adamw"),
+    "unknown task": (
+        [("task.name", "nonsense")],
+        "task.name='nonsense': must be one of modular_addition, parity",
+    ),
+    "unknown optimizer": ([("optimizer.name", None)], "optimizer.name=null: must be one of adamw, adamw_l1"),
     "misspelt model": (
         [("model.name", "relu_mpl")],
-        "model.name='relu_mpl': must be one of relu_mlp; did you mean relu_mlp?",
+        "model.name='relu_mpl': must be one of modular_circle, modular_mlp, relu_mlp; did you mean relu_mlp?",
     ),
     "unknown key": ([("nonsense", 1)], f"nonsense=1: no such key; allowed are {TOP}"),
     "misspelt key": ([("train.stepz", 1)], "train.stepz=1: no such key; did you mean train.steps?"),
@@ -534,7 +579,7 @@ def test_a_value_of_any_depth_is_cut_short():
 
 
 def test_choices_are_the_yaml_files_of_a_group(tmp_path, monkeypatch):
-    assert config.choices("task") == ["parity"]
+    assert config.choices("task") == ["modular_addition", "parity"]
     assert config.choices("cluster") == ["gpu", "inline", "local", "ray", "tpu"]
     own = tmp_path / "sweeps"
     (own / "folder.yaml").mkdir(parents=True)

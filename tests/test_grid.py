@@ -88,3 +88,15 @@ def test_rows():
     grid = expand(sweep())
     rows = grid.rows(np.array([3, 1]))
     assert rows["run_id"].tolist() == grid.columns["run_id"][[3, 1]].tolist()
+
+
+def test_axes_that_change_together_are_one_axis():
+    axes = ["grid.weight_decay=[1,0.3,0,0]", "grid.learning_rate=[0.1,0.2,0.2,0.1]", "grid.b1=[0.5,0.9]"]
+    together = sweep(*axes, "zip=[[learning_rate,weight_decay]]", "grid.hidden_size=[4]", "seeds=2")
+    columns = expand(together).columns
+    assert together.n_runs == len(columns["run_id"]) == 4 * 2 * 2 * 2
+    pairs = set(zip(columns["weight_decay"].tolist(), columns["learning_rate"].tolist(), strict=True))
+    assert pairs == {(1, 0.1), (0.3, 0.2), (0, 0.2), (0, 0.1)}
+    assert len(set(columns["run_id"])) == together.n_runs
+    for run in range(together.n_runs):
+        assert columns["run_id"][run] == expected_id(columns, run, steps=20000, log_every=100)

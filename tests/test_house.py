@@ -18,26 +18,27 @@ ROOMS = {
     "compose": {"bounds", "config", "messages"},
     "grid": {"config", "hyperparameters"},
     "models": set(),
-    "plan": {"config", "grid", "hyperparameters", "models", "tasks"},
-    "train": {"models", "plan", "tasks"},
+    "program": {"models", "tasks"},
+    "plan": {"config", "grid", "hyperparameters", "program", "tasks"},
+    "train": {"models", "program", "tasks"},
     "store": {"bounds", "store"},
-    "work": {"hyperparameters", "plan", "store", "tasks", "train"},
+    "work": {"hyperparameters", "program", "store", "tasks", "train"},
     "launch": {"config", "launch", "messages", "plan", "stop", "versions", "work"},
     "stop": set(),
     "versions": set(),
     "failures": {"diagram"},
     "progress": {"diagram"},
     "diagram": set(),
-    "needs": {"config", "grid", "hyperparameters", "messages", "plan", "work"},
+    "needs": {"config", "grid", "hyperparameters", "messages", "plan", "program", "work"},
     "dry_run": {"config", "messages", "needs", "plan", "work"},
     "provenance": {"config", "messages", "store", "versions", "work"},
 }
 MOST_LINES = 310
-LONG = {"grok_sweep/config.py": 400}  # one table of keys, read in one pass: in two files it would be longer
+LONG = {"grok_sweep/config.py": 480}  # one table of keys, read in one pass: in two files it would be longer
 ALL = {
     path.relative_to(ROOT / "grok_sweep").parts[0].removesuffix(".py")
     for path in FILES
-    if "grok_sweep" in path.parts
+    if path.is_relative_to(ROOT / "grok_sweep")  # the checkout may be called so too
 }
 WIRING = {"cli", "driver", "bench", "__main__", "__init__"}
 ONLY_IN = {
@@ -75,7 +76,8 @@ def test_imports_keep_to_the_house(path):
         inside = rest.split(".")[0]
         if path.is_relative_to(ROOT / "analysis"):
             assert package not in {"jax", "flax", "optax", "ray", "hydra", "omegaconf"}
-            assert package != "grok_sweep" or inside == "store", name
+            # Whose weights are opened, that one's rows are needed too; tasks load jax only for training.
+            assert package != "grok_sweep" or inside in {"store", "tasks"}, name
             continue
         here = room(path)
         assert package not in ONLY_IN or here in ONLY_IN[package], f"{here} imports {name}"

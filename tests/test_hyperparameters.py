@@ -19,7 +19,13 @@ NOT_NUMBERS = [None, True, False, "", "1", "nan", [], [1], {}, {"a": 1}, 1j, b"1
 
 def test_whole_numbers_are_static_and_the_others_traced():
     static = {key for key, number in HYPERPARAMETERS.items() if number.static}
-    assert static == {"n_bits", "n_parity_bits", "train_size", "test_size", "hidden_size"}
+    shapes = "n_bits n_parity_bits modulus ordered_pairs hidden_size embed_size float_bits"
+    switches = "tied_embedding tied_hidden collapsed_input collapsed_output"
+    assert static == {*shapes.split(), *switches.split()}
+    rows = {key for key, number in HYPERPARAMETERS.items() if number.rows}
+    assert rows == {"train_size", "test_size", "train_share"}
+    traced = {key for key, number in HYPERPARAMETERS.items() if number.traced}
+    assert traced == HYPERPARAMETERS.keys() - static - rows
 
 
 @pytest.mark.parametrize(

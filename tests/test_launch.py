@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 from conftest import TINY
@@ -77,7 +78,7 @@ def test_inline_does_every_job_and_says_what_it_does(tiny):
         assert workers.workers == 1
         done = list(workers.run(Queue(jobs(sweep)), said.append))
     check(done, jobs(sweep))
-    assert said[0] == {"here": "hidden_size 4 · train_size 30 · 8 runs"}
+    assert said[0] == {"here": "hidden_size 4 · 30 rows · 8 runs"}
 
 
 def test_inline_goes_on_after_a_failure(tiny):
@@ -135,8 +136,10 @@ def ask_ray():
         first, *rest = jobs(sweep)
         mixed = list(workers.run(Queue([broken(first), *rest, *rest]), lambda _: None))
         # More than there is: what XLA says, and that the worker lives on.
-        static = {**dict(first.shard.program.static), "test_size": 10**14}
-        huge = broken(first, static=tuple(static.items()))
+        order = first.order()
+        rows = {"test_size": np.full(len(order.columns["run_id"]), 10**14)}
+        order = dataclasses.replace(order, columns={**order.columns, **rows})
+        huge = dataclasses.replace(first, order=lambda: order)
         (no_room,) = workers.run(Queue([huge]), lambda _: None)
         ended = list(workers.run(Queue(jobs(sweep), ended=lambda: True), lambda _: None))
         here = listening()

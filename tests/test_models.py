@@ -1,3 +1,5 @@
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,3 +46,84 @@ def test_initial_weights_are_truncated_normal_over_fan_in(scale):
 
 def test_operations_of_the_parity_task():
     assert models.build("relu_mlp", {"hidden_size": 7}).operations(31) == 129 * 7
+
+
+MODULAR = {
+    "modulus": 7,
+    "hidden_size": 5,
+    "embed_size": 11,
+    "tied_embedding": 1,
+    "tied_hidden": 1,
+    "collapsed_input": 0,
+    "collapsed_output": 0,
+}
+SWITCHES = ("tied_embedding", "tied_hidden", "collapsed_input", "collapsed_output")
+PAIRS = np.array([(a, b) for a in range(7) for b in range(7)])
+X_ND = np.concatenate([np.eye(7)[PAIRS[:, 0]], np.eye(7)[PAIRS[:, 1]]], axis=1).astype(np.int8)
+
+
+def initial(name, values):
+    model = models.build(name, values)
+    x = model.inputs(X_ND, np.float32)
+    return model, x, model.init(jax.random.key(0), x, jnp.float32(1))
+
+
+@pytest.mark.parametrize("switches", list(itertools.product([0, 1], repeat=4)))
+def test_modular_architectures_against_row_by_row_float64(switches):
+    """Each of the 16: embed a and b, multiply, and read the answer, without products taken before."""
+    values = MODULAR | dict(zip(SWITCHES, switches, strict=True))
+    tied_embedding, tied_hidden, collapsed_input, collapsed_output = switches
+    model, x, params = initial("modular_mlp", values)
+    w = {key: np.asarray(value, np.float64) for key, value in params["params"].items()}
+    names = ("", "") if tied_hidden else ("_a", "_b")
+    hidden = 0
+    for i, suffix in enumerate(names):
+        if collapsed_input:
+            hidden = hidden + w[f"w_in{suffix}"][PAIRS[:, i]]
+        else:
+            hidden = hidden + w["embedding"][PAIRS[:, i]] @ w[f"w_h{suffix}"]
+    if collapsed_output:
+        expected = np.maximum(hidden, 0) @ w["w_out"]
+    else:
+        unembedding = w["embedding" if tied_embedding else "unembedding"]
+        expected = np.maximum(hidden, 0) @ w["w_o"] @ unembedding.T
+    np.testing.assert_allclose(model.apply(params, x), expected.T, rtol=1e-4, atol=1e-5)
+    used = {"w_in", "w_in_a", "w_in_b", "w_out"} if collapsed_input and collapsed_output else set(w)
+    assert set(w) <= used  # fully collapsed there is no embedding left
+    # What is recorded is what rows are multiplied by.
+    recorded = model.weights(params)
+    assert {key: value.shape for key, value in recorded.items()} == model.weight_shapes(14)
+    parts = np.split(np.asarray(recorded["w_in"], np.float64), len(recorded["w_in"]) // 7)
+    again = np.maximum(parts[0][PAIRS[:, 0]] + parts[-1][PAIRS[:, 1]], 0) @ recorded["w_out"]
+    np.testing.assert_allclose(again, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_circle_has_20_weights_and_a_fixed_embedding():
+    model, x, params = initial("modular_circle", MODULAR)
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 20
+    angle = 2 * np.pi * np.arange(7) / 7
+    columns = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    columns /= np.sqrt((columns**2).sum(axis=0))
+    w_h, w_o = (np.asarray(params["params"][key], np.float64) for key in ("w_h", "w_o"))
+    hidden = np.maximum((columns[PAIRS[:, 0]] + columns[PAIRS[:, 1]]) @ w_h, 0)
+    np.testing.assert_allclose(model.apply(params, x), (hidden @ w_o @ columns.T).T, rtol=1e-4, atol=1e-6)
+
+
+def test_initial_weights_of_modular_addition():
+    """E3: the embedding has sd sqrt(2 / P) after the truncation, the others 1 / sqrt(fan_in) before it."""
+    _, _, params = initial("modular_mlp", MODULAR | {"embed_size": 4000, "hidden_size": 50})
+    sd = {key: float(jnp.std(value)) for key, value in params["params"].items()}
+    assert sd["embedding"] == pytest.approx((2 / 7) ** 0.5, rel=0.02)
+    assert sd["w_h"] == pytest.approx(0.8796 / 4000**0.5, rel=0.02)
+    assert sd["w_o"] == pytest.approx(0.8796 / 50**0.5, rel=0.02)
+
+
+def test_operations_of_modular_addition_are_those_of_xla():
+    """Of the products, forward and backward; what XLA counts for relu, softmax and indices is left out."""
+    model, x, params = initial("modular_mlp", MODULAR | {"embed_size": 500, "hidden_size": 24})
+    forward = 2 * 24 * (7 + 7) * len(PAIRS) + 2 * 2 * 7 * 500 * 24
+    counted = jax.jit(model.apply).lower(params, x).compile().cost_analysis()["flops"]
+    assert counted == pytest.approx(forward, rel=0.05)
+    own = model.operations(14) * len(PAIRS) + model.step_operations(14)
+    # Backward twice that, but for the gradient of the rows themselves.
+    assert own == pytest.approx(3 * forward - 2 * 24 * 7 * len(PAIRS), rel=0.05)

@@ -68,8 +68,8 @@ def test_a_disk_too_small(tiny, memory):
     ("overrides", "said"),
     [
         (["task.test_size=10000000", "model.hidden_size=1000000"], "hidden_size=1000000"),
-        (["grid.test_size=[50,10000000]", "model.hidden_size=10000"], "test_size=10000000"),
-        (["grid.train_size=[20,10000000]"], "train_size=10000000"),
+        (["grid.test_size=[50,10000000]", "model.hidden_size=10000"], "test rows=10000000"),
+        (["grid.train_size=[20,10000000]"], "rows=10000000"),
         (["grid.n_bits=[3,100000]", "model.hidden_size=1000000"], "n_bits=100000"),
         (["train.steps=1000000000", "train.log_every=1"], "1,000,000,001 logged steps"),
     ],

@@ -8,21 +8,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grok_sweep import tasks
-from grok_sweep.plan import Program
+from grok_sweep.program import Program
 from grok_sweep.train import Rows, adamw, compiled, make_train
 
-STATIC = {"n_bits": 30, "n_parity_bits": 3, "test_size": 40}
+STATIC = {"n_bits": 30, "n_parity_bits": 3}
+TEST_ROWS = 40
 HPARAMS = {"learning_rate": 0.01, "weight_decay": 0.3, "b1": 0.9, "b2": 0.98, "eps": 1e-8, "init_scale": 1.0}
 CLIP = 2.0**-23
 
 
 def program(hidden_size=6, rows=25, steps=30, log_every=1, lanes=1, blocks=1):
     static = tuple({**STATIC, "hidden_size": hidden_size}.items())
-    return Program("parity", "relu_mlp", "adamw", static, rows, steps, log_every, lanes, blocks)
+    sizes = {"rows": rows, "test_rows": TEST_ROWS, "lanes": lanes, "blocks": blocks}
+    return Program("parity", "relu_mlp", "adamw", static, steps=steps, log_every=log_every, **sizes)
 
 
 def rows_of(program, size, seed):
-    data = tasks.load("parity").data({**program.values, "train_size": size}, seed)
+    data = tasks.load("parity").data({**program.values, "train_size": size, "test_size": TEST_ROWS}, seed)
     pad = program.rows - size
     x_train_ND = np.pad(data.x_train_ND, ((0, pad), (0, 0)), constant_values=1)
     y_train_N = np.pad(data.y_train_N, (0, pad), constant_values=1)
@@ -68,7 +70,9 @@ def test_training_is_adamw_on_the_parity_loss(hidden_size, blocks, padding, chan
     one, hparams = program(hidden_size=hidden_size, blocks=blocks), HPARAMS | changed
     rows = rows_of(one, one.rows - padding, seed=3)
     params = compiled(one).init(3, np.float32(1))
-    got = jax.jit(make_train(one))({k: np.float32(v) for k, v in hparams.items()}, params, rows)._asdict()
+    trained = jax.jit(make_train(one))({k: np.float32(v) for k, v in hparams.items()}, params, rows)
+    got = trained.metrics._asdict()
+    assert trained.weights == {}
     expected = by_hand(params, rows, hparams, one.steps)
     for name, values_T in expected.items():
         assert got[name].shape == (one.steps + 1,)
@@ -79,7 +83,7 @@ def test_metrics_are_logged_every_so_many_steps_and_after_the_last():
     fine, coarse = program(log_every=1), program(log_every=10)
     hparams = {k: np.float32(v) for k, v in HPARAMS.items()}
     params, rows = compiled(fine).init(0, np.float32(1)), rows_of(fine, 25, 0)
-    every, tenth = (jax.jit(make_train(p))(hparams, params, rows) for p in (fine, coarse))
+    every, tenth = (jax.jit(make_train(p))(hparams, params, rows).metrics for p in (fine, coarse))
     for all_T, some_T in zip(every, tenth, strict=True):
         np.testing.assert_allclose(all_T[::10], some_T, rtol=1e-4)
 
@@ -125,6 +129,58 @@ def test_initial_weights_are_bitwise_the_same_however_a_run_is_batched(hidden_si
     )
 
 
+@pytest.mark.parametrize("float_bits", [32, 64])
+@pytest.mark.parametrize("snapshot_every", [0, 10])
+def test_modular_addition_is_adamw_on_its_loss(float_bits, snapshot_every):
+    """With decay and L1, against float64 by hand, through products of weights; and the snapshots."""
+    values = {"modulus": 5, "hidden_size": 4, "embed_size": 6, "float_bits": float_bits, "ordered_pairs": 1}
+    values |= {"tied_embedding": 1, "tied_hidden": 1, "collapsed_input": 0, "collapsed_output": 0}
+    data = tasks.load("modular_addition").data(values | {"train_share": 0.6}, 0)
+    static = tuple((key, v) for key, v in values.items())
+    sizes = {"rows": 15, "test_rows": 10, "lanes": 1, "snapshot_every": snapshot_every}
+    one = Program("modular_addition", "modular_mlp", "adamw_l1", static, steps=30, log_every=5, **sizes)
+    hparams = HPARAMS | {"l1_decay": 0.02}
+    with jax.enable_x64(float_bits == 64):
+        dtype = np.dtype(f"float{float_bits}")
+        params = jax.tree.map(lambda a: np.asarray(a, dtype), compiled(one).init(3, np.float32(1)))
+        rows = Rows(data.x_train_ND, data.y_train_N, data.x_test_ND, data.y_test_N, np.int32(15))
+        trained = jax.device_get(
+            jax.jit(make_train(one))({k: dtype.type(v) for k, v in hparams.items()}, params, rows)
+        )
+    w = {name: np.asarray(value, np.float64) for name, value in params["params"].items()}
+    m, v = ({name: np.zeros_like(value) for name, value in w.items()} for _ in range(2))
+    x_NP = (data.x_train_ND[:, :5] + data.x_train_ND[:, 5:]).astype(float)
+    losses, products = [], []
+    for t in range(1, 32):
+        e, w_in, w_out = w["embedding"], w["embedding"] @ w["w_h"], w["w_o"] @ w["embedding"].T
+        products.append((w_in, w_out))
+        hidden = np.maximum(x_NP @ w_in, 0)
+        z = np.exp(hidden @ w_out)
+        p = z / z.sum(axis=1, keepdims=True)
+        one_hot = np.eye(5)[data.y_train_N]
+        losses.append(-(one_hot * np.log(p)).mean())
+        slope = (p - one_hot) / (15 * 5)
+        d_out = hidden.T @ slope
+        d_in = x_NP.T @ ((slope @ w_out.T) * (hidden > 0))
+        gradient = {"w_h": e.T @ d_in, "w_o": d_out @ e, "embedding": d_in @ w["w_h"].T + d_out.T @ w["w_o"]}
+        for name, of_loss in gradient.items():
+            g = of_loss + hparams["l1_decay"] * np.sign(w[name])
+            m[name] = hparams["b1"] * m[name] + (1 - hparams["b1"]) * g
+            v[name] = hparams["b2"] * v[name] + (1 - hparams["b2"]) * g**2
+            m_hat, v_hat = m[name] / (1 - hparams["b1"] ** t), v[name] / (1 - hparams["b2"] ** t)
+            direction = m_hat / (np.sqrt(v_hat) + hparams["eps"]) + hparams["weight_decay"] * w[name]
+            w[name] = w[name] - hparams["learning_rate"] * direction
+    assert trained.metrics.train_loss.dtype == dtype
+    tolerance = {"rtol": 1e-10} if float_bits == 64 else {"rtol": 2e-3, "atol": 1e-5}
+    np.testing.assert_allclose(trained.metrics.train_loss, losses[::5], **tolerance)
+    if not snapshot_every:
+        assert trained.weights == {}
+        return
+    for i, name in enumerate(["w_in", "w_out"]):
+        expected = np.array([products[step][i] for step in (0, 10, 20, 30)])
+        np.testing.assert_allclose(trained.weights[name], expected, **tolerance)
+
+
 def test_a_program_is_compiled_once():
     one = program(lanes=2, steps=10)
     functions = compiled(one)
@@ -140,6 +196,6 @@ def test_a_program_is_compiled_once():
     executable = functions.train_for(*arguments)
     other = arguments[0] | {"weight_decay": jnp.array([0.7, 0.8], jnp.float32)}
     assert compiled(program(lanes=2, steps=10)).train_for(other, *arguments[1:]) is executable
-    first, second = executable(*arguments), executable(other, *arguments[1:])
+    first, second = (executable(h, *arguments[1:]).metrics for h in (arguments[0], other))
     assert first.train_loss.shape == (2, 11)
     assert not np.allclose(first.weight_norm, second.weight_norm)  # the decay was not compiled in

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from grok_sweep import store
 from grok_sweep.grid import expand
-from grok_sweep.plan import Program
+from grok_sweep.program import Program
 from grok_sweep.train import compiled
 from grok_sweep.work import Order, arguments, compilation_cache, environment, summarise, train_shard
 
@@ -20,10 +20,17 @@ def order(sweep, lanes, index_R, rows=None, **columns):
     """Any runs of one hidden size as one shard, whatever the plan would do."""
     grid = expand(sweep)
     hidden = grid.columns["hidden_size"][index_R[0]]
-    static = {"n_bits": 30, "n_parity_bits": 3, "test_size": 50, "hidden_size": int(hidden)}
-    rows = rows or int(grid.columns["train_size"][index_R].max())
+    static = {"n_bits": 30, "n_parity_bits": 3, "hidden_size": int(hidden)}
+    sizes = {"rows": rows or int(grid.columns["train_size"][index_R].max()), "test_rows": 50, "lanes": lanes}
     program = Program(
-        "parity", "relu_mlp", "adamw", tuple(static.items()), rows, sweep.steps, sweep.log_every, lanes
+        "parity",
+        "relu_mlp",
+        "adamw",
+        tuple(static.items()),
+        steps=sweep.steps,
+        log_every=sweep.log_every,
+        snapshot_every=sweep.snapshot_every or 0,
+        **sizes,
     )
     return Order("tiny", program, grid.rows(np.array(index_R)) | columns)
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from grok_sweep import tasks
 from grok_sweep.config import parse
 from grok_sweep.grid import canonical, expand, identity
 
@@ -132,7 +133,9 @@ def train_program(config: Mapping[str, Any], index: int, call_seconds: float, ca
     program = replace(whole, steps=steps)
     columns = plan.grid.rows(np.resize(shard.index_R, calls * program.lanes))
     result = train_shard(Order("bench", program, columns))
-    return program.operations_per_row * steps * int(columns["train_size"].sum()) / result.train_seconds
+    rows, _ = tasks.load(program.task).rows(columns)
+    operations = sum(program.step_operations(int(n)) for n in np.broadcast_to(rows, len(columns["run_id"])))
+    return steps * operations / result.train_seconds
 
 
 def expand_and_plan(config: Mapping[str, Any]) -> Figures:

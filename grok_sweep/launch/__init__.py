@@ -27,10 +27,9 @@ class Job:
     deaths: int = 0
 
     def __str__(self) -> str:
-        values = self.shard.program.values
-        runs = len(self.shard.index_R)
-        shape = " · ".join(f"{key} {values[key]}" for key in ("hidden_size", "train_size") if key in values)
-        return f"{shape} · {runs} run{'s' if runs > 1 else ''}"
+        program, runs = self.shard.program, len(self.shard.index_R)
+        hidden = program.values["hidden_size"]
+        return f"hidden_size {hidden} · {program.rows} rows · {runs} run{'s' if runs > 1 else ''}"
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,15 @@
     DIR/sweep.yaml           the resolved config and where it ran
     DIR/runs/*.parquet       one row per run, one file per finished shard
     DIR/curves/*.parquet     one row per run and logged step
+    DIR/weights/*.parquet    one row per run and snapshot, where weights are recorded
     DIR/failed/*             the runs that failed: a table and a log per shard; gone once they are tried again
     DIR/damaged/*            files that were found damaged
-    DIR/phases.parquet, cells.parquet, phase_diagram.png, phase_diagram.svg
+    DIR/phases.parquet, cells.parquet, circuits.parquet
+    DIR/phase_diagram.png and .svg, figures/*
 
-Every file is whole or not there (see files.py). A shard's curves are published before its runs, so a run that
-is there has its curve. A table is named by a hash of its run_ids; a file named otherwise is not ours and not
-read. This module imports no jax, ray or hydra: results can be read on any laptop.
+Every file is whole or not there (see files.py). A shard's curves and weights are published before its runs,
+so a run that is there has them. A table is named by a hash of its run_ids; a file named otherwise is not ours
+and not read. This module imports no jax, ray or hydra: results can be read on any laptop.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -19,14 +21,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import yaml
 
-from grok_sweep import bounds
-from grok_sweep.store import locks
+from grok_sweep.store import locks, record
 from grok_sweep.store.files import TEMPORARY, Files, Local, StoreError, files_at
-from grok_sweep.store.inspection import Inspection, inspect, is_log
+from grok_sweep.store.inspection import Inspection, inspect, is_log, unused
 from grok_sweep.store.parquet import DamagedError, encode
 from grok_sweep.store.schemas import (
     AFTER,
@@ -36,8 +38,10 @@ from grok_sweep.store.schemas import (
     FAILED_SCHEMA,
     RESULTS,
     runs_schema,
+    weights_arrays,
+    weights_table,
 )
-from grok_sweep.store.tables import EMPTY, FITS, Tables, reading, shard_name
+from grok_sweep.store.tables import EMPTY, FITS, Tables, of_runs, reading, shard_name
 from grok_sweep.store.uris import shown
 
 __all__ = [
@@ -50,12 +54,13 @@ __all__ = [
     "Store",
     "StoreError",
     "runs_schema",
+    "weights_table",
 ]
 
 SWEEP = "sweep.yaml"
-MOST_BYTES, MOST_VALUES = 10_000_000, 300_000  # of it: a large grid, thousands of sessions; 20 s to load
-PHASES, CELLS = "phases.parquet", "cells.parquet"
-OURS = {*FITS, "damaged", SWEEP, locks.LOCK, PHASES, CELLS, "phase_diagram.png", "phase_diagram.svg"}
+PHASES, CELLS, CIRCUITS = "phases.parquet", "cells.parquet", "circuits.parquet"
+OURS = {*FITS, "damaged", "figures", SWEEP, locks.LOCK, PHASES, CELLS, CIRCUITS}
+OURS |= {"phase_diagram.png", "phase_diagram.svg"}
 
 
 class Store:
@@ -150,18 +155,18 @@ class Store:
         with reading(self._files):
             text = self._files.read(SWEEP)
         try:
-            return _record(text)
-        except (ValueError, yaml.YAMLError) as error:
-            why = str(error).partition("\n")[0].partition(";")[0][:200]
-        except Exception:  # YAML raises all kinds at values that it cannot make
-            why = "it has a value that is none"
-        then = "restore it, or move it away (the next session writes a new one)"
-        raise StoreError(f"{self.place(SWEEP)}: cannot be read: {why}; {then}")
+            return record.parse(text)
+        except ValueError as error:
+            then = "restore it, or move it away (the next session writes a new one)"
+            raise StoreError(f"{self.place(SWEEP)}: cannot be read: {error}; {then}") from None
 
-    def publish(self, runs: pa.Table, curves: pa.Table) -> None:
+    def publish(self, runs: pa.Table, curves: pa.Table, weights: pa.Table | None = None) -> None:
         """Add one shard's results. Atomic and idempotent: the file's name is a hash of its run_ids."""
         name = f"{shard_name(runs.column('run_id').to_pylist())}.parquet"
         self._write(f"curves/{name}", encode(curves))
+        if weights is not None:
+            self._files.make_folder("weights")
+            self._write(f"weights/{name}", encode(weights))
         self._write(f"runs/{name}", encode(runs))
 
     def finished(self) -> set[str]:
@@ -178,12 +183,21 @@ class Store:
         self.sweep()
         return self._tables.curves(run_ids).to_pandas()
 
-    def inspect(self) -> Inspection:
+    def weights(
+        self, run_ids: Iterable[str] | None = None
+    ) -> Iterator[tuple[str, np.ndarray, dict[str, np.ndarray]]]:
+        """(run_id, step_S, name -> array (S, ...)) of runs that have weights; see `Tables.weights`."""
+        self.sweep()
+        for run_id, table in self._tables.weights(run_ids):
+            yield run_id, table.column("step").to_numpy(), weights_arrays(table)
+
+    def inspect(self, *, weights: bool = False) -> Inspection:
         """Look at every file of the folder: what is finished, and what is wrong. Writes nothing.
 
-        Raises StoreError where a file cannot be read at all, which does not say what is in it.
+        `weights`: a run without recorded weights counts as damaged. Raises StoreError where a file cannot be
+        read at all, which does not say what is in it.
         """
-        return inspect(self._tables)
+        return inspect(self._tables, weights)
 
     def put_aside(self, inspection: Inspection) -> list[str]:
         """Move damaged files to damaged/, remove leftovers; `inspection.lines()`. The lock must be held."""
@@ -195,9 +209,9 @@ class Store:
         for name in inspection.damaged:
             folder, _, file = name.partition("/")
             # Runs last: without them, what is still there of a shard would count as a leftover.
-            for part in ("failed",) if folder == "failed" else ("curves", "runs"):
+            for part in ("failed",) if folder == "failed" else ("curves", "weights", "runs"):
                 if file in there[part]:
-                    to = _unused(f"{part}-{file}", there["damaged"])
+                    to = unused(f"{part}-{file}", there["damaged"])
                     self._files.move(f"{part}/{file}", f"damaged/{to}")
                     there["damaged"].add(to)
                     there[part].remove(file)
@@ -248,8 +262,18 @@ class Store:
             self._write(name, encode(pa.Table.from_pandas(frame, preserve_index=False)))
         return self.place(PHASES), self.place(CELLS)
 
+    def write_circuits(self, circuits: pd.DataFrame) -> str:
+        """Replace the table of what the networks learned; where it is."""
+        self._write(CIRCUITS, encode(pa.Table.from_pandas(circuits, preserve_index=False)))
+        return self.place(CIRCUITS)
+
     def write_figure(self, name: str, picture: bytes | None) -> str:
-        """Replace a picture, such as phase_diagram.png, or remove it (None); where it is."""
+        """Replace a picture, such as phase_diagram.png or figures/waves.png, or remove it (None).
+
+        Returns where it is.
+        """
+        if "/" in name and picture is not None:
+            self._files.make_folder(name.partition("/")[0])
         if picture is None:
             self._files.remove(name)
         else:
@@ -257,10 +281,19 @@ class Store:
         return self.place(name)
 
     def copy_record(self, target: "Store") -> None:
-        """Write the whole sweep to `target`, one file per table: what one commits or mails."""
-        runs = self._tables.runs().sort_by("run_id")
+        """Write the whole sweep to `target`, one file per table: what one commits or mails.
+
+        Where the weights of some runs are arrays of other shapes, one file for each kind.
+        """
+        runs, curves = self._tables.runs().sort_by("run_id"), self._tables.curves()
         target.create(self.sweep(), runs.schema)
-        target.publish(runs, self._tables.curves())
+        left = set(runs.column("run_id").to_pylist())
+        for weights in self._tables.kinds_of_weights():
+            ids = set(weights.column("run_id").to_pylist())
+            left -= ids
+            target.publish(of_runs(runs, ids), of_runs(curves, ids), weights)
+        if left:
+            target.publish(of_runs(runs, left), of_runs(curves, left))
         for folder in ("runs", "curves"):
             target._files.remove(f"{folder}/{EMPTY}")
 
@@ -275,21 +308,3 @@ class Store:
         except OSError as error:
             reason = f"cannot be used: {error.strerror or error}"
             raise StoreError(f"{self._shown}: {reason}; choose another folder") from None
-
-
-def _record(content: bytes) -> dict[str, Any]:
-    """What sweep.yaml says. Raises whatever shows that it is damaged."""
-    sweep = yaml.safe_load(bounds.file(content, MOST_BYTES, MOST_VALUES))
-    config = sweep.get("config") if isinstance(sweep, dict) else None
-    if not isinstance(config, dict) or not isinstance(config.get("grid", {}), dict):
-        raise ValueError("not the record of a sweep")
-    if not isinstance(sweep.get("sessions", []), list):
-        raise ValueError("its sessions are not a list")
-    return dict(sweep)
-
-
-def _unused(name: str, there: Collection[str]) -> str:
-    """The name, or with a number the first that is not there yet."""
-    stem, dot, extension = name.partition(".")
-    numbered = (f"{stem}-{number}{dot}{extension}" for number in range(2, len(there) + 3))
-    return next(new for new in (name, *numbered) if new not in there)

@@ -1,7 +1,7 @@
 """What is in a results folder, file by file: what is finished, and what is wrong."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from grok_sweep.store.files import TEMPORARY
@@ -36,16 +36,20 @@ class Inspection:
         ]
 
 
-def inspect(tables: Tables) -> Inspection:
-    """Look at every file. Raises StoreError where one cannot be read, which does not say what is in it."""
+def inspect(tables: Tables, weights: bool) -> Inspection:
+    """Look at every file. Raises StoreError where one cannot be read, which does not say what is in it.
+
+    `weights`: whether every run must have some.
+    """
     # Runs are listed last: a shard that is published meanwhile then has its curves, or does not count yet.
-    entries = {folder: tables.entries(folder) for folder in ("", "failed", "curves", "runs")}
+    entries = {folder: tables.entries(folder) for folder in ("", "failed", "weights", "curves", "runs")}
     files = {folder: [name for name, is_file in of.items() if is_file] for folder, of in entries.items()}
     shards = {folder: [name for name in there if is_shard(name)] for folder, there in files.items()}
 
     finished: dict[str, str] = {}
     damaged: dict[str, str] = {}
-    found = tables.each(lambda name: _shard(tables, name), shards["runs"])
+    with_weights = set(shards["runs"]) if weights else set(shards["weights"])
+    found = tables.each(lambda name: _shard(tables, name, name in with_weights), shards["runs"])
     for name, ids in zip(shards["runs"], found, strict=True):
         if isinstance(ids, tuple):
             file, why = ids
@@ -62,7 +66,12 @@ def inspect(tables: Tables) -> Inspection:
             damaged[name] = why
 
     published = set(shards["runs"])
-    leftovers = [f"curves/{name}" for name in shards["curves"] if name not in published]
+    leftovers = [
+        f"{folder}/{name}"
+        for folder in ("weights", "curves")
+        for name in shards[folder]
+        if name not in published
+    ]
     foreign = []
     for folder, there in entries.items():
         for file, is_file in there.items():
@@ -80,17 +89,18 @@ def is_log(name: str) -> bool:
     return folder == "failed" and _LOG.fullmatch(file) is not None
 
 
-def _shard(tables: Tables, name: str) -> list[str] | tuple[str, str]:
+def _shard(tables: Tables, name: str, weights: bool) -> list[str] | tuple[str, str]:
     """The run_ids of a shard that is whole; else which of its files is damaged, and why."""
     file = f"runs/{name}"
     try:
         ids = _ids(tables, file)
         if f"{shard_name(ids)}.parquet" != name:
             raise DamagedError("its name is not that of its runs")
-        file = f"curves/{name}"
-        lacking = set(ids) - set(_ids(tables, file))
-        if lacking:
-            raise DamagedError(f"lacks run {min(lacking)}")
+        for folder in ("curves", "weights") if weights else ("curves",):
+            file = f"{folder}/{name}"
+            lacking = set(ids) - set(_ids(tables, file))
+            if lacking:
+                raise DamagedError(f"lacks run {min(lacking)}")
     except DamagedError as error:
         return file, str(error)
     return ids
@@ -116,3 +126,10 @@ def _ids(tables: Tables, name: str) -> list[str]:
 
 def _then(name: str) -> str:
     return "" if name.endswith(EMPTY) else ", its runs are trained again"
+
+
+def unused(name: str, there: Collection[str]) -> str:
+    """The name, or with a number the first that is not there yet."""
+    stem, dot, extension = name.partition(".")
+    numbered = (f"{stem}-{number}{dot}{extension}" for number in range(2, len(there) + 3))
+    return next(new for new in (name, *numbered) if new not in there)

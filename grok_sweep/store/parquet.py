@@ -22,14 +22,17 @@ def encode(table: pa.Table) -> bytes:
     """A whole Parquet file, sealed."""
     # Neighbouring losses differ in their low bytes only: split by byte they compress best.
     floats = [field.name for field in table.schema if pa.types.is_floating(field.type)]
+    lists = [field.name for field in table.schema if pa.types.is_fixed_size_list(field.type)]  # of floats
     out = pa.BufferOutputStream()
     pq.write_table(
         table,
         out,
         compression="zstd",
         compression_level=9,
-        use_dictionary=[name for name in table.schema.names if name not in floats],
-        column_encoding=dict.fromkeys(floats, "BYTE_STREAM_SPLIT"),
+        use_dictionary=[name for name in table.schema.names if name not in [*floats, *lists]],
+        column_encoding=dict.fromkeys(
+            [*floats, *(f"{name}.list.element" for name in lists)], "BYTE_STREAM_SPLIT"
+        ),
         write_page_checksum=True,
     )
     data = out.getvalue().to_pybytes()

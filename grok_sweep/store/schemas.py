@@ -1,7 +1,10 @@
 """The columns of the tables in a results folder."""
 
+import json
+import math
 from collections.abc import Mapping
 
+import numpy as np
 import pyarrow as pa
 
 # The columns of runs: what a run is (its hyperparameters stand between BEFORE and AFTER), and what came out.
@@ -58,3 +61,64 @@ def is_runs(schema: pa.Schema) -> bool:
         and fields[len(fields) - len(last) :] == list(last)
         and all(field.type in _ARROW.values() for field in middle)
     )
+
+
+# The columns of weights: one row per run and snapshot; after these a column for each array, a list of all its
+# numbers in C order. The field's metadata say the shape.
+WEIGHTS_BEFORE = {"run_id": pa.string(), "step": pa.int32()}
+
+
+def weights_schema(shapes: Mapping[str, tuple[int, ...]]) -> pa.Schema:
+    """The columns of a weights table of arrays of these shapes."""
+    arrays = [
+        pa.field(name, pa.list_(pa.float32(), math.prod(shape)), metadata={"shape": json.dumps(shape)})
+        for name, shape in shapes.items()
+    ]
+    return pa.schema([*map(pa.field, WEIGHTS_BEFORE.keys(), WEIGHTS_BEFORE.values()), *arrays])
+
+
+def weights_table(run_id_R: np.ndarray, arrays_RS: Mapping[str, np.ndarray], snapshot_every: int) -> pa.Table:
+    """The table of R runs from their arrays of shape (R, S, ...), of the steps 0, snapshot_every, ..."""
+    runs, snapshots = next(iter(arrays_RS.values())).shape[:2]
+    schema = weights_schema({name: array.shape[2:] for name, array in arrays_RS.items()})
+    lists = [
+        pa.FixedSizeListArray.from_arrays(
+            np.ascontiguousarray(arrays_RS[name], np.float32).ravel(), type=schema.field(name).type
+        )
+        for name in arrays_RS
+    ]
+    steps = np.tile(np.arange(snapshots, dtype=np.int32) * snapshot_every, runs)
+    return pa.table([np.repeat(run_id_R, snapshots), steps, *lists], schema=schema)
+
+
+def weights_arrays(table: pa.Table) -> dict[str, np.ndarray]:
+    """name -> float32 array of shape (rows, ...) of a weights table."""
+    arrays = {}
+    for field in list(table.schema)[len(WEIGHTS_BEFORE) :]:
+        numbers = table.column(field.name).combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        arrays[field.name] = numbers.reshape(len(table), *_shape(field))
+    return arrays
+
+
+def is_weights(schema: pa.Schema) -> bool:
+    """Whether these are the columns of a weights table, of whatever arrays."""
+    before, arrays = pa.schema(WEIGHTS_BEFORE), list(schema)[len(WEIGHTS_BEFORE) :]
+    return (
+        list(schema)[: len(before)] == list(before)
+        and len(arrays) > 0
+        and all(
+            pa.types.is_fixed_size_list(field.type)
+            and field.type.value_type == pa.float32()
+            and math.prod(_shape(field)) == field.type.list_size
+            for field in arrays
+        )
+    )
+
+
+def _shape(field: pa.Field) -> tuple[int, ...]:
+    """That of an array; of one number too many where the metadata do not say."""
+    try:
+        shape = json.loads((field.metadata or {})[b"shape"])
+        return tuple(int(size) for size in shape)
+    except (KeyError, TypeError, ValueError):
+        return (-1,)

@@ -5,7 +5,7 @@ A file named otherwise is not ours and not read. A table that is not the one tha
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
@@ -15,11 +15,12 @@ import pyarrow.compute as pc
 
 from grok_sweep.store.files import Files, StoreError
 from grok_sweep.store.parquet import DamagedError, decode
-from grok_sweep.store.schemas import CURVES_SCHEMA, FAILED_SCHEMA, is_runs, runs_schema
+from grok_sweep.store.schemas import CURVES_SCHEMA, FAILED_SCHEMA, is_runs, is_weights, runs_schema
 
 FITS: Mapping[str, Callable[[pa.Schema], bool]] = {  # the folders of tables, and the columns of those in it
     "runs": is_runs,
     "curves": CURVES_SCHEMA.equals,
+    "weights": is_weights,
     "failed": FAILED_SCHEMA.equals,
 }
 EMPTY = "empty.parquet"  # in runs/ and curves/: they can be read before the first shard
@@ -94,15 +95,41 @@ class Tables:
         """The curves of all finished runs, or of those among `run_ids`, by run and step."""
         places = self.places()
         wanted = places.keys() if run_ids is None else places.keys() & set(run_ids)
-        only = None if run_ids is None else pa.array(sorted(wanted), pa.string())
 
         def of_shard(name: str) -> pa.Table:
             table = self._whole(f"curves/{name}")
-            return table if only is None else table.filter(pc.is_in(table.column("run_id"), only))
+            return table if run_ids is None else of_runs(table, wanted)
 
         tables = self.each(of_shard, sorted({places[run_id] for run_id in wanted}))
         table = pa.concat_tables([CURVES_SCHEMA.empty_table(), *tables])
         return table.sort_by([("run_id", "ascending"), ("step", "ascending")])
+
+    def weights(self, run_ids: Iterable[str] | None = None) -> Iterator[tuple[str, pa.Table]]:
+        """(run_id, table of its snapshots by step) of the finished runs that have some.
+
+        Of those among `run_ids`, where given. One shard after the other: never all in memory at once.
+        """
+        there = set(self.shards("weights"))
+        of_shard: dict[str, list[str]] = {}
+        places = self.places()
+        for run_id in places if run_ids is None else run_ids:
+            if places.get(run_id) in there:
+                of_shard.setdefault(places[run_id], []).append(run_id)
+        for name, wanted in of_shard.items():
+            table = self._whole(f"weights/{name}")
+            for run_id in wanted:
+                yield run_id, of_runs(table, {run_id}).sort_by("step")
+
+    def kinds_of_weights(self) -> list[pa.Table]:
+        """All weights, a table for each kind of arrays, by run and step."""
+        finished = set(self.shards())
+        kinds: dict[str, list[pa.Table]] = {}
+        for name in self.shards("weights"):
+            if name in finished:
+                table = self._whole(f"weights/{name}")
+                kinds.setdefault(str(table.schema), []).append(table)
+        order = [("run_id", "ascending"), ("step", "ascending")]
+        return [pa.concat_tables(tables).sort_by(order) for tables in kinds.values()]
 
     def _whole(self, name: str, columns: list[str] | None = None) -> pa.Table:
         try:
@@ -113,6 +140,11 @@ class Tables:
     def _damaged(self, name: str, why: str) -> StoreError:
         then = "the sweep's command puts it aside and trains its runs again"
         return StoreError(f"{self._files.place(name)}: damaged ({why}); {then}")
+
+
+def of_runs(table: pa.Table, run_ids: Collection[str]) -> pa.Table:
+    """The rows of some runs."""
+    return table.filter(pc.is_in(table.column("run_id"), pa.array(sorted(run_ids), pa.string())))
 
 
 @contextmanager

@@ -2,8 +2,9 @@
 
 - `check(values)`: problems of its hyperparameters taken together, as (key, message) pairs;
 - `input_size(values)`: features of an input row;
+- `rows(values)`: how many training and test rows; of many runs at once, where the values are arrays;
 - `data(values, seed)`: a run's rows, a function of its own identity alone;
-- `loss(output_N, y_N)` and `correct(output_N, y_N)`: per row, traced by jax.
+- `loss(output, y_N)` and `correct(output, y_N)`: per row, traced by jax; the output has its rows last.
 
 They import jax only inside the last two, so that the driver can check a config without it.
 """
@@ -17,7 +18,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Data:
-    """The rows of one run: int8 inputs x_ND, int8 labels y_N."""
+    """The rows of one run: int8 inputs x_ND, labels y_N of whole numbers."""
 
     x_train_ND: np.ndarray
     y_train_N: np.ndarray

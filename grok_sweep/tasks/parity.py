@@ -5,7 +5,7 @@ The recipe is E1 of "Do Machine Learning Models Memorize or Generalize?" (Pearce
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,6 +31,11 @@ def check(values: Mapping[str, float]) -> Iterator[tuple[str, str]]:
 def input_size(values: Mapping[str, float]) -> int:
     """Features of a row: the bits and the constant 1."""
     return int(values["n_bits"]) + 1
+
+
+def rows(values: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Training and test rows of a run; of many, where the values are arrays."""
+    return values["train_size"], values["test_size"]
 
 
 def data(values: Mapping[str, float], seed: int) -> Data:
@@ -63,10 +68,10 @@ def loss(logit_N: "jax.Array", y_N: "jax.Array") -> "jax.Array":
     import jax
     import jax.numpy as jnp
 
-    p_N = jnp.clip(jax.nn.sigmoid(logit_N), CLIP, 1 - CLIP)
+    p_N, y_N = jnp.clip(jax.nn.sigmoid(logit_N), CLIP, 1 - CLIP), y_N.astype(logit_N.dtype)
     return -(y_N * jnp.log(p_N) + (1 - y_N) * jnp.log1p(-p_N))
 
 
 def correct(logit_N: "jax.Array", y_N: "jax.Array") -> "jax.Array":
     """Whether each row is on the right side of a probability of one half."""
-    return (logit_N > 0) == (y_N > 0.5)
+    return (logit_N > 0) == (y_N > 0)

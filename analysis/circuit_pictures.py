@@ -1,0 +1,207 @@
+"""Pictures of the circuits that add: points on circles, as trained and as constructed, and which frequencies
+the runs of a sweep use.
+
+They are E3, E5 and E7 of "Do Machine Learning Models Memorize or Generalize?" (Pearce et al., 2023).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import hsv_to_rgb
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from analysis.constructed import accuracy, constructed
+from analysis.figures import INK, PALE_INK, plain_style
+from analysis.fourier import basis, frequencies
+from analysis.panels import INPUT_A, INPUT_B, RULE, bare, head, need_numbers, page, plural
+from analysis.read import need
+
+MOST_COLUMNS = 6
+GENERALIZED, OTHERS = "#5BA3D0", "#cfcfca"
+THREAD = "#9a9a95"
+
+
+@dataclass(frozen=True)
+class _Stars:
+    """One column of the picture: (cos, sin) points in the order in which they are joined.
+
+    `inputs`: those of w_in, (K, 2) each, of one input shared by a and b or of a and of b; `output_K2`: those
+    of w_out.
+    """
+
+    name: str
+    inputs: tuple[np.ndarray, ...]
+    output_K2: np.ndarray
+
+
+@plain_style()
+def stars(w_in: np.ndarray, w_out: np.ndarray, modulus: int, title: str = "") -> Figure:
+    """The neurons of each frequency on a circle: their (cos, sin) coefficients in w_in and, below, w_out.
+
+    Neurons are joined in the order of their phases in w_in, and have the same colour in both: in w_out the
+    phases turn twice as fast, so the same thread draws a star. w_in: (P, H), or (2P, H) with a circle for a
+    and one for b; w_out: (H, P). Each panel is scaled to its points. Raises ValueError where no neuron has a
+    frequency or a weight is not finite.
+    """
+    need_numbers(w_in, w_out)
+    columns = []
+    for frequency, members in frequencies(w_in, modulus).items():
+        cos_sin_2P = basis(modulus)[[2 * frequency - 1, 2 * frequency]]
+        columns.append(
+            _Stars(
+                f"frequency {frequency}",
+                tuple((cos_sin_2P @ w_PH[:, members]).T for w_PH in np.split(w_in, len(w_in) // modulus)),
+                w_out[members] @ cos_sin_2P.T,
+            )
+        )
+    if not columns:
+        raise ValueError("there is nothing to draw: no neuron has a frequency")
+    caption = "cosine and sine of each neuron, joined in the order of their phases"
+    return _draw(columns, title, caption if len(w_in) == modulus else f"{caption}; blue: input a, orange: b")
+
+
+@plain_style()
+def constructed_circle(
+    neurons_list: Sequence[int], modulus: int, activation: str = "relu", title: str = ""
+) -> Figure:
+    """The solution without training: N neurons evenly on a circle in w_in, turning twice as fast in w_out.
+
+    A column for each N, with the accuracy over all pairs. Raises ValueError where `neurons_list` is empty.
+    """
+    if not neurons_list:
+        raise ValueError("there is nothing to draw: neurons_list is empty")
+    cos_sin_2P = basis(modulus)[[1, 2]]
+    columns = []
+    for count in neurons_list:
+        w_in_PH, w_out_HP = constructed(count, modulus)
+        share = accuracy(count, modulus, activation)
+        columns.append(
+            _Stars(
+                f"{plural(count, 'neuron')} · {_percent(share)}",
+                ((cos_sin_2P @ w_in_PH).T,),
+                w_out_HP @ cos_sin_2P.T,
+            )
+        )
+    return _draw(columns, title, f"accuracy over all pairs mod {modulus}")
+
+
+@plain_style()
+def frequency_distribution(circuits: pd.DataFrame, title: str = "") -> Figure:
+    """How many frequencies a run uses, and how many runs use each: those that generalised and the others.
+
+    `circuits`: a row per run with its modulus, n_frequencies, frequencies (a text such as "4 5 7 26") and
+    generalize_step, missing where it did not generalise. Runs of unknown n_frequencies are left out. Raises
+    ValueError where a column is missing, no run is left, or they have several moduli.
+    """
+    need(circuits, ["frequencies", "n_frequencies", "generalize_step", "modulus"], "a table of circuits")
+    circuits = circuits[circuits["n_frequencies"].notna()].reset_index(drop=True)
+    if circuits.empty:
+        raise ValueError("there are no runs to draw: the frequencies of none are known")
+    moduli = sorted(circuits["modulus"].unique())
+    if len(moduli) > 1:
+        raise ValueError(f"modulus has the values {', '.join(map(str, moduli))}; filter the table to one")
+    counts = circuits["n_frequencies"].astype(int)
+    used = circuits["frequencies"].fillna("").str.split().explode().dropna().astype(int)
+    panels = {
+        "number of frequencies in a run": (counts, np.arange(counts.max() + 1)),
+        "frequency": (used, np.arange(1, (int(moduli[0]) - 1) // 2 + 1)),
+    }
+    generalized = circuits["generalize_step"].notna()
+    kinds = {"generalised": (generalized, GENERALIZED), "not generalised": (~generalized, OTHERS)}
+
+    figure, plots = page(title, rows=[(0.3, 1.5), (0.6, 1.5)], width=5.6, left=0.45)
+    for plot, (name, (values, bins)) in zip(plots, panels.items(), strict=True):
+        foot_B = np.zeros(len(bins))
+        for kind, (of, colour) in kinds.items():
+            # A run has several rows in `used`: the index says whose they are.
+            high_B = (values[of[values.index]].to_numpy()[:, None] == bins).sum(axis=0)
+            plot.bar(bins, high_B, bottom=foot_B, width=0.8, color=colour, label=f"{kind} {of.sum():,}")
+            foot_B += high_B
+        plot.set_xlim(bins[0] - 0.6, bins[-1] + 0.6)
+        plot.set_xlabel(name, size=9, color=INK, labelpad=3)
+        plot.xaxis.set_major_locator(MaxNLocator(12, integer=True))
+        plot.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+        head(plot, "runs")
+        plot.spines["left"].set_visible(False)
+    plots[0].legend(
+        loc="lower right",
+        bbox_to_anchor=(1, 1),
+        ncols=2,
+        frameon=False,
+        borderpad=0,
+        borderaxespad=0.2,
+        handlelength=1,
+        handleheight=0.8,
+        columnspacing=1.4,
+        fontsize=9,
+        labelcolor=INK,
+    )
+    return figure
+
+
+def _draw(columns: Sequence[_Stars], title: str, caption: str) -> Figure:
+    """Circles above stars, a column each; after MOST_COLUMNS a new pair of rows."""
+    across = min(MOST_COLUMNS, len(columns))
+    bands = -(-len(columns) // across)
+    figure, plots = page(
+        title,
+        caption,
+        rows=[(0.32, 1.15), (0.1, 1.15)] * bands,
+        columns=across,
+        width=1.15,
+        left=0.45,
+        gap=0.3,
+        foot=0.05,
+    )
+    rows = [plots[at : at + across] for at in range(0, len(plots), across)]
+    for circles, outputs in zip(rows[::2], rows[1::2], strict=True):
+        circles[0].set_ylabel("w_in", size=9, color=PALE_INK, labelpad=5)
+        outputs[0].set_ylabel("w_out", size=9, color=PALE_INK, labelpad=5)
+    above, below = (list(chain.from_iterable(rows[side::2])) for side in (0, 1))
+    for plot in (*above[len(columns) :], *below[len(columns) :]):
+        plot.remove()
+    for column, circle, output in zip(columns, above, below, strict=False):
+        head(circle, column.name)
+        threads = (THREAD,) if len(column.inputs) == 1 else (INPUT_A, INPUT_B)
+        _thread(circle, column.inputs, threads)
+        _thread(output, (column.output_K2,), (THREAD,))
+    return figure
+
+
+def _thread(plot: Axes, threads: Sequence[np.ndarray], colours: Sequence[str]) -> None:
+    """Points (K, 2) in their order, each thread closed, around a pale circle of their mean radius.
+
+    Their colours go once around the wheel, in that order.
+    """
+    bare(plot)
+    points_N2 = np.concatenate(threads)
+    out_N = np.linalg.norm(points_N2, axis=1)
+    circle = np.exp(2j * np.pi * np.arange(97) / 96) * out_N.mean()
+    plot.plot(circle.real, circle.imag, color=RULE, linewidth=0.8, label="mean radius", zorder=0)
+    for points_K2, colour in zip(threads, colours, strict=True):
+        closed = np.concatenate([points_K2, points_K2[:1]])
+        plot.plot(*closed.T, color=colour, linewidth=0.9, label="thread", zorder=1)
+        wheel = np.column_stack(
+            [np.arange(len(points_K2)) / len(points_K2), *np.full((2, len(points_K2)), 0.78)]
+        )
+        plot.scatter(
+            points_K2[:, 0],
+            points_K2[:, 1],
+            s=22,
+            c=hsv_to_rgb(wheel),
+            edgecolors="white",
+            linewidths=0.6,
+            zorder=2,
+        )
+    end = 1.12 * (out_N.max() or 1)
+    plot.set(xlim=(-end, end), ylim=(-end, end), aspect="equal")
+
+
+def _percent(share: float) -> str:
+    """`100 %` only where all is right."""
+    return "100 %" if share == 1 else f"{min(100 * share, 99.9):.1f} %"

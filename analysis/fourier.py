@@ -1,0 +1,193 @@
+"""What frequencies networks add with: modular addition in the Fourier basis of the numbers 0, ..., P - 1.
+
+Networks are logits_NP = relu(w_in[a] + w_in[b]) @ w_out. w_in has shape (P, H), shared by a and b, or
+(2P, H), the rows of a before those of b; w_out has shape (H, P). The modulus P is odd. The frequency of a
+neuron is that of its largest |coefficient| in w_in, numbered 1, ..., (P - 1) / 2; 0 stands for none.
+"""
+
+from collections.abc import Collection
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+
+
+@lru_cache(maxsize=8)
+def basis(modulus: int) -> np.ndarray:
+    """Orthonormal rows of shape (P, P): constant, cos 1, sin 1, ..., cos (P - 1) / 2, sin (P - 1) / 2.
+
+    Raises ValueError where the modulus is not an odd number of at least 3.
+    """
+    if modulus < 3 or modulus % 2 == 0:
+        raise ValueError(f"modulus: {modulus} is not allowed; give an odd number of at least 3")
+    angle_FP = 2 * np.pi * np.outer(np.arange(1, (modulus + 1) // 2), np.arange(modulus)) / modulus
+    waves_FP = np.stack([np.cos(angle_FP), np.sin(angle_FP)], axis=1).reshape(modulus - 1, modulus)
+    rows_PP = np.vstack([np.full((1, modulus), modulus**-0.5), np.sqrt(2 / modulus) * waves_FP])
+    rows_PP.flags.writeable = False  # it is shared
+    return rows_PP
+
+
+def coefficients(w_in: np.ndarray, modulus: int) -> np.ndarray:
+    """Of the columns of w_in in `basis`: shape (K, P, H), K = 1 where a and b share w_in, else 2.
+
+    Raises ValueError where the shape does not fit.
+    """
+    return basis(modulus) @ _parts(w_in, modulus)
+
+
+def energies(w_in: np.ndarray, modulus: int) -> np.ndarray:
+    """The squared coefficients of each frequency, summed over neurons and inputs: shape (1 + (P - 1) / 2,).
+
+    The constant stands first, as frequency 0.
+    """
+    return _by_frequency((coefficients(w_in, modulus) ** 2).sum(axis=(0, 2))[:, None])[:, 0]
+
+
+def neurons(w_in: np.ndarray, modulus: int) -> pd.DataFrame:
+    """One row per neuron, sorted by frequency and phase, those of no frequency last.
+
+    Columns: neuron; frequency, 0 where the largest coefficient is the constant or all are zero; amplitude,
+    sqrt(cos^2 + sin^2) of the coefficients at that frequency; phase, atan2(sin, cos) of them in radians.
+    Where a and b have weights of their own, those of the input with the largest coefficient count.
+    """
+    every_KPH = coefficients(w_in, modulus)
+    hidden = every_KPH.shape[2]
+    largest_H = np.abs(every_KPH).max(axis=1).argmax(axis=0)  # which input
+    c_PH = every_KPH[largest_H, :, np.arange(hidden)].T
+    frequency_H = (np.abs(c_PH).argmax(axis=0) + 1) // 2
+    cos_H, sin_H = (c_PH[np.maximum(2 * frequency_H - 1 + i, 0), np.arange(hidden)] for i in (0, 1))
+    some_H = frequency_H > 0
+    table = pd.DataFrame(
+        {
+            "neuron": np.arange(hidden),
+            "frequency": frequency_H,
+            "amplitude": np.where(some_H, np.hypot(cos_H, sin_H), np.abs(c_PH[0])),
+            "phase": np.where(some_H, np.arctan2(sin_H, cos_H), 0.0),
+        }
+    )
+    order = np.lexsort([table["phase"], table["frequency"], ~some_H])
+    return table.iloc[order].reset_index(drop=True)
+
+
+def frequencies(w_in: np.ndarray, modulus: int) -> dict[int, np.ndarray]:
+    """frequency -> its neurons, by phase; frequencies ascend, and neurons of none are not in it."""
+    table = neurons(w_in, modulus)
+    frequency_H, neuron_H = table["frequency"].to_numpy(), table["neuron"].to_numpy()
+    return {int(f): neuron_H[frequency_H == f] for f in np.unique(frequency_H) if f > 0}
+
+
+def logits(w_in: np.ndarray, w_out: np.ndarray, pairs_N2: np.ndarray) -> np.ndarray:
+    """The logits of pairs (a, b): shape (N, P), float64. Raises ValueError where w_in does not fit w_out."""
+    parts_KPH = _parts(w_in, w_out.shape[1])
+    hidden_NH = parts_KPH[0, pairs_N2[:, 0]] + parts_KPH[-1, pairs_N2[:, 1]]
+    return np.maximum(hidden_NH, 0) @ w_out.astype(np.float64)
+
+
+def contribution(w_in: np.ndarray, w_out: np.ndarray, pairs_N2: np.ndarray, frequency: int) -> np.ndarray:
+    """The logits (N, P) that the neurons of one frequency give, all others masked; 0: those of none.
+
+    Raises ValueError where the modulus has no such frequency.
+    """
+    modulus = w_out.shape[1]
+    _check([frequency], modulus, least=0)
+    table = neurons(w_in, modulus)
+    mine = table.loc[table["frequency"] == frequency, "neuron"].to_numpy()
+    return logits(w_in[:, mine], w_out[mine], pairs_N2)
+
+
+def energy_share(w_in: np.ndarray, modulus: int, keys: Collection[int]) -> float:
+    """The share of the weights' energy, the constant's included, in the frequencies `keys`.
+
+    nan where all weights are zero. Raises ValueError where the modulus has no such frequency.
+    """
+    _check(keys, modulus)
+    energy_F = energies(w_in, modulus)
+    return float(energy_F[sorted(set(keys))].sum() / energy_F.sum()) if energy_F.any() else float("nan")
+
+
+def gini(values: np.ndarray) -> float:
+    """Gini coefficient of nonnegative values: 0 where all are equal, 1 - 1/n where one of n has all.
+
+    Half the mean absolute difference over the mean, by the sorted values x_1 <= ... <= x_n:
+    sum (2 i - n - 1) x_i / (n sum x). It is that of Hurley and Rickard (arXiv 0811.4706), where it measures
+    sparsity. Nan where all are zero.
+    """
+    sorted_F = np.sort(np.asarray(values, np.float64))
+    count = len(sorted_F)
+    weight_F = 2 * np.arange(1, count + 1) - count - 1
+    return float(weight_F @ sorted_F / (count * sorted_F.sum())) if sorted_F.any() else float("nan")
+
+
+def inverse_participation_ratio(values: np.ndarray) -> float:
+    """sum p^2 of the shares p of nonnegative values: 1/n where all of n are equal, 1 where one has all.
+
+    Its inverse is how many of them take part. F. Wegner, Zeitschrift für Physik B 36 (1980), 209-214, where p
+    are the probabilities of the places of a particle. Nan where all are zero.
+    """
+    values_F = np.asarray(values, np.float64)
+    return float(((values_F / values_F.sum()) ** 2).sum()) if values_F.any() else float("nan")
+
+
+def restricted_loss(
+    w_in: np.ndarray, w_out: np.ndarray, keys: Collection[int], pairs_N2: np.ndarray
+) -> float:
+    """The loss on pairs where of the logits only the key frequencies are kept (Nanda et al., 2301.05217).
+
+    Of the logits over all P x P inputs the constant and the directions cos and sin of 2 pi k (a + b) / P
+    stay, k in `keys`. Cross entropy, mean over the pairs and the P classes, nats. Raises ValueError where the
+    modulus has no such frequency.
+    """
+    logits_ABC, key_ABC = _key_part(w_in, w_out, keys)
+    return _loss(logits_ABC.mean(axis=(0, 1)) + key_ABC, pairs_N2)
+
+
+def excluded_loss(w_in: np.ndarray, w_out: np.ndarray, keys: Collection[int], pairs_N2: np.ndarray) -> float:
+    """The loss on pairs where the key frequencies are taken out of the logits; see `restricted_loss`."""
+    logits_ABC, key_ABC = _key_part(w_in, w_out, keys)
+    return _loss(logits_ABC - key_ABC, pairs_N2)
+
+
+def _key_part(w_in: np.ndarray, w_out: np.ndarray, keys: Collection[int]) -> tuple[np.ndarray, np.ndarray]:
+    """The logits over all pairs (P, P, P), and their part in the key directions."""
+    modulus = w_out.shape[1]
+    _check(keys, modulus)
+    every_P = np.arange(modulus)
+    pairs_N2 = np.stack(np.meshgrid(every_P, every_P, indexing="ij"), axis=-1).reshape(-1, 2)
+    logits_NC = logits(w_in, w_out, pairs_N2)
+    angle_KN = 2 * np.pi * np.outer(sorted(set(keys)), pairs_N2.sum(axis=1)) / modulus
+    # Orthonormal over all pairs: the mean of cos^2 and of sin^2 is one half.
+    direction_DN = np.sqrt(2) / modulus * np.vstack([np.cos(angle_KN), np.sin(angle_KN)])
+    key_NC = direction_DN.T @ (direction_DN @ logits_NC)
+    return (
+        logits_NC.reshape(modulus, modulus, modulus),
+        key_NC.reshape(modulus, modulus, modulus),
+    )
+
+
+def _loss(logits_ABC: np.ndarray, pairs_N2: np.ndarray) -> float:
+    modulus = len(logits_ABC)
+    logits_NC = logits_ABC[pairs_N2[:, 0], pairs_N2[:, 1]]
+    logits_NC = logits_NC - logits_NC.max(axis=1, keepdims=True)
+    log_sum_N = np.log(np.exp(logits_NC).sum(axis=1))
+    right_N = logits_NC[np.arange(len(pairs_N2)), pairs_N2.sum(axis=1) % modulus]
+    return float((log_sum_N - right_N).mean() / modulus)
+
+
+def _parts(w_in: np.ndarray, modulus: int) -> np.ndarray:
+    """The weights of each input: shape (K, P, H), K = 1 where a and b share them, else 2."""
+    if w_in.ndim != 2 or w_in.shape[0] not in (modulus, 2 * modulus):
+        raise ValueError(f"w_in of shape {w_in.shape} does not fit modulus {modulus}")
+    # Not -1: numpy cannot infer a size where there are no neurons.
+    return w_in.astype(np.float64).reshape(w_in.shape[0] // modulus, modulus, w_in.shape[1])
+
+
+def _by_frequency(values_PH: np.ndarray) -> np.ndarray:
+    """Sums over the cos and the sin of each frequency, the constant first."""
+    return np.concatenate([values_PH[:1], values_PH[1::2] + values_PH[2::2]])
+
+
+def _check(keys: Collection[int], modulus: int, least: int = 1) -> None:
+    most = (modulus - 1) // 2
+    wrong = [key for key in keys if key != int(key) or not least <= key <= most]
+    if wrong:
+        raise ValueError(f"frequency: {wrong[0]} is not allowed; modulus {modulus} has {least} to {most}")

@@ -1,0 +1,230 @@
+"""Pictures of training itself: accuracy and loss, and the input weights from first to last.
+
+They are E2 of "Do Machine Learning Models Memorize or Generalize?" (Pearce et al., 2023): one parity model
+in detail. Modular addition has the first two as well.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis.figures import INK, PALE_INK, plain_style
+from analysis.fourier import neurons
+from analysis.panels import (
+    RULE,
+    TEST,
+    TRAIN,
+    UNKNOWN,
+    bare,
+    end_labels,
+    head,
+    log_axis,
+    page,
+    plural,
+    step_axis,
+    thin_lines,
+)
+from analysis.read import Weights, need
+
+# Three colours that differ for every kind of colour blindness (Okabe and Ito), the last in black.
+KINDS = {"signal": "#0072B2", "distractors": "#DD8A00", "bias": "#222222"}
+SNAPSHOTS = 6
+WEIGHT_COLOURS = "RdBu_r"
+
+
+@plain_style()
+def curves_picture(curves: pd.DataFrame, title: str = "") -> Figure:
+    """Accuracy, and loss on a log axis, over the steps of one run or, in thin lines, of many.
+
+    `curves`: as load_curves reads them, a row per run and logged step. Losses of 0, and what is no number,
+    leave a gap. Raises ValueError where a column is missing or there are no rows.
+    """
+    sides = {"train": ("train", TRAIN), "test": ("eval", TEST)}
+    need(
+        curves,
+        [
+            "run_id",
+            "step",
+            *(f"{side}_{metric}" for side, _ in sides.values() for metric in ("loss", "accuracy")),
+        ],
+        "a table of curves",
+    )
+    if curves.empty:
+        raise ValueError("there are no runs to draw: the table of curves is empty")
+    runs = [run for _, run in curves.groupby("run_id", sort=False)]
+    look: dict[str, Any] = (
+        {"linewidth": 1.6} if len(runs) == 1 else {"linewidth": 0.7, "alpha": max(0.15, 0.8 - len(runs) / 60)}
+    )
+
+    caption = "" if len(runs) == 1 else plural(len(runs), "run")
+    figure, plots = page(title, caption, rows=[(0.3, 1.5), (0.3, 2.1)], width=5.2, left=0.45, right=0.4)
+    for plot, metric in zip(plots, ("accuracy", "loss"), strict=True):
+        ends, every = {}, []
+        for label, (side, colour) in sides.items():
+            lines = [run[["step", f"{side}_{metric}"]].to_numpy(float) for run in runs]
+            for line in lines:
+                line[~np.isfinite(line[:, 1]) | ((line[:, 1] <= 0) & (metric == "loss")), 1] = np.nan
+            thin_lines(plot, lines, colour, label, **look)
+            last = [line[-1, 1] for line in lines if np.isfinite(line[-1, 1])]
+            ends[label] = (float(np.median(last)) if last else np.nan, colour)
+            every.append(np.concatenate(lines)[:, 1])
+        if metric == "accuracy":
+            plot.set(ylim=(-0.03, 1.04), yticks=[0, 0.5, 1], yticklabels=["0", "50 %", "100 %"])
+        else:
+            log_axis(plot, np.concatenate(every))
+        head(plot, metric)
+        step_axis(plot, curves["step"].to_numpy(), name="step" if metric == "loss" else "")
+        plot.tick_params(labelbottom=metric == "loss")
+        end_labels(plot, ends)
+    return figure
+
+
+@plain_style()
+def weights_over_training(
+    weights: Weights, steps: Sequence[int] | None = None, n_parity_bits: int | None = None, title: str = ""
+) -> Figure:
+    """Heat maps of w_in, a panel for each of `steps`: of the snapshots nearest to them, by default about six
+    from first to last. All share one scale, whose end is passed by the largest weights.
+
+    With `n_parity_bits` of a parity network its rows are named; neurons stand in order of their size at the
+    last snapshot drawn. Otherwise w_in (S, P, H) or (S, 2P, H) is that of modular addition, and neurons stand
+    in order of frequency and phase. Raises ValueError where there are no snapshots or no steps, or w_in does
+    not fit `n_parity_bits`.
+    """
+    w_in_SDH = weights.arrays["w_in"]
+    if steps is None:
+        chosen = np.unique(np.linspace(0, len(w_in_SDH) - 1, SNAPSHOTS).round().astype(int))
+    else:
+        chosen = np.unique([np.abs(weights.step_S - step).argmin() for step in steps])
+    if not w_in_SDH.size or not chosen.size:
+        raise ValueError("there are no weights to draw: no snapshots, or no steps")
+    rows, size = w_in_SDH.shape[1:]
+    last_DH = np.nan_to_num(w_in_SDH[chosen[-1]], posinf=0, neginf=0)
+    groups = {} if n_parity_bits is None else _rows(w_in_SDH, n_parity_bits)
+    if groups:
+        order_H = np.argsort(-np.linalg.norm(last_DH, axis=0), kind="stable")
+        across = "columns are neurons, the largest at the last step first"
+    else:
+        modulus = _modulus(weights)
+        order_H = neurons(last_DH, modulus)["neuron"].to_numpy()
+        across = "columns are neurons, in the order of their frequencies and phases at the last step"
+        groups = {"input": slice(0, rows)}
+        if rows == 2 * modulus:
+            groups = {"input a": slice(0, modulus), "input b": slice(modulus, rows)}
+    drawn_SDH = np.ma.masked_invalid(w_in_SDH[chosen][:, :, order_H])
+    sizes = [np.percentile(np.abs(w.compressed()), 99) for w in drawn_SDH if w.count()]
+    end = float(max(sizes, default=0)) or 1.0
+    beyond = "both" if np.abs(drawn_SDH.compressed()).max(initial=0) > end else "neither"
+
+    figure, plots = page(
+        title,
+        across,
+        rows=[(0.3, float(np.clip(0.085 * rows, 1.2, 3.4)))],
+        columns=len(chosen),
+        width=float(np.clip(0.05 * size, 0.85, 1.45)),
+        left=0.85 if n_parity_bits is not None else 0.6,
+        right=0.5,
+        gap=0.1,
+        foot=0.1,
+    )
+    for plot, place, w_DH in zip(plots, chosen, drawn_SDH, strict=True):
+        colours = mpl.colormaps[WEIGHT_COLOURS].with_extremes(bad=UNKNOWN)
+        image = plot.imshow(w_DH, cmap=colours, vmin=-end, vmax=end, aspect="auto")
+        bare(plot)
+        head(plot, f"{'step ' if plot is plots[0] else ''}{weights.step_S[place]:,}")
+        for group in list(groups.values())[1:]:
+            plot.axhline(group.start - 0.5, color="white", linewidth=2.5)
+    for name, group in groups.items():
+        plots[0].annotate(
+            name,
+            (0, (group.start + group.stop) / 2 - 0.5),
+            xycoords=("axes fraction", "data"),
+            xytext=(-5, 0),
+            textcoords="offset points",
+            ha="right",
+            va="center",
+            size=8,
+            color=KINDS.get(name, INK),
+        )
+    key = plots[-1].inset_axes((1.12, 0, 0.07, 1))
+    bar = figure.colorbar(image, cax=key, ticks=[-end, 0, end], extend=beyond, format=_short)
+    bar.outline.set_visible(False)
+    key.tick_params(length=0, pad=2, labelsize=8, labelcolor=PALE_INK)
+    return figure
+
+
+@plain_style()
+def trajectories(weights: Weights, n_parity_bits: int, title: str = "") -> Figure:
+    """Every weight of w_in (S, D, H) over training, a line each, coloured by what its digit is.
+
+    Raises ValueError where there are no snapshots, or w_in does not fit `n_parity_bits`.
+    """
+    w_in_SDH = weights.arrays["w_in"]
+    groups = _rows(w_in_SDH, n_parity_bits)
+    if not w_in_SDH.size:
+        raise ValueError("there are no weights to draw: no snapshots")
+    figure, (plot,) = page(title, rows=[(0.3, 3.2)], width=6.2, left=0.45)
+    handles = []
+    for kind in ("distractors", "bias", "signal"):  # the few lines on top of the many
+        w_SK = w_in_SDH[:, groups[kind]].reshape(len(w_in_SDH), -1).astype(float)
+        w_SK[~np.isfinite(w_SK)] = np.nan
+        points_KS2 = np.stack(np.broadcast_arrays(weights.step_S[:, None], w_SK), axis=-1).swapaxes(0, 1)
+        many = kind == "distractors"
+        thin_lines(
+            plot,
+            list(points_KS2),
+            KINDS[kind],
+            kind,
+            linewidth=0.5 if many else 0.8,
+            alpha=0.35 if many else 0.8,
+            rasterized=True,  # thousands of lines would make an SVG of megabytes
+        )
+        digits = groups[kind].stop - groups[kind].start
+        count = "" if kind == "bias" else f", {plural(digits, 'digit')}"
+        handles.append(Line2D([], [], color=KINDS[kind], linewidth=2, label=f"{kind}{count}"))
+    largest = float(np.abs(w_in_SDH, where=np.isfinite(w_in_SDH), out=np.zeros(w_in_SDH.shape)).max())
+    plot.set_ylim(-1.05 * (largest or 1), 1.05 * (largest or 1))
+    plot.axhline(0, color=RULE, linewidth=0.8, zorder=0)
+    head(plot, "weights of the input layer")
+    step_axis(plot, weights.step_S)
+    plot.legend(
+        handles=handles[::-1],
+        loc="lower right",
+        bbox_to_anchor=(1, 1),
+        ncols=3,
+        frameon=False,
+        borderpad=0,
+        borderaxespad=0.2,
+        handlelength=1,
+        handletextpad=0.5,
+        columnspacing=1.4,
+        fontsize=9,
+        labelcolor="linecolor",
+    )
+    return figure
+
+
+def _rows(w_in_SDH: np.ndarray, n_parity_bits: int) -> dict[str, slice]:
+    """Which rows of w_in are the signal, which the distractors, which the bias."""
+    rows = w_in_SDH.shape[1] if w_in_SDH.ndim == 3 else 0
+    if not 0 < n_parity_bits < rows:
+        raise ValueError(f"w_in of shape {w_in_SDH.shape} does not fit {n_parity_bits} digits and a bias")
+    return {
+        "signal": slice(0, n_parity_bits),
+        "distractors": slice(n_parity_bits, rows - 1),
+        "bias": slice(rows - 1, rows),
+    }
+
+
+def _modulus(weights: Weights) -> int:
+    """Of modular addition: the classes are the remainders."""
+    return int(weights.arrays["w_out"].shape[-1])
+
+
+def _short(weight: float, _: int) -> str:
+    return f"{weight:.2g}".replace("-", "−")

@@ -1,0 +1,591 @@
+"""The pictures of runs: what is drawn is what is in the curves, weights and circuits."""
+
+import subprocess
+import sys
+from functools import partial
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.colors import to_hex
+
+from analysis import Weights
+from analysis.circuit_pictures import constructed_circle, frequency_distribution, stars
+from analysis.constructed import constructed
+from analysis.figures import picture
+from analysis.panels import apart
+from analysis.wave_pictures import coefficients_over_training, logits_picture, waves
+from analysis.weight_pictures import curves_picture, trajectories, weights_over_training
+
+TRAIN, TEST = "#9730c9", "#4cb769"
+INPUT_A, INPUT_B = "#2979ff", "#ff6d00"
+P = 23
+
+
+def run_curves(run_id="a", steps=(0, 100, 200, 300), loss=0.5):
+    count = len(steps)
+    return pd.DataFrame(
+        {
+            "run_id": run_id,
+            "step": np.array(steps, np.int32),
+            "train_loss": loss * 10.0 ** -np.arange(count),
+            "eval_loss": loss * 2.0 ** -np.arange(count),
+            "train_accuracy": np.linspace(0.5, 1, count),
+            "eval_accuracy": np.linspace(0.4, 0.9, count),
+        }
+    )
+
+
+def wave_neurons(*neurons, size=1.0):
+    """w_in (P, H), w_out (H, P) of (frequency, phase); frequency 0 is a constant."""
+    x = np.arange(P)
+    w_in = [np.cos(2 * np.pi * f * x / P - phase) for f, phase in neurons]
+    w_out = [np.cos(2 * np.pi * f * x / P - 2 * phase) for f, phase in neurons]
+    return size * np.array(w_in).T, size * np.array(w_out)
+
+
+def evenly(frequency, count):
+    return [(frequency, 2 * np.pi * i / count - np.pi + 0.1) for i in range(count)]
+
+
+def parity_weights(snapshots=11, digits=5, hidden=4, bits=2):
+    """Weights whose distractors shrink to nothing, and whose neurons are larger the higher their index."""
+    shrink = np.linspace(1, 0, snapshots)[:, None, None]
+    w = np.random.default_rng(0).normal(size=(1, digits + 1, hidden)).repeat(snapshots, axis=0)
+    w[:, bits:digits] *= shrink
+    w = w / np.linalg.norm(w, axis=1, keepdims=True) * np.arange(1, hidden + 1)
+    return Weights(1000 * np.arange(snapshots), {"w_in": w.astype(np.float32), "w_out": w[:, 0]})
+
+
+def noisy_waves(snapshots=4):
+    """From noise to four neurons of frequency 5 and two of frequency 3."""
+    w_in, w_out = wave_neurons(*evenly(5, 4), *evenly(3, 2))
+    share = np.linspace(0, 1, snapshots)[:, None, None]
+    noise = np.random.default_rng(1).normal(size=w_in.shape)
+    arrays = {"w_in": (1 - share) * noise + share * w_in, "w_out": np.stack([w_out] * snapshots)}
+    return Weights(500 * np.arange(snapshots), arrays)
+
+
+def texts(artists):
+    return [text.get_text() for text in artists]
+
+
+def heads(figure):
+    return [plot.get_title("left") for plot in figure.axes]
+
+
+def collection(plot, label):
+    (found,) = (c for c in plot.collections if c.get_label() == label)
+    return found
+
+
+def assert_inside(figure):
+    """All that is drawn is within the page."""
+    box = figure.get_tightbbox()
+    width, height = figure.get_size_inches()
+    assert 0 <= box.x0 < box.x1 <= width
+    assert 0 <= box.y0 < box.y1 <= height
+
+
+# --- accuracy and loss
+
+
+def test_one_run_has_its_four_curves():
+    curves = run_curves()
+    figure = curves_picture(curves, "mine")
+    assert texts(figure.texts) == ["mine"]
+    assert heads(figure) == ["accuracy", "loss"]
+    for plot, metric in zip(figure.axes, ("accuracy", "loss"), strict=True):
+        for label, side, colour in (("train", "train", TRAIN), ("test", "eval", TEST)):
+            lines = collection(plot, label)
+            (points,) = lines.get_segments()
+            assert points == pytest.approx(curves[["step", f"{side}_{metric}"]].to_numpy(float))
+            assert to_hex(lines.get_color()[0]) == colour
+        assert sorted(texts(plot.texts)) == ["test", "train"]
+        assert {to_hex(text.get_color()) for text in plot.texts} == {TRAIN, TEST}
+    assert figure.axes[0].get_yscale() == "linear"
+    assert figure.axes[1].get_yscale() == "log"
+    low, high = figure.axes[1].get_ylim()
+    assert low < curves["train_loss"].min()
+    assert high > 0.5
+    assert_inside(figure)
+
+
+def test_steps_and_losses_are_readable_numbers():
+    figure = curves_picture(run_curves(steps=range(0, 50_001, 10_000)), "")
+    picture(figure, "png")
+    assert texts(figure.axes[1].get_xticklabels())[:3] == ["0", "10,000", "20,000"]
+    low, high = figure.axes[1].get_ylim()
+    ticks = zip(figure.axes[1].get_yticks(), texts(figure.axes[1].get_yticklabels()), strict=True)
+    assert [text for y, text in ticks if low <= y <= high] == ["10⁻⁵", "10⁻⁴", "10⁻³", "0.01", "0.1"]
+
+
+def test_many_runs_are_thinner_lines_one_each():
+    curves = pd.concat([run_curves(f"{i}", loss=0.1 + i) for i in range(9)])
+    one, many = curves_picture(run_curves(), ""), curves_picture(curves, "nine")
+    assert texts(many.texts) == ["nine", "9 runs"]
+    for plot in many.axes:
+        for label in ("train", "test"):
+            lines, alone = collection(plot, label), collection(one.axes[0], label)
+            assert len(lines.get_segments()) == 9
+            assert lines.get_linewidth()[0] < alone.get_linewidth()[0]
+    finals = {segment[-1, 1].round(6) for segment in collection(many.axes[1], "test").get_segments()}
+    assert finals == set((curves["eval_loss"][curves["step"] == 300]).round(6))
+
+
+def test_what_is_no_number_is_a_gap():
+    curves = run_curves()
+    curves.loc[1, "eval_loss"] = 0
+    curves.loc[2:, ["train_loss", "train_accuracy"]] = np.inf, np.nan
+    figure = curves_picture(curves, "")
+    gaps = {
+        side: np.isnan(collection(figure.axes[1], side).get_paths()[0].vertices[:, 1])
+        for side in ("train", "test")
+    }
+    assert gaps["test"].tolist() == [False, True, False, False]
+    assert gaps["train"].tolist() == [False, False, True, True]
+    assert np.isfinite(figure.axes[1].get_ylim()).all()
+    assert texts(figure.axes[1].texts) == ["test"]  # the training curve has no end
+    curves[["train_loss", "eval_loss"]] = np.nan
+    picture(curves_picture(curves, ""), "png")
+
+
+def test_one_logged_step_is_a_dot():
+    figure = curves_picture(run_curves(steps=(0,)), "")
+    assert [line.get_xydata().tolist() for line in figure.axes[0].lines] == [[[0, 0.5]], [[0, 0.4]]]
+    assert_inside(figure)
+
+
+def test_curves_without_rows_or_columns_are_refused():
+    with pytest.raises(ValueError, match="there are no runs to draw"):
+        curves_picture(run_curves().iloc[:0], "")
+    with pytest.raises(ValueError, match="a table of curves needs the columns eval_loss"):
+        curves_picture(run_curves().drop(columns="eval_loss"), "")
+
+
+def test_labels_are_pushed_apart_no_further_than_needed():
+    assert apart(np.array([0.5, 0.5]), 0.1) == pytest.approx([0.45, 0.55])
+    assert apart(np.array([0.9, 0.1]), 0.1) == pytest.approx([0.9, 0.1])
+    moved = apart(np.array([3.0, 1.0, 1.1, 1.2]), 0.5)
+    assert moved[0] == 3
+    assert np.diff(moved[1:]) == pytest.approx([0.5, 0.5])
+    assert moved[1:].mean() == pytest.approx(1.1)
+
+
+# --- weights over training
+
+
+def test_heat_maps_of_a_parity_network():
+    weights = parity_weights()
+    figure = weights_over_training(weights, n_parity_bits=2, title="w")
+    plots = figure.axes
+    assert heads(figure) == ["step 0", "2,000", "4,000", "6,000", "8,000", "10,000"]
+    limits = {plot.images[0].get_clim() for plot in plots}
+    ((low, high),) = limits
+    assert low == -high < 0
+    for plot, snapshot in zip(plots, (0, 2, 4, 6, 8, 10), strict=True):
+        # The neurons stand from the largest, the last of four, to the smallest.
+        drawn = plot.images[0].get_array().filled()
+        assert drawn == pytest.approx(weights.arrays["w_in"][snapshot][:, ::-1])
+    assert texts(plots[0].texts) == ["signal", "distractors", "bias"]
+    assert [text.xy[1] for text in plots[0].texts] == [0.5, 3, 5]
+    assert [line.get_ydata()[0] for line in plots[0].lines] == [1.5, 4.5]
+    rgba = plots[0].images[0].to_rgba(np.array([[low, 0.0, high]]))[0]
+    assert rgba[1][:3].min() > 0.95  # nothing is white
+    assert rgba[0][2] > rgba[0][0]
+    assert rgba[2][0] > rgba[2][2]
+    assert_inside(figure)
+
+
+def test_heat_maps_of_named_steps_take_the_nearest_snapshots():
+    figure = weights_over_training(parity_weights(), steps=[1_100, 900, 4_000], n_parity_bits=2)
+    assert heads(figure) == ["step 1,000", "4,000"]
+
+
+def test_heat_maps_of_modular_addition_sort_neurons_by_frequency_and_phase():
+    weights = noisy_waves()
+    w_in = weights.arrays["w_in"]
+    figure = weights_over_training(weights)
+    assert len(figure.axes) == 4
+    order = [4, 5, 0, 1, 2, 3]
+    assert figure.axes[0].images[0].get_array().filled() == pytest.approx(w_in[0][:, order])
+    assert texts(figure.axes[0].texts) == ["input"]
+    both = Weights(weights.step_S, {**weights.arrays, "w_in": np.concatenate([w_in, -w_in], axis=1)})
+    plot = weights_over_training(both).axes[0]
+    assert texts(plot.texts) == ["input a", "input b"]
+    assert plot.images[0].get_array().shape == (2 * P, 6)
+
+
+def test_heat_maps_of_one_snapshot_and_one_neuron():
+    weights = parity_weights(snapshots=1, hidden=1)
+    figure = weights_over_training(weights, n_parity_bits=2, title="a title that is rather longer")
+    assert heads(figure) == ["step 0"]
+    assert_inside(figure)
+
+
+def test_weights_that_are_no_numbers_are_grey():
+    weights = parity_weights(snapshots=2)
+    weights.arrays["w_in"][1] = np.inf
+    figure = weights_over_training(weights, n_parity_bits=2)
+    image = figure.axes[1].images[0]
+    assert image.get_array().mask.all()
+    assert to_hex(image.to_rgba(image.get_array())[0, 0]) == "#dddddd"
+    assert np.isfinite(image.get_clim()).all()
+    picture(figure, "png")
+
+
+def test_weights_that_do_not_fit_are_refused():
+    weights = parity_weights()
+    with pytest.raises(ValueError, match=r"w_in of shape \(11, 6, 4\) does not fit 6 digits and a bias"):
+        weights_over_training(weights, n_parity_bits=6)
+    with pytest.raises(ValueError, match="does not fit 0 digits"):
+        trajectories(weights, 0)
+    with pytest.raises(ValueError, match="no snapshots, or no steps"):
+        weights_over_training(weights, steps=[], n_parity_bits=2)
+    nothing = Weights(np.array([]), {"w_in": np.zeros((0, 6, 4)), "w_out": np.zeros((0, 4))})
+    with pytest.raises(ValueError, match="no snapshots"):
+        trajectories(nothing, 2)
+    with pytest.raises(ValueError, match="no snapshots"):
+        weights_over_training(nothing, n_parity_bits=2)
+
+
+def test_every_weight_has_its_trajectory():
+    weights = parity_weights()
+    figure = trajectories(weights, 2, "all")
+    (plot,) = figure.axes
+    w_in = weights.arrays["w_in"]
+    colours = set()
+    for kind, rows in (("signal", [0, 1]), ("distractors", [2, 3, 4]), ("bias", [5])):
+        lines = collection(plot, kind)
+        assert isinstance(lines, LineCollection)
+        segments = lines.get_segments()
+        assert len(segments) == 4 * len(rows)
+        expected = [w_in[:, row, neuron] for row in rows for neuron in range(4)]
+        assert np.array([segment[:, 1] for segment in segments]) == pytest.approx(np.array(expected))
+        assert all((segment[:, 0] == weights.step_S).all() for segment in segments)
+        colours.add(to_hex(lines.get_color()[0]))
+    assert len(colours) == 3
+    legend = plot.get_legend()
+    assert texts(legend.get_texts()) == ["signal, 2 digits", "bias", "distractors, 3 digits"]
+    assert {to_hex(line.get_color()) for line in legend.get_lines()} == colours
+    assert_inside(figure)
+
+
+def test_a_trajectory_of_one_snapshot_is_a_dot():
+    (plot,) = trajectories(parity_weights(snapshots=1), 2).axes
+    assert sum(len(line.get_xdata()) for line in plot.lines if line.get_marker() == "o") == 6 * 4
+
+
+def test_trajectories_of_many_weights_stay_a_small_svg():
+    weights = parity_weights(snapshots=50, digits=30, hidden=100)
+    assert len(picture(trajectories(weights, 3), "svg")) < 500_000
+
+
+# --- waves
+
+
+def test_each_frequency_has_a_panel_of_its_waves():
+    w_in, _ = wave_neurons(*evenly(7, 3), (0, 0), *evenly(4, 5))
+    figure = waves(w_in, P, "waves")
+    assert heads(figure) == ["frequency 4 · 5 neurons", "frequency 7 · 3 neurons", "no frequency · 1 neuron"]
+    for plot, members in zip(figure.axes, ([4, 5, 6, 7, 8], [0, 1, 2], [3]), strict=True):
+        lines = plot.lines[1:]  # the first is at 0
+        assert {to_hex(line.get_color()) for line in lines} == {INPUT_A}
+        assert np.array([line.get_ydata() for line in lines]) == pytest.approx(w_in[:, members].T)
+        assert all((line.get_xdata() == np.arange(P)).all() for line in lines)
+    assert len({plot.get_ylim() for plot in figure.axes}) == 1
+    assert_inside(figure)
+
+
+def test_waves_of_a_and_of_b():
+    w_a, _ = wave_neurons(*evenly(7, 3))
+    w_b, _ = wave_neurons(*evenly(7, 3), size=0.5)
+    (plot,) = waves(np.concatenate([w_a, w_b]), P).axes
+    for colour, w in ((INPUT_A, w_a), (INPUT_B, w_b)):
+        lines = [line for line in plot.lines if to_hex(line.get_color()) == colour]
+        assert np.array([line.get_ydata() for line in lines]) == pytest.approx(w.T)
+    assert [(text.get_text(), to_hex(text.get_color())) for text in plot.texts] == [
+        ("input a", INPUT_A),
+        ("input b", INPUT_B),
+    ]
+    assert_inside(plot.figure)
+
+
+@pytest.mark.parametrize(("count", "columns", "rows"), [(1, 1, 1), (4, 2, 2), (5, 3, 2), (11, 3, 4)])
+def test_panels_of_waves_wrap(count, columns, rows):
+    figure = waves(wave_neurons(*[(f, 0.3) for f in range(1, count + 1)])[0], P)
+    assert len(figure.axes) == count
+    assert len({plot.get_position().x0.round(6) for plot in figure.axes}) == columns
+    assert len({plot.get_position().y0.round(6) for plot in figure.axes}) == rows
+    with_inputs = [plot for plot in figure.axes if texts(plot.get_xticklabels())]
+    assert with_inputs == figure.axes[-columns:]
+    assert_inside(figure)
+
+
+def test_waves_where_no_neuron_has_a_frequency():
+    assert heads(waves(wave_neurons((0, 0), (0, 0))[0], P)) == ["no frequency · 2 neurons"]
+
+
+# --- coefficients
+
+
+def test_the_coefficients_become_sparse():
+    figure = coefficients_over_training(noisy_waves(), P, "f")
+    plot = figure.axes[0]
+    (mesh,) = plot.collections
+    share = mesh.get_array().filled()
+    assert share.shape == ((P + 1) // 2, 4)
+    assert share.sum(axis=0) == pytest.approx(np.ones(4))
+    assert share[:, -1] == pytest.approx(
+        np.where(np.arange(12) == 5, 4 / 6, np.where(np.arange(12) == 3, 2 / 6, 0))
+    )
+    # Of the noise: each frequency is a projection on two directions, the constant on one.
+    noise = noisy_waves().arrays["w_in"][0]
+    wave = np.exp(2j * np.pi * 7 * np.arange(P) / P) * np.sqrt(2 / P)
+    assert share[7, 0] == pytest.approx((np.abs(wave @ noise) ** 2).sum() / (noise**2).sum())
+    assert share[0, 0] == pytest.approx((noise.sum(axis=0) ** 2).sum() / P / (noise**2).sum())
+    assert mesh.get_clim() == pytest.approx((0, 4 / 6))
+    assert texts(plot.texts) == ["3", "5"]
+    assert [text.xy[1] for text in plot.texts] == pytest.approx([3, 5])
+    assert (mesh.get_coordinates()[0, :, 0] == [-250, 250, 750, 1250, 1750]).all()
+    assert plot.get_xlim() == (0, 1500)
+    assert_inside(figure)
+
+
+def test_coefficients_of_one_snapshot_and_of_both_inputs():
+    w_in, w_out = wave_neurons(*evenly(5, 4), (0, 0))
+    both = Weights(np.array([0]), {"w_in": np.concatenate([w_in, 0 * w_in])[None], "w_out": w_out[None]})
+    figure = coefficients_over_training(both, P)
+    # A constant 1 has the energy P, a wave half of it.
+    assert figure.axes[0].collections[0].get_array().filled()[[0, 5], 0] == pytest.approx([1 / 3, 2 / 3])
+    assert texts(figure.axes[0].texts) == ["constant", "5"]
+    assert_inside(figure)
+
+
+def test_coefficients_of_a_run_that_diverged_are_grey():
+    weights = noisy_waves()
+    weights.arrays["w_in"][2:, 0, 0] = np.nan
+    figure = coefficients_over_training(weights, P)
+    assert (figure.axes[0].collections[0].get_array().mask == [[False, False, True, True]] * 12).all()
+    assert texts(figure.axes[0].texts) == []
+    picture(figure, "png")
+
+
+# --- logits
+
+
+def test_contributions_meet_at_the_sum():
+    w_in, w_out = wave_neurons(*evenly(2, 5), *evenly(9, 7), (0, 0))
+    a, b = 20, 9
+    figure = logits_picture(w_in, w_out, P, a, b, "l")
+    assert len(figure.axes) == 3
+    c = np.arange(P)
+    total = 0
+    for plot, frequency, members in zip(figure.axes, (2, 9), (range(5), range(5, 12)), strict=False):
+        expected = sum(max(w_in[a, h] + w_in[b, h], 0) * w_out[h] for h in members)
+        total = total + expected
+        cosine, line = plot.lines[:2]
+        assert line.get_ydata() == pytest.approx(expected)
+        wave = np.cos(2 * np.pi * frequency * (a + b - c) / P)
+        fitted = np.polyfit(wave, expected, 1)  # least squares
+        assert cosine.get_ydata() == pytest.approx(np.polyval(fitted, wave))
+        assert texts(plot.texts) == [f"frequency {frequency}", f"{len(members)} neurons"]
+    line, dot = figure.axes[-1].lines[:2]
+    assert line.get_ydata() == pytest.approx(total)
+    assert dot.get_xdata()[0] == np.argmax(total) == 6
+    for plot in figure.axes:
+        assert plot.lines[-1].get_xdata()[0] == (a + b) % P == 6
+    assert texts(figure.axes[-1].get_xticklabels()) == ["0", "6", "22"]
+    assert len({round(np.ptp(plot.get_ylim()), 9) for plot in figure.axes[:2]}) == 1
+    assert texts(figure.texts)[1].startswith("logits of 20 + 9 = 6 mod 23")
+    assert_inside(figure)
+
+
+def test_what_has_no_logits_is_refused():
+    with pytest.raises(ValueError, match="no neuron has a frequency"):
+        logits_picture(*wave_neurons((0, 0)), P, 1, 2)
+    with pytest.raises(ValueError, match="a = 1 and b = 23: give two of 0 to 22"):
+        logits_picture(*wave_neurons((1, 0)), P, 1, 23)
+    with pytest.raises(ValueError, match="no neuron has a frequency"):
+        stars(*wave_neurons((0, 0)), P)
+
+
+def test_a_run_that_diverged_has_no_waves():
+    w_in, w_out = wave_neurons((1, 0))
+    for make in (
+        lambda w: waves(w, P),
+        lambda w: stars(w, w_out, P),
+        lambda w: logits_picture(w, w_out, P, 1, 2),
+    ):
+        with pytest.raises(ValueError, match="the run has diverged"):
+            make(np.where(w_in == w_in[3], np.nan, w_in))
+
+
+# --- stars
+
+
+def points(plot):
+    """The dots of a panel, one array for each thread."""
+    return [np.asarray(c.get_offsets()) for c in plot.collections if isinstance(c, PathCollection)]
+
+
+def test_stars_turn_twice_as_fast_as_circles():
+    given = evenly(4, 5)
+    w_in, w_out = wave_neurons(*given[::-1], *evenly(10, 7))
+    figure = stars(w_in, w_out, P, "s")
+    assert heads(figure) == ["frequency 4", "frequency 10", "", ""]
+    assert [plot.get_ylabel() for plot in figure.axes] == ["w_in", "", "w_out", ""]
+    phases = np.array([phase for _, phase in given])  # neurons stand by phase, whatever their order
+    for plot, turns in ((figure.axes[0], 1), (figure.axes[2], 2)):
+        (dots,) = points(plot)
+        size = np.sqrt(P / 2)
+        expected = size * np.column_stack([np.cos(turns * phases), np.sin(turns * phases)])
+        assert dots == pytest.approx(expected)
+        (thread,) = (line for line in plot.lines if line.get_label() == "thread")
+        assert thread.get_xydata() == pytest.approx(np.vstack([expected, expected[:1]]))
+        assert plot.get_aspect() == 1
+        low, high = plot.get_xlim()
+        assert low == -high
+        assert high > size
+    colours = [figure.axes[i].collections[0].get_facecolor() for i in (0, 2)]
+    assert (colours[0] == colours[1]).all()
+    assert len(np.unique(colours[0], axis=0)) == 5
+    assert_inside(figure)
+
+
+def test_stars_of_a_and_of_b():
+    w_a, w_out = wave_neurons(*evenly(4, 5))
+    figure = stars(np.concatenate([w_a, 2 * w_a]), w_out, P)
+    a, b = points(figure.axes[0])
+    assert b == pytest.approx(2 * a)
+    threads = [to_hex(line.get_color()) for line in figure.axes[0].lines if line.get_label() == "thread"]
+    assert threads == [INPUT_A, INPUT_B]
+    assert "blue: input a, orange: b" in texts(figure.texts)[0]
+    assert_inside(figure)
+
+
+def test_many_stars_wrap():
+    modulus = 67
+    x = np.arange(modulus)
+    w_in = np.array([np.cos(2 * np.pi * f * x / modulus) for f in range(1, 32)]).T
+    figure = stars(w_in, w_in.T, modulus)
+    assert sum(map(len, map(points, figure.axes))) == len(figure.axes) == 2 * 31
+    assert [head for head in heads(figure) if head] == [f"frequency {f}" for f in range(1, 32)]
+    assert len({plot.get_position().x0.round(6) for plot in figure.axes}) == 6
+    assert_inside(figure)
+    assert_inside(waves(w_in, modulus))
+    assert_inside(logits_picture(w_in, w_in.T, modulus, 3, 4))
+
+
+def test_the_constructed_circle():
+    figure = constructed_circle([5, 6, 7], 67, title="c")
+    assert heads(figure)[:3] == ["5 neurons · 100 %", "6 neurons · 19.4 %", "7 neurons · 100 %"]
+    turn = 2 * np.pi * np.arange(5) / 5
+    (inside,), (outside,) = points(figure.axes[0]), points(figure.axes[3])
+    assert inside == pytest.approx(np.column_stack([np.cos(turn), np.sin(turn)]))
+    assert outside == pytest.approx(np.column_stack([np.cos(2 * turn), np.sin(2 * turn)]))
+    (circle,) = (line for line in figure.axes[0].lines if line.get_label() == "mean radius")
+    assert np.hypot(*circle.get_data()) == pytest.approx(np.ones(97))
+    assert_inside(figure)
+    assert heads(constructed_circle([6], 67, activation="square"))[0] == "6 neurons · 100 %"
+    assert heads(constructed_circle([1], 5))[0].startswith("1 neuron · ")
+    with pytest.raises(ValueError, match="neurons_list is empty"):
+        constructed_circle([], 67)
+
+
+def test_a_network_that_was_constructed_has_one_star():
+    figure = stars(*constructed(5, P), P)
+    assert heads(figure) == ["frequency 1", ""]
+    assert len(points(figure.axes[0])[0]) == 5
+
+
+# --- frequencies of a sweep
+
+
+def circuits_table():
+    table = pd.DataFrame(
+        {
+            "frequencies": ["4 5", "5 9 11", "", "5", None],
+            "n_frequencies": [2, 3, 0, 1, None],
+            "generalize_step": [100, 200, None, None, 300],
+            "modulus": P,
+        }
+    )
+    return table.astype({"n_frequencies": "Int64", "generalize_step": "Int64", "frequencies": "string"})
+
+
+def heights(plot, label):
+    (bars,) = (bars for bars in plot.containers if bars.get_label().startswith(label))
+    return {round(bar.get_x() + bar.get_width() / 2): bar.get_height() for bar in bars if bar.get_height()}
+
+
+def test_frequencies_are_counted_over_runs():
+    figure = frequency_distribution(circuits_table(), "d")
+    many, which = figure.axes
+    assert heights(many, "generalised") == {2: 1, 3: 1}
+    assert heights(many, "not generalised") == {0: 1, 1: 1}
+    assert heights(which, "generalised") == {4: 1, 5: 2, 9: 1, 11: 1}
+    assert heights(which, "not generalised") == {5: 1}
+    generalised, others = which.containers
+    assert others[4].get_y() == 2  # frequency 5: upon those that generalised
+    assert len(generalised) == 11
+    colours = {to_hex(bars[0].get_facecolor()) for bars in which.containers}
+    assert len(colours) == 2
+    # The run of unknown frequencies is left out.
+    assert texts(many.get_legend().get_texts()) == ["generalised 2", "not generalised 2"]
+    assert_inside(figure)
+
+
+def test_runs_of_no_frequency_are_drawn():
+    figure = frequency_distribution(circuits_table().iloc[2:3])
+    assert heights(figure.axes[0], "not generalised") == {0: 1}
+    assert heights(figure.axes[1], "not generalised") == {}
+    assert_inside(figure)
+
+
+def test_circuits_that_cannot_be_drawn_are_refused():
+    table = circuits_table()
+    with pytest.raises(ValueError, match="the frequencies of none are known"):
+        frequency_distribution(table.iloc[4:])
+    with pytest.raises(ValueError, match="a table of circuits needs the columns frequencies"):
+        frequency_distribution(table.drop(columns="frequencies"))
+    with pytest.raises(ValueError, match="modulus has the values 23, 67; filter the table to one"):
+        frequency_distribution(table.assign(modulus=[23, 23, 67, 67, 67]))
+
+
+# --- all of them
+
+W_IN, W_OUT = wave_neurons(*evenly(2, 5), *evenly(9, 7))
+PICTURES = {
+    "curves": partial(curves_picture, run_curves(), "t"),
+    "weights": partial(weights_over_training, parity_weights(), n_parity_bits=2),
+    "trajectories": partial(trajectories, parity_weights(), 2),
+    "waves": partial(waves, W_IN, P),
+    "coefficients": partial(coefficients_over_training, noisy_waves(), P),
+    "logits": partial(logits_picture, W_IN, W_OUT, P, 3, 4),
+    "stars": partial(stars, W_IN, W_OUT, P),
+    "circle": partial(constructed_circle, [5], P),
+    "frequencies": partial(frequency_distribution, circuits_table()),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_files_are_the_same_whatever_the_user_s_style(name):
+    before = dict(mpl.rcParams)
+    plain = [picture(PICTURES[name](), extension) for extension in ("png", "svg")]
+    with mpl.rc_context(
+        {"axes.facecolor": "black", "font.size": 30, "savefig.dpi": 30, "lines.linewidth": 9}
+    ):
+        again = [picture(PICTURES[name](), extension) for extension in ("png", "svg")]
+    assert plain == again
+    assert dict(mpl.rcParams) == before
+    assert b"</text>" in plain[1]
+
+
+def test_pyplot_is_not_imported():
+    rooms = "circuit_pictures", "wave_pictures", "weight_pictures"
+    code = f"import sys, analysis; from analysis import {', '.join(rooms)}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not set(done.stdout.split()) & {"matplotlib.pyplot", "scipy", "jax", "ray", "hydra"}
