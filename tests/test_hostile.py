@@ -192,7 +192,7 @@ NO_RUN = ["seeds=2", "dry_run=true"]  # behind whatever else: what is planned is
 
 @pytest.mark.slow
 @given(lines)
-@settings(max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_command_line_is_planned_or_refused(tmp_path, argv):
     check(["sweeps=quickstart", *argv, *NO_RUN], tmp_path)
 
