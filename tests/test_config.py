@@ -60,7 +60,7 @@ def changed(*changes):
         if value is GONE:
             del block[last]
         else:
-            block[last] = copy.deepcopy(value)  # it may be GOOD itself, which later changes must not reach
+            block[last] = value
     return made
 
 
