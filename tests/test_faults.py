@@ -33,6 +33,7 @@ SWEEP = [
     "cluster.shard_seconds=0.5",
     "out=out",
 ]
+LONG = "seeds=24"  # 96 runs: on a fast machine 32 are done before Ray has seen that somebody died
 
 
 class Command:
@@ -93,6 +94,13 @@ def children(process):
     return []
 
 
+def is_agent(process):
+    """Ray's agents of a node see only after a minute that it is gone; they hold nothing, and then end too."""
+    with contextlib.suppress(psutil.Error):
+        return "Agent" in " ".join(process.cmdline())
+    return False
+
+
 @pytest.fixture
 def start():
     """Begins a `Command`, and ends it where the test does not."""
@@ -134,9 +142,8 @@ def cluster(nodes):
 @pytest.mark.slow
 def test_workers_that_are_killed_or_hang_are_replaced(start, nodes, cluster, tmp_path):
     nodes.join(2)
-    command = start(
-        tmp_path, *cluster, "cluster.deadline_seconds=15", "cluster.max_retries=99", env=nodes.environment
-    )
+    patient = ["cluster.deadline_seconds=15", "cluster.max_retries=99"]
+    command = start(tmp_path, *cluster, LONG, *patient, env=nodes.environment)
     command.until(lambda: command.finished() > 2)
     (first, second) = nodes.workers()
     first.send_signal(signal.SIGKILL)
@@ -144,7 +151,7 @@ def test_workers_that_are_killed_or_hang_are_replaced(start, nodes, cluster, tmp
     second.send_signal(signal.SIGSTOP)  # it hangs, as far as others can tell
     command.until(lambda: "did not answer within" in command.said)
     command.ended(0)
-    check_whole(tmp_path)
+    check_whole(tmp_path, runs=96)
     assert f"process {first.pid} on" in command.said
     assert command.said.count("tried again, once more") == 2
     assert not psutil.wait_procs([second], timeout=PATIENCE)[1]
@@ -154,7 +161,7 @@ def test_workers_that_are_killed_or_hang_are_replaced(start, nodes, cluster, tmp
 def test_nodes_leave_and_join(start, nodes, cluster, tmp_path):
     """Of two nodes one is killed, then the other: a third, which joined meanwhile, does the rest."""
     first, second = nodes.join(), nodes.join()
-    command = start(tmp_path, *cluster, env=nodes.environment)
+    command = start(tmp_path, *cluster, LONG, env=nodes.environment)
     command.until(lambda: command.finished() > 2)
     nodes.kill(first)
     command.until(lambda: "died" in command.said)
@@ -163,7 +170,7 @@ def test_nodes_leave_and_join(start, nodes, cluster, tmp_path):
     third = nodes.join()
     nodes.kill(second)
     command.ended(0)
-    check_whole(tmp_path)
+    check_whole(tmp_path, runs=96)
     assert set(nodes.raylets()) == {"127.0.0.2", third}
 
 
@@ -213,7 +220,7 @@ def test_a_driver_that_is_killed_leaves_nothing_behind_and_the_next_goes_on(star
     second = start(tmp_path, "cluster.workers=2")
     second.ended(2)
     assert f"another grok-sweep is working in it (pid {command.process.pid} on " in second.said
-    ray = children(command.process)
+    ray = [process for process in children(command.process) if not is_agent(process)]
     assert ray
     command.process.send_signal(signal.SIGKILL)
     command.ended(-signal.SIGKILL)

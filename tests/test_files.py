@@ -219,6 +219,7 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_object(s3):
         assert len(set(data)) == 1
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_does_not_publish_half_of_an_object(s3, monkeypatch):
     files = files_at(s3("bucket/interrupted"))
     files.make_folder("")

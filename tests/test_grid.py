@@ -2,7 +2,7 @@ import hashlib
 import json
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grok_sweep.compose import compose
@@ -50,6 +50,7 @@ def test_every_combination_once_the_seed_fastest():
     seeds=st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=3, unique=True),
     steps=st.integers(1, 50),
 )
+@settings(max_examples=40)
 def test_run_id_is_the_hash_of_the_runs_own_fields(decays, rates, seeds, steps):
     given_ = [f"grid.weight_decay={decays}", f"grid.learning_rate={rates}", f"seeds={seeds}"]
     columns = expand(sweep(*given_, f"train.steps={steps * 7}", "train.log_every=7")).columns
