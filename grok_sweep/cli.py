@@ -7,6 +7,7 @@ import re
 import shlex
 import signal
 import sys
+import textwrap
 from pathlib import Path
 from typing import NoReturn
 
@@ -155,7 +156,8 @@ def _complete(arguments: list[str]) -> int:
 
 def _help() -> str:
     def table(rows: dict[str, str]) -> str:
-        return "\n".join(f"  {key:23} {words}" for key, words in rows.items())
+        entries = (f"  {key:23} {words}" for key, words in rows.items())
+        return "\n".join("\n".join(textwrap.wrap(e, 118, subsequent_indent=26 * " ")) for e in entries)
 
     return HELP.format(
         groups=table({group: ", ".join(choices(group)) for group in GROUPS}),

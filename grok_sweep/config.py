@@ -176,7 +176,7 @@ class _Parser:
         if cells * len(seeds) > MAX_RUNS:
             runs = f"{cells:,} cells x {len(seeds):,} seeds are {cells * len(seeds):,} runs"
             self.problems.append(f"grid: {runs}; at most {MAX_RUNS:,}, so split the sweep")
-        self._check_task(names["task"], list(files["task"]), values, axes)
+        self._check_task(names["task"], names["model"], list(files["task"]), values, axes)
         rest = {
             "name": self._name(),
             "out": self._out(),
@@ -322,12 +322,11 @@ class _Parser:
             if len({len(axes[key]) for key in loop}) > 1:
                 sizes = ", ".join(f"{key} {len(axes[key])}" for key in loop)
                 self._problem("zip", f"axes must be of as many values each; there are {sizes}", [*loop])
-                continue
-            points = Counter(zip(*(axes[key] for key in loop), strict=True))
-            twice = [", ".join(map(str, point)) for point, count in points.items() if count > 1]
-            if len(loop) > 1 and twice:
-                message = f"has {shorten('; '.join(twice))} more than once; points must be different"
-                self._problem("zip", message, [*loop])
+            elif len(loop) > 1:
+                points = Counter(zip(*(axes[key] for key in loop), strict=True))
+                if twice := [", ".join(map(str, point)) for point, count in points.items() if count > 1]:
+                    message = f"has {shorten('; '.join(twice))} more than once; points must be different"
+                    self._problem("zip", message, [*loop])
 
     def _axes(self, repeating: Collection[str]) -> dict[str, tuple[float, ...]]:
         """The axes; values of those that are `repeating` need not be different."""
@@ -434,11 +433,14 @@ class _Parser:
     def _check_task(
         self,
         name: str | None,
+        model: str | None,
         keys: list[str],
         values: Mapping[str, Any],
         axes: Mapping[str, tuple[float, ...]],
     ) -> None:
-        """What the task says of its hyperparameters taken together."""
+        """What the task says of its model, and of its hyperparameters taken together."""
+        if name and model and model not in (fitting := tasks.load(name).MODELS):
+            self._problem("model.name", f"does not fit task {name}; use {' or '.join(fitting)}", model)
         if name is None or any(values.get(key, name) is None for key in keys):
             return
         # Taken together the tasks' conditions are monotone in each hyperparameter, so extremes suffice; each

@@ -258,6 +258,16 @@ ONE = {
         ],
         "zip=['hidden_size', 'weight_decay']: has 4, 1.0 more than once; points must be different",
     ),
+    "a model of another task": (
+        [("model", {"name": "modular_circle", "hidden_size": 5, "init_scale": 1.0, "float_bits": 32})],
+        "model.name='modular_circle': does not fit task parity; use relu_mlp",
+    ),
+    "a task of other models": (
+        [
+            ("task", {"name": "modular_addition", "modulus": 67, "ordered_pairs": 0, "train_share": 0.4}),
+        ],
+        "model.name='relu_mlp': does not fit task modular_addition; use modular_mlp or modular_circle",
+    ),
     "missing block": (
         [("train", GONE)],
         "train: is missing; must be a block of steps, log_every, snapshot_every",

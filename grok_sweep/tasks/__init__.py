@@ -1,5 +1,6 @@
 """Tasks, one module each, named as in conf/task/. A task module has
 
+- `MODELS`: the models, of conf/model/, that take its rows and give what its loss takes;
 - `check(values)`: problems of its hyperparameters taken together, as (key, message) pairs;
 - `input_size(values)`: features of an input row;
 - `rows(values)`: how many training and test rows; of many runs at once, where the values are arrays;

@@ -14,6 +14,8 @@ from grok_sweep.tasks import Data
 if TYPE_CHECKING:
     import jax
 
+MODELS = ("modular_mlp", "modular_circle")
+
 
 def check(values: Mapping[str, float]) -> Iterator[tuple[str, str]]:
     """Problems of a run's hyperparameters taken together, as (key, message)."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # two losses depends on this floor.
 CLIP = 2.0**-23
 
+MODELS = ("relu_mlp",)
 TRAIN, TEST = 0, 1  # which stream of a seed's random numbers
 
 
