@@ -23,15 +23,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command: 0 where tables were written, 2 with a message on stderr where something was wrong."""
     arguments = _parser().parse_args(argv)
     try:
+        own = _own(arguments.folder)
+        definition = own["definition"] if arguments.definition is None else arguments.definition
         thresholds = {
-            "min_loss": _number(arguments.min_loss, MIN_LOSS),
-            "max_ratio": _number(arguments.max_ratio, MAX_RATIO),
+            "min_loss": _number(arguments.min_loss, own["min_loss"]),
+            "max_ratio": _number(arguments.max_ratio, own["max_ratio"]),
         }
         wrong = [
-            "--" + message.replace("_", "-", 1)
-            for message in problems(**thresholds, definition=arguments.definition)
+            "--" + message.replace("_", "-", 1) for message in problems(**thresholds, definition=definition)
         ]
-        if arguments.definition == "liu":
+        if definition == "liu":
             wrong += [
                 f"{flag}: plays no part in --definition liu; leave it out"
                 for flag, text in (("--min-loss", arguments.min_loss), ("--max-ratio", arguments.max_ratio))
@@ -44,12 +45,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _fail(wrong)
 
         options: dict[str, Any] = {name: float(value) for name, value in thresholds.items()}
-        options |= {"definition": arguments.definition, "run_id": arguments.run}
+        options |= {"definition": definition, "run_id": arguments.run, "say": _say}
         options["figures"] = arguments.figures or arguments.run is not None
-        print(analyze(arguments.folder, **options))
+        done = analyze(arguments.folder, **options)
+        _say("")
+        print(done)
         if arguments.record is not None:
             Store(arguments.folder).copy_record(Store(arguments.record))
             analyze(arguments.record, **options)
+            _say("")
             print(f"record: {arguments.record}")
     except (StoreError, ValueError) as error:
         return _fail([str(error)])
@@ -65,15 +69,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     # Numbers are read by main, which reports all that is wrong at once.
     parser.add_argument(
-        "--min-loss", metavar="LOSS", help=f"nats; a loss that stays above it is high (default {MIN_LOSS:g})"
+        "--min-loss",
+        metavar="LOSS",
+        help="nats; a loss that stays above it is high (default: the sweep's own)",
     )
     parser.add_argument(
         "--max-ratio",
         metavar="RATIO",
-        help=f"eval over train loss; a run that reaches it groks (default {MAX_RATIO:g})",
+        help="eval over train loss; a run that reaches it groks (default: the sweep's own)",
     )
     parser.add_argument(
-        "--definition", default="pair", help=f"whose phases: {' or '.join(DEFINITIONS)} (default pair)"
+        "--definition", help=f"whose phases: {' or '.join(DEFINITIONS)} (default: the sweep's own)"
     )
     parser.add_argument(
         "--figures",
@@ -89,6 +95,24 @@ def _parser() -> argparse.ArgumentParser:
         help="also write the whole sweep, one file per table, to this new or empty folder on this machine",
     )
     return parser
+
+
+def _own(folder: str) -> dict[str, Any]:
+    """How the sweep itself sorts its runs; the article's way where it does not say."""
+    own: dict[str, Any] = {"definition": "pair", "min_loss": MIN_LOSS, "max_ratio": MAX_RATIO}
+    try:
+        given = Store(folder).sweep()["config"].get("phases")
+    except StoreError:
+        return own  # which is said with the other problems of the folder
+    given = given if isinstance(given, dict) else {}
+    found = {key: given[key] for key in own if key in given and not problems(**{key: given[key]})}
+    return own | found
+
+
+def _say(message: str) -> None:
+    """Tell how far it is, in one line of a terminal; a log gets none of it."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{message}", end="" if message else "\r", file=sys.stderr, flush=True)
 
 
 def _number(text: str | None, default: float) -> float | str:

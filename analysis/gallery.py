@@ -70,9 +70,11 @@ def _addition(run: pd.Series, weights: Weights, name: str) -> Iterator[tuple[str
     modulus = int(run["modulus"])
     w_in, w_out = (weights.arrays[key][-1] for key in ("w_in", "w_out"))
     yield "weights", weights_over_training(weights, title=name)
-    yield "waves", waves(w_in, modulus, name)
     yield "coefficients", coefficients_over_training(weights, modulus, name)
-    if run["n_frequencies"] > 0:  # else it diverged, or has no neuron that is a wave
+    if not (np.isfinite(w_in).all() and np.isfinite(w_out).all()):
+        return  # it diverged
+    yield "waves", waves(w_in, modulus, name)
+    if run["n_frequencies"] > 0:
         yield "stars", stars(w_in, w_out, modulus, name)
         a, b = modulus // 5, modulus // 2  # any pair would do
         yield "logits", logits_picture(w_in, w_out, modulus, a, b, name)

@@ -1,6 +1,6 @@
 """One call that analyses a results folder: phases, cells, circuits and pictures beside the runs."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,13 +55,15 @@ def analyze(
     definition: str = "pair",
     figures: bool = False,
     run_id: str | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Analysis:
     """Sort the finished runs of `folder` into phases (see `classify`) and write tables and diagram into it.
 
     With `figures` the table of `circuits` too, and the pictures of the `gallery` that apply; `run_id`: the
-    run that they open. Everything is computed before anything is written. A sweep that cannot be drawn still
-    gets its tables. Raises StoreError where `folder` holds no sweep, none of its runs has finished, or the
-    run has no weights, ValueError where an argument is not allowed, OSError where `folder` cannot be written.
+    run that they open; `say` is told how far it is. Everything is computed before anything is written. A
+    sweep that cannot be drawn still gets its tables. Raises StoreError where `folder` holds no sweep, none of
+    its runs has finished, or the run has no weights, ValueError where an argument is not allowed, OSError
+    where `folder` cannot be written.
     """
     store = Store(folder)
     runs = load_runs(folder)
@@ -81,7 +83,7 @@ def analyze(
     except ValueError as error:
         figure, not_drawn = None, str(error)
 
-    opened, pictures = _open(folder, runs, run_id) if figures else (None, {})
+    opened, pictures = _open(folder, runs, run_id, say) if figures else (None, {})
 
     tables = store.write_phases(phases, by_cell)
     diagrams = []
@@ -93,6 +95,7 @@ def analyze(
     if opened is not None:
         tables += (store.write_circuits(opened),)
         for name in NAMES:
+            say(f"drawing {name}")
             for extension in EXTENSIONS:
                 drawn = picture(pictures[name], extension) if name in pictures else None
                 where = store.write_figure(f"{FIGURES}/{name}.{extension}", drawn)
@@ -107,7 +110,7 @@ def analyze(
 
 
 def _open(
-    folder: str | Path, runs: pd.DataFrame, run_id: str | None
+    folder: str | Path, runs: pd.DataFrame, run_id: str | None, say: Callable[[str], None]
 ) -> tuple[pd.DataFrame, dict[str, Figure]]:
     """The table of circuits, and the pictures by name."""
     curves = load_curves(folder)
@@ -116,6 +119,7 @@ def _open(
     def seen() -> Iterator[tuple[str, Weights]]:
         for found, weights in each_weights(folder):
             with_weights.add(found)
+            say(f"opened {len(with_weights):,} of {len(runs):,} runs")
             yield found, weights
 
     table = circuits(runs, curves, seen())
