@@ -4,6 +4,7 @@ Reads a results folder through grok_sweep.store, and asks grok_sweep.tasks for t
 it opens; imports nothing else of grok_sweep, nor jax, ray or hydra.
 """
 
+from analysis import fourier
 from analysis.cells import cells, wilson
 from analysis.circuits import circuits
 from analysis.figures import phase_diagram, save
@@ -24,6 +25,7 @@ __all__ = [
     "circuits",
     "classify",
     "each_weights",
+    "fourier",
     "load_curves",
     "load_runs",
     "load_weights",

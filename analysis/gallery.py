@@ -42,7 +42,8 @@ def gallery(
     """(name, picture) of each that applies; names are among NAMES.
 
     `circuits`: the table of that name; `curves`: of all its runs; `run_id` and `weights`: the run that is
-    opened, if any. Where there are more than MOST_CURVES runs, evenly chosen ones stand for all in `curves`.
+    opened, if any, and its weights, if it has some. Where there are more than MOST_CURVES runs, evenly chosen
+    ones stand for all in `curves`.
     """
     sweep = str(circuits["sweep"].iloc[0])
     ids = circuits["run_id"].to_numpy()
@@ -51,15 +52,15 @@ def gallery(
     yield "curves", curves_picture(curves[curves["run_id"].isin(shown)], title)
     if "n_frequencies" in circuits and circuits["modulus"].nunique() == 1 and len(circuits) > 1:
         yield "frequencies", frequency_distribution(circuits, sweep)
-    if run_id is not None and weights is not None:
+    if run_id is not None:
         run = circuits.loc[circuits["run_id"] == run_id].iloc[0]
         name = f"{sweep} · run {run_id} · seed {run['seed']}"
         yield "run_curves", curves_picture(curves[curves["run_id"] == run_id], name)
-        if run["task"] == "parity":
+        if weights is not None and run["task"] == "parity":
             bits = int(run["n_parity_bits"])
             yield "weights", weights_over_training(weights, n_parity_bits=bits, title=name)
             yield "trajectories", trajectories(weights, bits, name)
-        elif run["task"] == "modular_addition":
+        elif weights is not None and run["task"] == "modular_addition":
             yield from _addition(run, weights, name)
     if (circuits["model"] == "modular_circle").any():
         modulus = int(circuits["modulus"].iloc[0])

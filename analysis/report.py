@@ -62,7 +62,7 @@ def analyze(
     With `figures` the table of `circuits` too, and the pictures of the `gallery` that apply; `run_id`: the
     run that they open; `say` is told how far it is. Everything is computed before anything is written. A
     sweep that cannot be drawn still gets its tables. Raises StoreError where `folder` holds no sweep, none of
-    its runs has finished, or the run has no weights, ValueError where an argument is not allowed, OSError
+    its runs has finished, or the run is not there, ValueError where an argument is not allowed, OSError
     where `folder` cannot be written.
     """
     store = Store(folder)
@@ -83,6 +83,8 @@ def analyze(
     except ValueError as error:
         figure, not_drawn = None, str(error)
 
+    if run_id is not None and run_id not in set(runs["run_id"]):
+        raise StoreError(f"{store.place()}: run {run_id} is not there; run_ids are in its runs")
     opened, pictures = _open(folder, runs, run_id, say) if figures else (None, {})
 
     tables = store.write_phases(phases, by_cell)
@@ -125,5 +127,5 @@ def _open(
     table = circuits(runs, curves, seen())
     if run_id is None:
         run_id = chosen(table, with_weights)
-    weights = None if run_id is None else load_weights(folder, run_id)
+    weights = load_weights(folder, run_id) if run_id in with_weights else None
     return table, dict(gallery(table, curves, run_id, weights))
