@@ -68,9 +68,9 @@ changes = st.lists(
 fractions = st.lists(st.floats(2**-10, 0.5, width=32), min_size=1, max_size=4, unique=True)
 shapes = st.lists(st.integers(3, 9), min_size=1, max_size=4, unique=True)
 good_changes = st.lists(
-    st.sampled_from([(f"grid.{key}", number.static) for key, number in HYPERPARAMETERS.items()]).flatmap(
-        lambda pair: st.tuples(st.just(pair[0]), shapes if pair[1] else fractions)
-    )
+    st.sampled_from([key for block in ("task", "model", "optimizer") for key in GOOD[block] if key != "name"])
+    .map(lambda key: (f"grid.{key}", HYPERPARAMETERS[key].kind is int))
+    .flatmap(lambda pair: st.tuples(st.just(pair[0]), shapes if pair[1] else fractions))
     | st.tuples(
         st.just("seeds"), st.integers(1, 10**6) | st.lists(st.integers(0, 2**31 - 1), min_size=1, unique=True)
     )

@@ -5,6 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from grok_sweep.compose import compose
+from grok_sweep.config import ConfigError, parse
+from grok_sweep.grid import expand
 from grok_sweep.tasks import modular_addition as task
 
 VALUES = {"modulus": 67, "ordered_pairs": 0, "train_share": 0.4}
@@ -76,3 +79,48 @@ def test_loss_and_hits_against_float64():
 def test_what_cannot_be_trained_is_said(changed, key):
     assert [where for where, _ in task.check(VALUES | changed)] == [key]
     assert list(task.check(VALUES)) == []
+
+
+SHARE = "must be a number greater than 0 and less than 1"
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("task.modulus=66", "task.modulus=66: must be odd: an even one has a frequency without a sine"),
+        (
+            "grid.modulus=[67,68,113]",
+            "grid.modulus=68: must be odd: an even one has a frequency without a sine",
+        ),
+        ("task.modulus=1", "task.modulus=1: must be a whole number from 3 to 1001"),
+        ("task.train_share=0", f"task.train_share=0: {SHARE}"),
+        ("task.train_share=1", f"task.train_share=1: {SHARE}"),
+        (
+            "task.train_share=1e-6",
+            "task.train_share=1e-06: of 2,278 pairs must leave at least one to train on",
+        ),
+        ("grid.train_share=[0.5,0.9999]", "grid.train_share=0.9999: of 2,278 pairs must leave at least one"),
+        ("task.ordered_pairs=2", "task.ordered_pairs=2: must be 0 or 1"),
+        ("model.float_bits=48", "model.float_bits=48: must be 32 or 64"),
+        ("model.tied_hidden=true", "model.tied_hidden=true: must be 0 or 1"),
+        ("task.train_size=100", "task.train_size=100: no such key"),
+    ],
+)
+def test_bad_input_is_one_line_that_says_what_is_allowed(override, line):
+    config, problems = compose(["sweeps=modular_24", override])
+    try:
+        parse(config)
+    except ConfigError as error:
+        problems = problems + error.problems
+    (problem,) = problems
+    assert problem.startswith(line)
+
+
+def test_all_16_architectures_are_one_sweep_of_21600_runs():
+    """E6 in full: 16 types, 5 decays of either kind, 3 rates, 5 embeddings, 9 seeds."""
+    sweep = parse(compose(["sweeps=modular_architectures"])[0])
+    assert sweep.n_runs == 16 * 2 * 5 * 3 * 5 * 9
+    columns = expand(sweep).columns
+    assert len(set(columns["run_id"])) == sweep.n_runs
+    kinds = set(zip(columns["weight_decay"].tolist(), columns["l1_decay"].tolist(), strict=True))
+    assert kinds == {(d, 0.0) for d in (1, 0.3, 0.1, 0.03, 0.01)} | {(0.0, 10.0**-k) for k in range(7, 12)}

@@ -27,6 +27,7 @@ COMMANDS = [
     for line in block.splitlines()
 ]
 RECORD = ROOT / "sweeps" / "parity_1125"
+RECORDS = (RECORD, ROOT / "sweeps" / "modular_24")
 
 
 def commands(program):
@@ -48,8 +49,9 @@ def test_every_command_is_run_by_a_test_below():
 
 @pytest.fixture
 def elsewhere(tmp_path, monkeypatch):
-    """A folder with the record in it, as the checkout has."""
-    shutil.copytree(RECORD, tmp_path / "sweeps" / "parity_1125")
+    """A folder with the records in it, as the checkout has."""
+    for record in RECORDS:
+        shutil.copytree(record, tmp_path / "sweeps" / record.name)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -63,7 +65,7 @@ def test_sweeps(command, elsewhere):
 
 @commands("grok-analyze")
 def test_analyses(command, elsewhere, capsys):
-    assert grok_sweep([*TINY, "out=results/quickstart"]) == 0
+    assert grok_sweep([*TINY, f"out={command[1]}"]) == 0
     capsys.readouterr()
     assert grok_analyze(command[1:]) == 0
     assert str(Path(command[1]) / "phase_diagram.png") in capsys.readouterr().out
