@@ -99,8 +99,8 @@ def test_a_sweep_in_pieces_has_the_tables_of_one_in_one_piece(sweep, tmp_path, m
     sweep("out=whole", sizes)
     published, stop = Store.publish, [2]
 
-    def publish(self, runs, curves):
-        published(self, runs, curves)
+    def publish(self, *tables):
+        published(self, *tables)
         stop[0] -= 1
         if not stop[0]:
             raise KeyboardInterrupt
@@ -166,10 +166,10 @@ def test_two_sessions_do_not_share_a_folder(sweep, tmp_path, capfd):
 def test_a_disk_that_fills_up_is_one_message_and_loses_nothing(sweep, tmp_path, capfd, monkeypatch):
     publish, calls = Store.publish, []
 
-    def full(self, runs, curves):
+    def full(self, *tables):
         if calls:
             raise OSError(28, "No space left on device")
-        calls.append(publish(self, runs, curves))
+        calls.append(publish(self, *tables))
 
     monkeypatch.setattr(Store, "publish", full)
     assert sweep("cluster.shard_seconds=0.01") == 1
@@ -224,8 +224,8 @@ def test_a_sweep_on_a_server_is_as_one_on_a_disk(sweep, tmp_path, capfd, monkeyp
     capfd.readouterr()
     published = Store.publish
 
-    def publish(self, runs, curves):
-        published(self, runs, curves)
+    def publish(self, *tables):
+        published(self, *tables)
         raise KeyboardInterrupt
 
     with serving() as s3:
