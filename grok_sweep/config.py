@@ -176,7 +176,7 @@ class _Parser:
         if cells * len(seeds) > MAX_RUNS:
             runs = f"{cells:,} cells x {len(seeds):,} seeds are {cells * len(seeds):,} runs"
             self.problems.append(f"grid: {runs}; at most {MAX_RUNS:,}, so split the sweep")
-        self._check_task(names["task"], names["model"], list(files["task"]), values, axes)
+        self._check_task(names["task"], names["model"], list(files["task"]), values, axes, together)
         rest = {
             "name": self._name(),
             "out": self._out(),
@@ -323,7 +323,8 @@ class _Parser:
                 sizes = ", ".join(f"{key} {len(axes[key])}" for key in loop)
                 self._problem("zip", f"axes must be of as many values each; there are {sizes}", [*loop])
             elif len(loop) > 1:
-                points = Counter(zip(*(axes[key] for key in loop), strict=True))
+                computed = ([HYPERPARAMETERS[key].computed(v) for v in axes[key]] for key in loop)
+                points = Counter(zip(*computed, strict=True))
                 if twice := [", ".join(map(str, point)) for point, count in points.items() if count > 1]:
                     message = f"has {shorten('; '.join(twice))} more than once; points must be different"
                     self._problem("zip", message, [*loop])
@@ -437,6 +438,7 @@ class _Parser:
         keys: list[str],
         values: Mapping[str, Any],
         axes: Mapping[str, tuple[float, ...]],
+        together: Sequence[Sequence[str]],
     ) -> None:
         """What the task says of its model, and of its hyperparameters taken together."""
         if name and model and model not in (fitting := tasks.load(name).MODELS):
@@ -444,17 +446,26 @@ class _Parser:
         if name is None or any(values.get(key, name) is None for key in keys):
             return
         # Taken together the tasks' conditions are monotone in each hyperparameter, so extremes suffice; each
-        # value of one is looked at beside the least of the others.
-        ends = {key: sorted({min(axes[key]), max(axes[key])}) for key in keys if axes.get(key)}
-        least = {key: values[0] for key, values in ends.items()}
-        corners = [dict(zip(ends, corner, strict=True)) for corner in itertools.product(*ends.values())]
+        # value of one is looked at beside the first of the others. Of axes that change together, each point.
+        points = [
+            [dict(zip(loop, point, strict=True)) for point in zip(*(axes[k] for k in loop), strict=False)]
+            for loop in _loops({key: axes[key] for key in keys if axes.get(key)}, together)
+        ]
+        ends = [
+            [min(of_loop, key=lambda p: [*p.values()]), max(of_loop, key=lambda p: [*p.values()])]
+            if len(of_loop[0]) == 1
+            else of_loop
+            for of_loop in points
+        ]
+        least = dict(itertools.chain(*(of_loop[0].items() for of_loop in ends)))
+        corners = (dict(itertools.chain(*(p.items() for p in c))) for c in itertools.product(*ends))
         said = set()
-        for changed in itertools.chain(corners, ({**least, key: v} for key in ends for v in axes[key])):
+        for changed in itertools.chain(corners, ({**least, **p} for of_loop in points for p in of_loop)):
             run = {**values, **changed}
             for key, message in tasks.load(name).check(run):
                 if key not in said:
                     said.add(key)
-                    self._problem(f"{'grid' if key in ends else 'task'}.{key}", message, run[key])
+                    self._problem(f"{'grid' if key in axes else 'task'}.{key}", message, run[key])
 
 
 def _loops(axes: Mapping[str, tuple[float, ...]], together: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:

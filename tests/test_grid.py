@@ -2,11 +2,12 @@ import hashlib
 import json
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grok_sweep.compose import compose
-from grok_sweep.config import parse
+from grok_sweep.config import ConfigError, parse
 from grok_sweep.grid import expand
 
 
@@ -101,3 +102,18 @@ def test_axes_that_change_together_are_one_axis():
     assert len(set(columns["run_id"])) == together.n_runs
     for run in range(together.n_runs):
         assert columns["run_id"][run] == expected_id(columns, run, steps=20000, log_every=100)
+
+
+def test_axes_that_change_together_are_checked_at_their_points_only():
+    good = sweep("grid.n_bits=[3,10]", "grid.n_parity_bits=[3,5]", "zip=[[n_bits,n_parity_bits]]")
+    assert good.n_cells == 2 * 16
+    config, _ = compose(
+        [
+            "sweeps=quickstart",
+            "grid.n_bits=[10,3]",
+            "grid.n_parity_bits=[3,5]",
+            "zip=[[n_bits,n_parity_bits]]",
+        ]
+    )
+    with pytest.raises(ConfigError, match=r"grid\.n_parity_bits=5: must be at most n_bits=3"):
+        parse(config)

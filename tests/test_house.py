@@ -34,7 +34,7 @@ ROOMS = {
     "provenance": {"config", "messages", "store", "versions", "work"},
 }
 MOST_LINES = 310
-LONG = {"grok_sweep/config.py": 480}  # one table of keys, read in one pass: in two files it would be longer
+LONG = {"grok_sweep/config.py": 495}  # one table of keys, read in one pass: in two files it would be longer
 ALL = {
     path.relative_to(ROOT / "grok_sweep").parts[0].removesuffix(".py")
     for path in FILES

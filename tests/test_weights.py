@@ -143,3 +143,20 @@ def test_a_record_keeps_the_weights_one_file_for_each_kind_of_arrays(tiny, tmp_p
     assert len(list((tmp_path / "record" / "weights").iterdir())) == 2  # hidden_size 4 and 8
     pd.testing.assert_frame_equal(analysis.load_runs(sweep.out), analysis.load_runs(tmp_path / "record"))
     assert not Store(tmp_path / "record").inspect(weights=True).damaged
+
+
+def test_weights_of_others_are_named_when_read(tiny, tmp_path):
+    sweep = tiny(EVERY)
+    drive(sweep)
+    first, second = sorted((Store(sweep.out).path / "weights").iterdir())[:2]
+    first.write_bytes(second.read_bytes())
+    with pytest.raises(StoreError, match=rf"weights/{first.name}: damaged \(lacks run "):
+        list(analysis.each_weights(sweep.out))
+    with pytest.raises(StoreError, match=rf"weights/{first.name}: damaged \(lacks run "):
+        Store(sweep.out).copy_record(Store(tmp_path / "record"))
+
+
+def test_a_folder_of_somebodys_figures_is_no_results_folder(tmp_path):
+    (tmp_path / "paper" / "figures").mkdir(parents=True)
+    with pytest.raises(StoreError, match="is there and is not a results folder"):
+        Store(tmp_path / "paper").check_usable()

@@ -105,9 +105,9 @@ class Store:
         """Raise StoreError where the folder is not, and cannot become, that of a sweep. Writes nothing."""
         with self._using():
             try:
-                foreign = not self.exists() and not all(
-                    name in OURS or TEMPORARY.fullmatch(name) for name in self._files.names()
-                )
+                names = [] if self.exists() else self._files.names()
+                foreign = any(name not in OURS and not TEMPORARY.fullmatch(name) for name in names)
+                foreign |= "figures" in names and "runs" not in names  # many a folder has some
             except NotADirectoryError:
                 foreign = True
             if foreign:

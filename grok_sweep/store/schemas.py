@@ -120,5 +120,5 @@ def _shape(field: pa.Field) -> tuple[int, ...]:
     try:
         shape = json.loads((field.metadata or {})[b"shape"])
         return tuple(int(size) for size in shape)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return (-1,)

@@ -118,15 +118,23 @@ class Tables:
         for name, wanted in of_shard.items():
             table = self._whole(f"weights/{name}")
             for run_id in wanted:
-                yield run_id, of_runs(table, {run_id}).sort_by("step")
+                mine = of_runs(table, {run_id}).sort_by("step")
+                if not len(mine):
+                    raise self._damaged(f"weights/{name}", f"lacks run {run_id}")
+                yield run_id, mine
 
     def kinds_of_weights(self) -> list[pa.Table]:
         """All weights, a table for each kind of arrays, by run and step."""
-        finished = set(self.shards())
+        of_shard: dict[str, set[str]] = {}
+        for run_id, name in self.places().items():
+            of_shard.setdefault(name, set()).add(run_id)
         kinds: dict[str, list[pa.Table]] = {}
         for name in self.shards("weights"):
-            if name in finished:
+            if name in of_shard:
                 table = self._whole(f"weights/{name}")
+                if lacking := of_shard[name] - set(table.column("run_id").to_pylist()):
+                    raise self._damaged(f"weights/{name}", f"lacks run {min(lacking)}")
+                table = of_runs(table, of_shard[name])
                 kinds.setdefault(str(table.schema), []).append(table)
         order = [("run_id", "ascending"), ("step", "ascending")]
         return [pa.concat_tables(tables).sort_by(order) for tables in kinds.values()]
