@@ -146,7 +146,7 @@ def completions(capsys, monkeypatch, line):
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("grok-sweep sweeps=par", ["sweeps=parity_1125"]),
+        ("grok-sweep sweeps=parity_1", ["sweeps=parity_1125"]),
         ("grok-sweep swe", ["sweeps="]),
         ("grok-sweep cluster=", [f"cluster={name}" for name in ("gpu", "inline", "local", "ray", "tpu")]),
         (f"grok-sweep {QUICK} cluster=in", ["cluster=inline"]),
