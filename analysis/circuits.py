@@ -27,7 +27,7 @@ def circuits(
     table = runs[[*identity, *settings(runs)]].reset_index(drop=True)
     when = steps(runs, curves).drop(columns="run_id")
     place = {run_id: i for i, run_id in enumerate(runs["run_id"])}
-    curve_of = {"parity": dict(iter(curves.groupby("run_id"))) if (runs["task"] == "parity").any() else {}}
+    curve_of = curves.groupby("run_id")
     found: dict[str, dict[str, Any]] = {}
     for run_id, of_run in weights:
         if run_id not in place:
@@ -36,7 +36,7 @@ def circuits(
         if run["task"] == "modular_addition":
             found[run_id] = addition(run, of_run)
         elif run["task"] == "parity":
-            found[run_id] = digits(run, of_run, curve_of["parity"][run_id])
+            found[run_id] = digits(run, of_run, curve_of.get_group(run_id))
     # In the order of the runs: that of the weights is the shards'.
     rows = [found.get(run_id, {}) for run_id in table["run_id"]]
     names = dict.fromkeys(name for row in rows for name in row)

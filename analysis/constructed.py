@@ -10,9 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from analysis.fourier import BLOCK
+
 ACTIVATIONS = ("relu", "square")
 TIE = 1e-9  # logits nearer than this, relative to the largest, are equal but for rounding
-BLOCK = 2**22  # logits at a time
 
 
 def constructed(neurons: int, modulus: int) -> tuple[np.ndarray, np.ndarray]:

@@ -5,11 +5,13 @@ Networks are logits_NP = relu(w_in[a] + w_in[b]) @ w_out. w_in has shape (P, H),
 neuron is that of its largest |coefficient| in w_in, numbered 1, ..., (P - 1) / 2; 0 stands for none.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import lru_cache
 
 import numpy as np
 import pandas as pd
+
+BLOCK = 2**22  # logits in memory at once
 
 
 @lru_cache(maxsize=8)
@@ -69,11 +71,16 @@ def neurons(w_in: np.ndarray, modulus: int) -> pd.DataFrame:
     return table.iloc[order].reset_index(drop=True)
 
 
-def frequencies(w_in: np.ndarray, modulus: int) -> dict[int, np.ndarray]:
-    """frequency -> its neurons, by phase; frequencies ascend, and neurons of none are not in it."""
+def groups(w_in: np.ndarray, modulus: int) -> dict[int, np.ndarray]:
+    """frequency -> its neurons, by phase; frequencies ascend, and last come those of none, as 0."""
     table = neurons(w_in, modulus)
     frequency_H, neuron_H = table["frequency"].to_numpy(), table["neuron"].to_numpy()
-    return {int(f): neuron_H[frequency_H == f] for f in np.unique(frequency_H) if f > 0}
+    return {int(f): neuron_H[frequency_H == f] for f in dict.fromkeys(frequency_H)}
+
+
+def frequencies(w_in: np.ndarray, modulus: int) -> dict[int, np.ndarray]:
+    """frequency -> its neurons, by phase; frequencies ascend, and neurons of none are not in it."""
+    return {f: neuron_H for f, neuron_H in groups(w_in, modulus).items() if f > 0}
 
 
 def logits(w_in: np.ndarray, w_out: np.ndarray, pairs_N2: np.ndarray) -> np.ndarray:
@@ -137,40 +144,56 @@ def restricted_loss(
     stay, k in `keys`. Cross entropy, mean over the pairs and the P classes, nats. Raises ValueError where the
     modulus has no such frequency.
     """
-    logits_ABC, key_ABC = _key_part(w_in, w_out, keys)
-    return _loss(logits_ABC.mean(axis=(0, 1)) + key_ABC, pairs_N2)
+    mean_C, key_DC = _key_part(w_in, w_out, keys)
+    modulus = len(mean_C)
+    return _loss(lambda of_N2: mean_C + _directions(keys, of_N2, modulus).T @ key_DC, pairs_N2, modulus)
 
 
 def excluded_loss(w_in: np.ndarray, w_out: np.ndarray, keys: Collection[int], pairs_N2: np.ndarray) -> float:
     """The loss on pairs where the key frequencies are taken out of the logits; see `restricted_loss`."""
-    logits_ABC, key_ABC = _key_part(w_in, w_out, keys)
-    return _loss(logits_ABC - key_ABC, pairs_N2)
+    mean_C, key_DC = _key_part(w_in, w_out, keys)
+    modulus = len(mean_C)
+
+    def rest(of_N2: np.ndarray) -> np.ndarray:
+        return logits(w_in, w_out, of_N2) - _directions(keys, of_N2, modulus).T @ key_DC
+
+    return _loss(rest, pairs_N2, modulus)
 
 
 def _key_part(w_in: np.ndarray, w_out: np.ndarray, keys: Collection[int]) -> tuple[np.ndarray, np.ndarray]:
-    """The logits over all pairs (P, P, P), and their part in the key directions."""
+    """Of the logits over all pairs the mean (P,), and the coefficients in the key directions (D, P)."""
     modulus = w_out.shape[1]
     _check(keys, modulus)
-    every_P = np.arange(modulus)
-    pairs_N2 = np.stack(np.meshgrid(every_P, every_P, indexing="ij"), axis=-1).reshape(-1, 2)
-    logits_NC = logits(w_in, w_out, pairs_N2)
+    sum_C, key_DC = np.zeros(modulus), np.zeros((2 * len(set(keys)), modulus))
+    for of_N2 in _blocks(np.argwhere(np.ones((modulus, modulus), bool)), modulus):
+        logits_NC = logits(w_in, w_out, of_N2)
+        sum_C += logits_NC.sum(axis=0)
+        key_DC += _directions(keys, of_N2, modulus) @ logits_NC
+    return sum_C / modulus**2, key_DC
+
+
+def _directions(keys: Collection[int], pairs_N2: np.ndarray, modulus: int) -> np.ndarray:
+    """cos and sin of 2 pi k (a + b) / P at some pairs, orthonormal over all P x P: shape (D, N)."""
     angle_KN = 2 * np.pi * np.outer(sorted(set(keys)), pairs_N2.sum(axis=1)) / modulus
-    # Orthonormal over all pairs: the mean of cos^2 and of sin^2 is one half.
-    direction_DN = np.sqrt(2) / modulus * np.vstack([np.cos(angle_KN), np.sin(angle_KN)])
-    key_NC = direction_DN.T @ (direction_DN @ logits_NC)
-    return (
-        logits_NC.reshape(modulus, modulus, modulus),
-        key_NC.reshape(modulus, modulus, modulus),
-    )
+    # Over all pairs the mean of cos^2, and of sin^2, is one half.
+    return np.sqrt(2) / modulus * np.vstack([np.cos(angle_KN), np.sin(angle_KN)])
 
 
-def _loss(logits_ABC: np.ndarray, pairs_N2: np.ndarray) -> float:
-    modulus = len(logits_ABC)
-    logits_NC = logits_ABC[pairs_N2[:, 0], pairs_N2[:, 1]]
-    logits_NC = logits_NC - logits_NC.max(axis=1, keepdims=True)
-    log_sum_N = np.log(np.exp(logits_NC).sum(axis=1))
-    right_N = logits_NC[np.arange(len(pairs_N2)), pairs_N2.sum(axis=1) % modulus]
-    return float((log_sum_N - right_N).mean() / modulus)
+def _loss(logits_of: Callable[[np.ndarray], np.ndarray], pairs_N2: np.ndarray, modulus: int) -> float:
+    """Cross entropy of the logits of pairs, mean over the pairs and the classes, nats."""
+    total = 0.0
+    for of_N2 in _blocks(pairs_N2, modulus):
+        logits_NC = logits_of(of_N2)
+        logits_NC = logits_NC - logits_NC.max(axis=1, keepdims=True)
+        log_sum_N = np.log(np.exp(logits_NC).sum(axis=1))
+        right_N = logits_NC[np.arange(len(of_N2)), of_N2.sum(axis=1) % modulus]
+        total += float((log_sum_N - right_N).sum())
+    return total / len(pairs_N2) / modulus
+
+
+def _blocks(pairs_N2: np.ndarray, modulus: int) -> list[np.ndarray]:
+    """The pairs in parts whose logits take little memory."""
+    return np.array_split(pairs_N2, -(-len(pairs_N2) * modulus // BLOCK))
 
 
 def _parts(w_in: np.ndarray, modulus: int) -> np.ndarray:

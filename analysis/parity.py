@@ -111,8 +111,21 @@ def smallest_subnetwork(
     return np.sort(rank_H[kept])
 
 
-def _split(w_in_SDH: np.ndarray, n_parity_bits: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The rows of the signal digits, of the distractors and of the bias: (S, K, H) each, K of its own."""
-    if w_in_SDH.ndim != 3 or not 0 < n_parity_bits < w_in_SDH.shape[1]:
+def digits(w_in_SDH: np.ndarray, n_parity_bits: int) -> dict[str, slice]:
+    """Which rows of w_in are the signal digits, which the distractors, which the bias.
+
+    Raises ValueError where the shape does not fit.
+    """
+    rows = w_in_SDH.shape[1] if w_in_SDH.ndim == 3 else 0
+    if not 0 < n_parity_bits < rows:
         raise ValueError(f"w_in of shape {w_in_SDH.shape} does not fit {n_parity_bits} digits and a bias")
-    return w_in_SDH[:, :n_parity_bits], w_in_SDH[:, n_parity_bits:-1], w_in_SDH[:, -1:]
+    return {
+        "signal": slice(0, n_parity_bits),
+        "distractors": slice(n_parity_bits, rows - 1),
+        "bias": slice(rows - 1, rows),
+    }
+
+
+def _split(w_in_SDH: np.ndarray, n_parity_bits: int) -> list[np.ndarray]:
+    """The rows of the signal digits, of the distractors and of the bias: (S, K, H) each, K of its own."""
+    return [w_in_SDH[:, rows] for rows in digits(w_in_SDH, n_parity_bits).values()]

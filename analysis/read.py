@@ -43,11 +43,15 @@ def load_curves(folder: str | Path, run_ids: Iterable[str] | None = None) -> pd.
 
 
 def load_weights(folder: str | Path, run_id: str) -> Weights:
-    """The weights that were recorded of a run. Raises StoreError where there are none."""
+    """The weights that were recorded of a run. Raises StoreError where it or they are not there."""
     for _, weights in each_weights(folder, [run_id]):
         return weights
-    where = Store(folder).place()
-    raise StoreError(f"{where}: no weights of run {run_id}; sweep with train.snapshot_every to record some")
+    store = Store(folder)
+    if run_id not in store.finished():
+        raise StoreError(f"{store.place()}: run {run_id} is not there; run_ids are in its runs")
+    raise StoreError(
+        f"{store.place()}: no weights of run {run_id}; sweep with train.snapshot_every to record some"
+    )
 
 
 def each_weights(folder: str | Path, run_ids: Iterable[str] | None = None) -> Iterator[tuple[str, Weights]]:

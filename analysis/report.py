@@ -13,7 +13,7 @@ from analysis.figures import phase_diagram, picture
 from analysis.gallery import NAMES, chosen, gallery
 from analysis.phases import MAX_RATIO, MIN_LOSS, PHASES, classify
 from analysis.read import Weights, each_weights, load_curves, load_runs, load_weights
-from grok_sweep.store import Store, StoreError
+from grok_sweep.store import CIRCUITS, Store, StoreError
 
 NOT_YET = "no finished runs yet; wait for the first shard, then analyse again"
 FIGURE = "phase_diagram"
@@ -26,7 +26,8 @@ class Analysis:
     """What an analysis found and wrote; `str` is a summary for people.
 
     `counts` has the runs of each phase; `tables` and `figures` say where they are. `figures` is empty where
-    the sweep cannot be drawn: `not_drawn` then says why. `pictures`: where those of the gallery are.
+    the sweep cannot be drawn: `not_drawn` then says why. `pictures`: where those of the gallery are;
+    `stale`: that those there are of other runs.
     """
 
     counts: dict[str, int]
@@ -34,6 +35,7 @@ class Analysis:
     figures: tuple[str, ...]
     not_drawn: str = ""
     pictures: tuple[str, ...] = ()
+    stale: str = ""
 
     def __str__(self) -> str:
         runs = sum(self.counts.values())
@@ -44,7 +46,8 @@ class Analysis:
             f"diagram: {drawn}",
             f"tables: {', '.join(map(str, self.tables))}",
         ]
-        return "\n".join([*lines, *([f"figures: {', '.join(self.pictures)}"] if self.pictures else [])])
+        pictures = f"figures: {', '.join(self.pictures)}" if self.pictures else self.stale
+        return "\n".join([*lines, *([pictures] if pictures else [])])
 
 
 def analyze(
@@ -108,7 +111,17 @@ def analyze(
         figures=() if figure is None else tuple(diagrams),
         not_drawn=not_drawn,
         pictures=tuple(written),
+        stale="" if figures else _stale(store, set(runs["run_id"])),
     )
+
+
+def _stale(store: Store, run_ids: set[str]) -> str:
+    """What to say where an earlier analysis opened other networks than those that are there now."""
+    opened = store.circuits_of()
+    if opened is None or opened == run_ids:
+        return ""
+    of = f"{len(opened & run_ids):,} of these {len(run_ids):,} runs"
+    return f"figures: {store.place(CIRCUITS)} and {FIGURES}/ are of {of}; --figures draws them anew"
 
 
 def _open(

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.figures import INK, PALE_INK, plain_style
-from analysis.fourier import contribution, energies, frequencies, neurons
+from analysis.fourier import contribution, energies, frequencies, groups
 from analysis.panels import (
     INPUT_A,
     INPUT_B,
@@ -41,10 +41,10 @@ def waves(w_in: np.ndarray, modulus: int, title: str = "") -> Figure:
     ValueError where a weight is not finite.
     """
     need_numbers(w_in)
-    groups = _groups(w_in, modulus)
+    by_frequency = groups(w_in, modulus)
     tied = len(w_in) == modulus
-    rows = -(-len(groups) // MOST_COLUMNS)
-    columns = -(-len(groups) // rows)
+    rows = -(-len(by_frequency) // MOST_COLUMNS)
+    columns = -(-len(by_frequency) // rows)
     figure, plots = page(
         title,
         "weights over the input" + ("" if tied else ", of a and of b"),
@@ -54,12 +54,12 @@ def waves(w_in: np.ndarray, modulus: int, title: str = "") -> Figure:
         left=0.3,
         gap=0.22,
     )
-    for plot in plots[len(groups) :]:
+    for plot in plots[len(by_frequency) :]:
         plot.remove()
-    plots = plots[: len(groups)]
+    plots = plots[: len(by_frequency)]
     largest = float(np.abs(w_in).max()) or 1.0
     inputs = np.arange(modulus)
-    for index, (plot, (frequency, members)) in enumerate(zip(plots, groups.items(), strict=True)):
+    for index, (plot, (frequency, members)) in enumerate(zip(plots, by_frequency.items(), strict=True)):
         plot.axhline(0, color=RULE, linewidth=0.8, zorder=0)
         plot.plot(inputs, w_in[:modulus, members], color=INPUT_A, linewidth=0.7, alpha=0.75)
         if not tied:
@@ -196,13 +196,6 @@ def logits_picture(
     plots[-1].set_xticks(sorted({0, modulus - 1, answer}))
     plots[-1].set_xlabel("answer c", size=9, color=INK, labelpad=3)
     return figure
-
-
-def _groups(w_in: np.ndarray, modulus: int) -> dict[int, np.ndarray]:
-    """The neurons of each frequency, in order of their phases; those of none, frequency 0, are last."""
-    table = neurons(w_in, modulus)
-    frequency_H, neuron_H = table["frequency"].to_numpy(), table["neuron"].to_numpy()
-    return {int(frequency): neuron_H[frequency_H == frequency] for frequency in dict.fromkeys(frequency_H)}
 
 
 def _name(frequency: int) -> str:

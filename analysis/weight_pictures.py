@@ -29,6 +29,7 @@ from analysis.panels import (
     step_axis,
     thin_lines,
 )
+from analysis.parity import digits
 from analysis.read import Weights, need
 
 # Three colours that differ for every kind of colour blindness (Okabe and Ito), the last in black.
@@ -105,7 +106,7 @@ def weights_over_training(
         raise ValueError("there are no weights to draw: no snapshots, or no steps")
     rows, size = w_in_SDH.shape[1:]
     last_DH = np.nan_to_num(w_in_SDH[chosen[-1]], posinf=0, neginf=0)
-    groups = {} if n_parity_bits is None else _rows(w_in_SDH, n_parity_bits)
+    groups = {} if n_parity_bits is None else digits(w_in_SDH, n_parity_bits)
     if groups:
         order_H = np.argsort(-np.linalg.norm(last_DH, axis=0), kind="stable")
         across = "columns are neurons, the largest at the last step first"
@@ -165,7 +166,7 @@ def trajectories(weights: Weights, n_parity_bits: int, title: str = "") -> Figur
     Raises ValueError where there are no snapshots, or w_in does not fit `n_parity_bits`.
     """
     w_in_SDH = weights.arrays["w_in"]
-    groups = _rows(w_in_SDH, n_parity_bits)
+    groups = digits(w_in_SDH, n_parity_bits)
     if not w_in_SDH.size:
         raise ValueError("there are no weights to draw: no snapshots")
     figure, (plot,) = page(title, rows=[(0.3, 3.2)], width=6.2, left=0.45)
@@ -184,8 +185,8 @@ def trajectories(weights: Weights, n_parity_bits: int, title: str = "") -> Figur
             alpha=0.35 if many else 0.8,
             rasterized=True,  # thousands of lines would make an SVG of megabytes
         )
-        digits = groups[kind].stop - groups[kind].start
-        count = "" if kind == "bias" else f", {plural(digits, 'digit')}"
+        many_rows = groups[kind].stop - groups[kind].start
+        count = "" if kind == "bias" else f", {plural(many_rows, 'digit')}"
         handles.append(Line2D([], [], color=KINDS[kind], linewidth=2, label=f"{kind}{count}"))
     largest = float(np.abs(w_in_SDH, where=np.isfinite(w_in_SDH), out=np.zeros(w_in_SDH.shape)).max())
     plot.set_ylim(-1.05 * (largest or 1), 1.05 * (largest or 1))
@@ -207,18 +208,6 @@ def trajectories(weights: Weights, n_parity_bits: int, title: str = "") -> Figur
         labelcolor="linecolor",
     )
     return figure
-
-
-def _rows(w_in_SDH: np.ndarray, n_parity_bits: int) -> dict[str, slice]:
-    """Which rows of w_in are the signal, which the distractors, which the bias."""
-    rows = w_in_SDH.shape[1] if w_in_SDH.ndim == 3 else 0
-    if not 0 < n_parity_bits < rows:
-        raise ValueError(f"w_in of shape {w_in_SDH.shape} does not fit {n_parity_bits} digits and a bias")
-    return {
-        "signal": slice(0, n_parity_bits),
-        "distractors": slice(n_parity_bits, rows - 1),
-        "bias": slice(rows - 1, rows),
-    }
 
 
 def _modulus(weights: Weights) -> int:

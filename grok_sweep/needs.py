@@ -5,10 +5,13 @@ what is not may still turn out too large.
 """
 
 import contextlib
+import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from grok_sweep.config import Sweep
 from grok_sweep.grid import expand
@@ -22,6 +25,8 @@ CERTAIN = 0.5  # share of an estimate that is needed for sure: workers took 0.58
 
 # On disk, measured, zstd.
 RUN_BYTES, LOG_BYTES = 250, 20  # of a run, and of one of its logged steps
+
+SHAPES = 500  # of a sweep's networks that are looked at to tell the size of their weights
 
 # In memory, measured at 90,000 to 1,000,000 runs.
 RUN_MEMORY = 800  # of a run on the driver: grid and plan take 210 to 330, then the analysis 800 to 1150
@@ -47,7 +52,7 @@ def problems(sweep: Sweep, free_disk: int | None, *, disk: bool = True) -> list[
         lines.append(f"{runs}; {in_bytes(free_memory)} are free; split the sweep")
     if sweep.cluster.address is None:
         lines += _worker_problems(sweep, free_memory)
-    weights = sweep.n_runs * _largest(sweep).snapshot_bytes if sweep.snapshot_every else 0
+    weights = weights_bytes(sweep)
     writing = disk_bytes(sweep, sweep.n_runs) + weights
     if disk and free_disk is not None and CERTAIN * writing > free_disk:
         runs = f"{sweep.n_runs:,} runs of {_logged(sweep):,} logged steps need about {in_bytes(writing)}"
@@ -62,6 +67,22 @@ def problems(sweep: Sweep, free_disk: int | None, *, disk: bool = True) -> list[
 def disk_bytes(sweep: Sweep, runs: int) -> int:
     """Of the tables of `runs` runs, about; recorded weights apart."""
     return runs * (RUN_BYTES + LOG_BYTES * _logged(sweep))
+
+
+def weights_bytes(sweep: Sweep) -> int:
+    """Of the recorded weights of all runs: the mean of their shapes, or of SHAPES of them, for each."""
+    if not sweep.snapshot_every:
+        return 0
+    loops = [loop for loop in sweep.loops if any(map(_static, loop))]
+    sizes = [len(sweep.axes[loop[0]]) for loop in loops]
+    count = math.prod(sizes)
+    taken = np.unique(np.linspace(0, count - 1, SHAPES).astype(np.int64))
+    places_TL = np.stack(np.unravel_index(taken, sizes or (1,)), axis=1)
+    total = 0
+    for place_L in places_TL:
+        at = {key: sweep.axes[key][i] for loop, i in zip(loops, place_L, strict=False) for key in loop}
+        total += _program(sweep, at).snapshot_bytes
+    return sweep.n_runs * total // len(places_TL)
 
 
 def driver_bytes(sweep: Sweep) -> int:
@@ -141,9 +162,22 @@ def _worker_problems(sweep: Sweep, free: float) -> Iterator[str]:
 
 
 def _largest(sweep: Sweep) -> Program:
-    """The program of a run with every shape at its largest, alone in its call."""
-    values = {**sweep.values, **{key: max(axis) for key, axis in sweep.axes.items()}}
-    one = replace(sweep, axes={}, values=values, seeds=(0,))
+    """The program of a run with every shape at its largest, alone in its call.
+
+    A network is larger with some switches on and with others off, so all are tried.
+    """
+    most = {key: max(axis) for key, axis in sweep.axes.items()}
+    switches = [key for key in most if _static(key) and HYPERPARAMETERS[key].among == (0, 1)]
+    settings = (
+        dict(zip(switches, values, strict=True))
+        for values in itertools.product(*(sorted(set(sweep.axes[key])) for key in switches))
+    )
+    return max((_program(sweep, most | setting) for setting in settings), key=lambda program: program.bytes)
+
+
+def _program(sweep: Sweep, at: Mapping[str, float]) -> Program:
+    """The program of one run of the sweep, alone in its call, at these values of its axes or others."""
+    one = replace(sweep, axes={}, values={**sweep.values, **at}, together=(), seeds=(0,))
     return make_plan(one, expand(one)).shards[0].program
 
 

@@ -209,7 +209,7 @@ def _by_rows(
 
 def _call(program: Program, runs: int, costs: Costs) -> tuple[int, int]:
     """(lanes, blocks) of a program of `runs` runs: as many lanes as the device likes, evenly filled."""
-    row = program.built.bytes_per_row()
+    row = program.built.bytes_per_row() * program.number_bytes // 4
     fit = min(costs.call_bytes / (row * program.rows), costs.logged_bytes / (row * program.test_rows))
     if program.snapshot_every:
         fit = min(fit, SNAPSHOT_BYTES / program.snapshot_bytes)

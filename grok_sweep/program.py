@@ -45,7 +45,12 @@ class Program:
     @property
     def dtype(self) -> str:
         """Of the numbers that it computes with."""
-        return f"float{self.values.get('float_bits', 32)}"
+        return f"float{8 * self.number_bytes}"
+
+    @property
+    def number_bytes(self) -> int:
+        """Of one of them."""
+        return self.values.get("float_bits", 32) // 8
 
     @functools.cached_property
     def operations_per_row(self) -> int:
@@ -59,10 +64,10 @@ class Program:
     @property
     def bytes(self) -> int:
         """Memory of one call: hidden layers of training or test rows, the rows themselves, snapshots."""
-        rows, number = max(self.rows, self.test_rows), self.values.get("float_bits", 32) // 8
+        rows, number = max(self.rows, self.test_rows), self.number_bytes
         hidden = self.built.bytes_per_row() * number // 4
         data = number * self.input_size * (self.rows + self.test_rows)
-        return int(self.lanes * (rows * hidden + data + self.snapshot_bytes))
+        return int(self.lanes * (rows * hidden + data + self.snapshot_bytes * number // 4))
 
     @functools.cached_property
     def snapshot_bytes(self) -> int:

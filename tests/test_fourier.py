@@ -248,3 +248,17 @@ def test_a_circuit_lives_in_its_frequency():
     assert fourier.restricted_loss(w_in, w_out, [2], pairs_N2) > 0.99 * chance
     # Large logits do not overflow.
     assert 0 <= fourier.restricted_loss(1e3 * w_in, w_out, [1], pairs_N2) < 1e-6
+
+
+def test_many_pairs_are_gone_through_in_blocks(monkeypatch):
+    w_in, w_out = network()
+    pairs_N2 = every_pair(11)[::3]
+
+    def losses():
+        return [
+            loss(w_in, w_out, [2, 3], pairs_N2) for loss in (fourier.restricted_loss, fourier.excluded_loss)
+        ]
+
+    whole = losses()
+    monkeypatch.setattr(fourier, "BLOCK", 50)
+    assert losses() == pytest.approx(whole, rel=1e-12)

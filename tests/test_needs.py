@@ -6,6 +6,10 @@ import math
 import pytest
 
 from grok_sweep import needs
+from grok_sweep.compose import compose
+from grok_sweep.config import parse
+from grok_sweep.grid import expand
+from grok_sweep.plan import make_plan
 
 ONE_CELL = ["~grid.weight_decay", "~grid.hidden_size", "~grid.train_size"]
 GB = 10**9
@@ -100,6 +104,24 @@ def test_workers_elsewhere_are_not_judged(tiny, memory):
 
 
 @pytest.mark.timeout(60)
+def test_weights_are_charged_by_the_shapes_that_there_are(tiny):
+    sweep = tiny("train.snapshot_every=10", "grid.n_bits=[10,30]")
+    assert needs.weights_bytes(sweep) == make_plan(sweep, expand(sweep)).snapshot_bytes > 0
+    many = tiny("train.snapshot_every=10", f"grid.n_bits={[*range(10, 30)]}".replace(" ", ""))
+    assert needs.weights_bytes(many) == make_plan(many, expand(many)).snapshot_bytes
+    assert needs.weights_bytes(tiny()) == 0
+
+
+def test_the_largest_network_is_the_one_with_most_weights(tmp_path):
+    config, problems = compose(
+        ["sweeps=modular_architectures", "train.snapshot_every=500", f"out={tmp_path / 'out'}"]
+    )
+    assert not problems
+    sweep = parse(config)
+    sizes = {shard.program.snapshot_bytes for shard in make_plan(sweep, expand(sweep)).shards}
+    assert needs._largest(sweep).snapshot_bytes == max(sizes) > min(sizes)
+
+
 def test_the_largest_sweep_is_judged_at_once(tiny):
     axes = [f"grid.{key}=[0.1,0.2,0.3,0.4]" for key in ("b1", "b2", "eps", "learning_rate", "init_scale")]
     sweep = tiny(*ONE_CELL, *axes, "seeds=19531")

@@ -357,9 +357,14 @@ def test_what_is_not_ours_is_left_alone_and_not_read(results):
     (results.path / "runs" / "sub").mkdir()
     for name in foreign[:-1]:
         (results.path / name).write_bytes(parquet.encode(tables("x")[0]))
+    (results.path / "figures").mkdir()
+    for name in ("mine.png", ".mine-2024.png"):
+        (results.path / "figures" / name).write_bytes(b"mine")
     leftovers = [
+        ".circuits-abcd_123.parquet",
         ".phases-abcd_123.parquet",
         f"curves/{shard('z')}",
+        "figures/.run_curves-abcd_123.svg",
         "runs/.0123456789abcdef-abcd_123.parquet",
     ]
     for name in leftovers:

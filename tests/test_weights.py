@@ -8,7 +8,7 @@ import analysis
 from grok_sweep import driver, store
 from grok_sweep.grid import expand
 from grok_sweep.plan import SNAPSHOT_BYTES, make_plan
-from grok_sweep.store import Store, StoreError
+from grok_sweep.store import Store, StoreError, parquet
 from grok_sweep.work import Order, train_shard
 
 EVERY = "train.snapshot_every=10"
@@ -128,6 +128,8 @@ def test_a_sweep_without_weights_says_so(tiny):
     with pytest.raises(StoreError, match=rf"no weights of run {run_id}; sweep with train.snapshot_every"):
         analysis.load_weights(sweep.out, run_id)
     assert list(analysis.each_weights(sweep.out)) == []
+    with pytest.raises(StoreError, match=r"run 0123 is not there; run_ids are in its runs"):
+        analysis.load_weights(sweep.out, "0123")
 
 
 def test_a_record_keeps_the_weights_one_file_for_each_kind_of_arrays(tiny, tmp_path):
@@ -143,6 +145,42 @@ def test_a_record_keeps_the_weights_one_file_for_each_kind_of_arrays(tiny, tmp_p
     assert len(list((tmp_path / "record" / "weights").iterdir())) == 2  # hidden_size 4 and 8
     pd.testing.assert_frame_equal(analysis.load_runs(sweep.out), analysis.load_runs(tmp_path / "record"))
     assert not Store(tmp_path / "record").inspect(weights=True).damaged
+
+
+def test_a_record_of_many_weights_does_not_go_through_memory_as_a_whole(tiny, tmp_path, monkeypatch):
+    # Three shards of weights of one kind, 12 kB each.
+    sweep = tiny(EVERY, "grid.hidden_size=[4]", "+grid.test_size=[50,60,70]")
+    drive(sweep)
+    monkeypatch.setattr("grok_sweep.store.tables.BYTES", 30_000)
+    Store(sweep.out).copy_record(Store(tmp_path / "record"))
+    assert len(list((Store(sweep.out).path / "weights").iterdir())) == 3
+    assert len(list((tmp_path / "record" / "weights").iterdir())) == 2
+    assert sorted(run_id for run_id, _ in analysis.each_weights(tmp_path / "record")) == sorted(
+        analysis.load_runs(sweep.out)["run_id"]
+    )
+    assert not Store(tmp_path / "record").inspect(weights=True).damaged
+
+
+def test_weights_of_arrays_with_other_names_are_damaged(tiny):
+    sweep = tiny(EVERY)
+    drive(sweep)
+    first = min((Store(sweep.out).path / "weights").iterdir())
+    table = parquet.decode(first.read_bytes(), lambda schema: True)
+    first.write_bytes(parquet.encode(table.rename_columns(["run_id", "step", "w_in", "w_other"])))
+    assert list(Store(sweep.out).inspect(weights=True).damaged) == [f"weights/{first.name}"]
+
+
+def test_pictures_of_a_sweep_that_has_grown_are_said_to_be_old(tiny):
+    small, grown = tiny(EVERY, "seeds=1"), tiny(EVERY, "seeds=2")
+    drive(small)
+    assert "--figures" not in str(analysis.analyze(small.out))
+    analysis.analyze(small.out, figures=True)
+    assert "--figures" not in str(analysis.analyze(small.out))
+    drive(grown)
+    said = str(analysis.analyze(small.out))
+    assert said.endswith("are of 8 of these 16 runs; --figures draws them anew")
+    analysis.analyze(small.out, figures=True)
+    assert "--figures" not in str(analysis.analyze(small.out))
 
 
 def test_weights_of_others_are_named_when_read(tiny, tmp_path):

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import yaml
 
 from grok_sweep.store import locks, record
@@ -47,6 +48,7 @@ from grok_sweep.store.uris import shown
 __all__ = [
     "AFTER",
     "BEFORE",
+    "CIRCUITS",
     "CURVES_SCHEMA",
     "CURVE_METRICS",
     "RESULTS",
@@ -267,6 +269,15 @@ class Store:
         self._write(CIRCUITS, encode(pa.Table.from_pandas(circuits, preserve_index=False)))
         return self.place(CIRCUITS)
 
+    def circuits_of(self) -> set[str] | None:
+        """The run_ids in the table of what the networks learned; None where there is none to be read."""
+        try:
+            with reading(self._files):
+                table = pq.read_table(pa.BufferReader(self._files.read(CIRCUITS)), columns=["run_id"])
+        except (FileNotFoundError, IsADirectoryError, pa.ArrowException):
+            return None
+        return set(table.column("run_id").to_pylist())
+
     def write_figure(self, name: str, picture: bytes | None) -> str:
         """Replace a picture, such as phase_diagram.png or figures/waves.png, or remove it (None).
 
@@ -283,12 +294,12 @@ class Store:
     def copy_record(self, target: "Store") -> None:
         """Write the whole sweep to `target`, one file per table: what one commits or mails.
 
-        Where the weights of some runs are arrays of other shapes, one file for each kind.
+        Where the weights of some runs are arrays of other shapes, or many, there are several.
         """
         runs, curves = self._tables.runs().sort_by("run_id"), self._tables.curves()
         target.create(self.sweep(), runs.schema)
         left = set(runs.column("run_id").to_pylist())
-        for weights in self._tables.kinds_of_weights():
+        for weights in self._tables.all_weights():
             ids = set(weights.column("run_id").to_pylist())
             left -= ids
             target.publish(of_runs(runs, ids), of_runs(curves, ids), weights)

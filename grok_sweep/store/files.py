@@ -25,8 +25,12 @@ from grok_sweep.store import uris
 
 # A hidden neighbour into which a file of ours is written before it is renamed: `.NAME-RANDOM.EXTENSION`.
 TEMPORARY = re.compile(
-    r"\.(sweep|phases|cells|phase_diagram|empty|[0-9a-f]{16})-[a-z0-9_]{8}\.(yaml|parquet|png|svg|log)"
+    r"\.(sweep|phases|cells|circuits|phase_diagram|report|empty|[0-9a-f]{16})-[a-z0-9_]{8}"
+    r"\.(yaml|parquet|png|svg|log|html)"
 )
+TEMPORARY_FIGURE = re.compile(
+    r"\.[a-z_]+-[a-z0-9_]{8}\.(png|svg)"
+)  # the same in figures/, where all are ours
 
 # What from_uri is told besides. S3: a small object in one request, which no death can halve. Google: say
 # within half a minute that nobody answers; its own limit is a quarter of an hour.

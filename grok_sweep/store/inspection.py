@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from grok_sweep.store.files import TEMPORARY
+from grok_sweep.store.files import TEMPORARY, TEMPORARY_FIGURE
 from grok_sweep.store.parquet import DamagedError
 from grok_sweep.store.tables import EMPTY, Tables, is_shard, shard_name
 
@@ -42,7 +42,9 @@ def inspect(tables: Tables, weights: bool) -> Inspection:
     `weights`: whether every run must have some.
     """
     # Runs are listed last: a shard that is published meanwhile then has its curves, or does not count yet.
-    entries = {folder: tables.entries(folder) for folder in ("", "failed", "weights", "curves", "runs")}
+    entries = {
+        folder: tables.entries(folder) for folder in ("", "figures", "failed", "weights", "curves", "runs")
+    }
     files = {folder: [name for name, is_file in of.items() if is_file] for folder, of in entries.items()}
     shards = {folder: [name for name in there if is_shard(name)] for folder, there in files.items()}
 
@@ -76,9 +78,11 @@ def inspect(tables: Tables, weights: bool) -> Inspection:
     for folder, there in entries.items():
         for file, is_file in there.items():
             name = f"{folder}/{file}" if folder else file
-            if is_file and TEMPORARY.fullmatch(file):
+            if is_file and (TEMPORARY_FIGURE if folder == "figures" else TEMPORARY).fullmatch(file):
                 leftovers.append(name)
-            elif folder and not (is_file and (is_shard(file) or name in others or is_log(name))):
+            elif folder not in ("", "figures") and not (
+                is_file and (is_shard(file) or name in others or is_log(name))
+            ):
                 foreign.append(name)
     return Inspection(frozenset(finished), damaged, tuple(foreign), tuple(leftovers))
 

@@ -65,6 +65,7 @@ def is_runs(schema: pa.Schema) -> bool:
 
 # The columns of weights: one row per run and snapshot; after these a column for each array, a list of all its
 # numbers in C order. The field's metadata say the shape.
+WEIGHTS = ["w_in", "w_out"]
 WEIGHTS_BEFORE = {"run_id": pa.string(), "step": pa.int32()}
 
 
@@ -101,11 +102,11 @@ def weights_arrays(table: pa.Table) -> dict[str, np.ndarray]:
 
 
 def is_weights(schema: pa.Schema) -> bool:
-    """Whether these are the columns of a weights table, of whatever arrays."""
+    """Whether these are the columns of a weights table: w_in and w_out of whatever shapes."""
     before, arrays = pa.schema(WEIGHTS_BEFORE), list(schema)[len(WEIGHTS_BEFORE) :]
     return (
         list(schema)[: len(before)] == list(before)
-        and len(arrays) > 0
+        and [field.name for field in arrays] == WEIGHTS
         and all(
             pa.types.is_fixed_size_list(field.type)
             and field.type.value_type == pa.float32()

@@ -23,6 +23,7 @@ FITS: Mapping[str, Callable[[pa.Schema], bool]] = {  # the folders of tables, an
     "weights": is_weights,
     "failed": FAILED_SCHEMA.equals,
 }
+BYTES = 32_000_000  # of weights in memory at once, where one shard has no more
 EMPTY = "empty.parquet"  # in runs/ and curves/: they can be read before the first shard
 _SHARD = re.compile(r"[0-9a-f]{16}\.parquet")
 A = TypeVar("A")
@@ -123,21 +124,25 @@ class Tables:
                     raise self._damaged(f"weights/{name}", f"lacks run {run_id}")
                 yield run_id, mine
 
-    def kinds_of_weights(self) -> list[pa.Table]:
-        """All weights, a table for each kind of arrays, by run and step."""
+    def all_weights(self) -> Iterator[pa.Table]:
+        """All weights, in tables of one kind of arrays and about BYTES at most, each by run and step."""
         of_shard: dict[str, set[str]] = {}
         for run_id, name in self.places().items():
             of_shard.setdefault(name, set()).add(run_id)
         kinds: dict[str, list[pa.Table]] = {}
+        order = [("run_id", "ascending"), ("step", "ascending")]
         for name in self.shards("weights"):
             if name in of_shard:
                 table = self._whole(f"weights/{name}")
                 if lacking := of_shard[name] - set(table.column("run_id").to_pylist()):
                     raise self._damaged(f"weights/{name}", f"lacks run {min(lacking)}")
-                table = of_runs(table, of_shard[name])
-                kinds.setdefault(str(table.schema), []).append(table)
-        order = [("run_id", "ascending"), ("step", "ascending")]
-        return [pa.concat_tables(tables).sort_by(order) for tables in kinds.values()]
+                kind = kinds.setdefault(str(table.schema), [])
+                if kind and sum(other.nbytes for other in kind) + table.nbytes > BYTES:
+                    yield pa.concat_tables(kind).sort_by(order)
+                    kind.clear()
+                kind.append(of_runs(table, of_shard[name]))
+        for tables in kinds.values():
+            yield pa.concat_tables(tables).sort_by(order)
 
     def _whole(self, name: str, columns: list[str] | None = None) -> pa.Table:
         try:

@@ -50,9 +50,8 @@ def pairs(values: Mapping[str, float], seed: int) -> tuple[np.ndarray, np.ndarra
     smaller share are the first of those of a larger one.
     """
     modulus = int(values["modulus"])
-    all_P2 = np.array(
-        [(a, b) for a in range(modulus) for b in range(modulus) if values["ordered_pairs"] == 1 or a <= b]
-    )
+    every_PP = np.ones((modulus, modulus), bool)
+    all_P2 = np.argwhere(every_PP if values["ordered_pairs"] == 1 else np.triu(every_PP))
     shuffled_P2 = np.random.default_rng(seed).permutation(all_P2)
     train = int(rows(values)[0])
     return shuffled_P2[:train], shuffled_P2[train:]
