@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check bench chaos lock clean
+.PHONY: run test check report bench chaos lock clean
 
 run: .venv/installed ## train the sweep `quickstart`, sort its runs into phases, draw them
 	$(BIN)/grok-sweep sweeps=quickstart
@@ -14,6 +14,10 @@ check: .venv/installed ## lint, format, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+report: .venv/installed ## the page of the recorded sweep of 1125 runs: build/parity_1125/report.html
+	rm -rf build/parity_1125 && mkdir -p build && cp -r sweeps/parity_1125 build/
+	$(BIN)/grok-analyze build/parity_1125 --report
 
 bench: .venv/installed ## how fast, as ratios to what is measured in the same run
 	$(BIN)/python -m grok_sweep.bench

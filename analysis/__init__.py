@@ -10,7 +10,7 @@ from analysis.circuits import circuits
 from analysis.figures import phase_diagram, save
 from analysis.phases import DEFINITIONS, MAX_RATIO, MIN_LOSS, PHASES, classify
 from analysis.read import Weights, each_weights, load_curves, load_runs, load_weights, settings
-from analysis.report import Analysis, analyze
+from analysis.report import Analysis, analyze, write_report
 from analysis.steps import steps
 
 __all__ = [
@@ -34,4 +34,5 @@ __all__ = [
     "settings",
     "steps",
     "wilson",
+    "write_report",
 ]

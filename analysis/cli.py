@@ -46,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         options: dict[str, Any] = {name: float(value) for name, value in thresholds.items()}
         options |= {"definition": definition, "run_id": arguments.run, "say": _say}
+        options["report"] = arguments.report
         options["figures"] = arguments.figures or arguments.run is not None
         done = analyze(arguments.folder, **options)
         _say("")
@@ -88,6 +89,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--run", metavar="RUN_ID", help="the run to open in the figures (default: the first to generalise)"
+    )
+    parser.add_argument(
+        "--report", action="store_true", help="also write report.html: the sweep as a page to explore"
     )
     parser.add_argument(
         "--record",

@@ -99,6 +99,21 @@ def _liu(runs: pd.DataFrame, curves: pd.DataFrame | None) -> np.ndarray:
     """The index in PHASES of each run."""
     if curves is None:
         raise ValueError('definition "liu" needs curves: the accuracies of each run by step')
+    train_R, eval_R = liu_steps(runs, curves)
+    return _first(
+        [
+            (np.isnan(train_R), "fail"),
+            (np.isnan(eval_R), "memorize"),
+            (eval_R - train_R < LIU_APART, "generalize"),
+        ],
+        otherwise="grok",
+    )
+
+
+def liu_steps(runs: pd.DataFrame, curves: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """When each run's train and its test accuracy first is more than 90 %: two float arrays, NaN for not
+    in the steps that count. Raises ValueError where a column is missing or a run has no curve.
+    """
     need(curves, ["run_id", "step", "train_accuracy", "eval_accuracy"], "a curves table")
     without = runs.loc[~runs["run_id"].isin(curves["run_id"]), "run_id"]
     if len(without):
@@ -112,14 +127,7 @@ def _liu(runs: pd.DataFrame, curves: pd.DataFrame | None) -> np.ndarray:
         .to_numpy(dtype=float)  # NaN: never
         for name in ("train_accuracy", "eval_accuracy")
     )
-    return _first(
-        [
-            (np.isnan(train_R), "fail"),
-            (np.isnan(eval_R), "memorize"),
-            (eval_R - train_R < LIU_APART, "generalize"),
-        ],
-        otherwise="grok",
-    )
+    return train_R, eval_R
 
 
 def _first(tests: list[tuple[np.ndarray, str]], otherwise: str) -> np.ndarray:

@@ -1,8 +1,10 @@
 """One call that analyses a results folder: phases, cells, circuits and pictures beside the runs."""
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -11,14 +13,18 @@ from analysis.cells import cells
 from analysis.circuits import circuits
 from analysis.figures import phase_diagram, picture
 from analysis.gallery import NAMES, chosen, gallery
+from analysis.page import page
 from analysis.phases import MAX_RATIO, MIN_LOSS, PHASES, classify
 from analysis.read import Weights, each_weights, load_curves, load_runs, load_weights
+from analysis.steps import steps
 from grok_sweep.store import CIRCUITS, Store, StoreError
 
 NOT_YET = "no finished runs yet; wait for the first shard, then analyse again"
 FIGURE = "phase_diagram"
 FIGURES = "figures"  # the folder of the gallery
 EXTENSIONS = ("png", "svg")
+REPORT = "report.html"
+MOST_OPENED = 8  # runs whose weights are offered to the page
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,7 @@ class Analysis:
 
     `counts` has the runs of each phase; `tables` and `figures` say where they are. `figures` is empty where
     the sweep cannot be drawn: `not_drawn` then says why. `pictures`: where those of the gallery are;
-    `stale`: that those there are of other runs.
+    `stale`: that those there are of other runs; `report`: where the page is.
     """
 
     counts: dict[str, int]
@@ -36,6 +42,7 @@ class Analysis:
     not_drawn: str = ""
     pictures: tuple[str, ...] = ()
     stale: str = ""
+    report: str = ""
 
     def __str__(self) -> str:
         runs = sum(self.counts.values())
@@ -47,7 +54,8 @@ class Analysis:
             f"tables: {', '.join(map(str, self.tables))}",
         ]
         pictures = f"figures: {', '.join(self.pictures)}" if self.pictures else self.stale
-        return "\n".join([*lines, *([pictures] if pictures else [])])
+        lines += [pictures] if pictures else []
+        return "\n".join([*lines, *([f"report: {self.report}"] if self.report else [])])
 
 
 def analyze(
@@ -58,15 +66,16 @@ def analyze(
     definition: str = "pair",
     figures: bool = False,
     run_id: str | None = None,
+    report: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> Analysis:
     """Sort the finished runs of `folder` into phases (see `classify`) and write tables and diagram into it.
 
     With `figures` the table of `circuits` too, and the pictures of the `gallery` that apply; `run_id`: the
-    run that they open; `say` is told how far it is. Everything is computed before anything is written. A
-    sweep that cannot be drawn still gets its tables. Raises StoreError where `folder` holds no sweep, none of
-    its runs has finished, or the run is not there, ValueError where an argument is not allowed, OSError
-    where `folder` cannot be written.
+    run that they open. With `report` the page of `write_report`. `say` is told how far it is. Everything but
+    the page is computed before anything is written. A sweep that cannot be drawn still gets its tables.
+    Raises StoreError where `folder` holds no sweep, none of its runs has finished, or the run is not there,
+    ValueError where an argument is not allowed, OSError where `folder` cannot be written.
     """
     store = Store(folder)
     runs = load_runs(folder)
@@ -111,8 +120,66 @@ def analyze(
         figures=() if figure is None else tuple(diagrams),
         not_drawn=not_drawn,
         pictures=tuple(written),
+        report=write_report(folder, phases, say=say) if report else "",
         stale="" if figures else _stale(store, set(runs["run_id"])),
     )
+
+
+def write_report(
+    folder: str | Path,
+    phases: pd.DataFrame,
+    *,
+    live: str | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> str:
+    """Write the page of a sweep, report.html (see `analysis.page`), of the runs in `phases`; where it is.
+
+    `live`: the sweep is running, and this is the time (ISO, UTC): the page then loads itself again. Raises
+    StoreError where `folder` holds no sweep or cannot be read, OSError where it cannot be written.
+    """
+    store = Store(folder)
+    config = store.sweep()["config"]
+    say("reading curves")
+    curves = load_curves(folder)
+    say("making the page")
+    content = page(
+        phases,
+        curves,
+        _some_weights(folder, phases, curves),
+        title=str(config.get("name") or store.place()),
+        folder=str(folder),
+        expected=max(_expected(config), len(phases)),
+        live=live,
+    )
+    return store.write_figure(REPORT, content)
+
+
+def _some_weights(
+    folder: str | Path, phases: pd.DataFrame, curves: pd.DataFrame
+) -> Iterator[tuple[str, Weights]]:
+    """The weights of the first runs to generalise of those that have some, if any; the page takes a few."""
+    with_weights = Store(folder).with_weights()
+    runs = phases[phases["run_id"].isin(with_weights)]
+    if len(runs):
+        when = steps(runs, curves).sort_values("generalize_step", kind="stable")
+        for run_id in when["run_id"].head(MOST_OPENED):
+            yield run_id, load_weights(folder, run_id)
+
+
+def _expected(config: Mapping[str, Any]) -> int:
+    """How many runs a sweep has in the end; 0 where its record does not say."""
+    try:
+        grid, seeds = config.get("grid") or {}, config.get("seeds", 1)
+        together = [set(keys) for keys in config.get("zip") or []]
+        # Of axes that change together the first one counts.
+        counted = [
+            len(values)
+            for i, (key, values) in enumerate(grid.items())
+            if not any(key in keys and keys & set(list(grid)[:i]) for keys in together)
+        ]
+        return math.prod(counted) * (len(seeds) if isinstance(seeds, list) else int(seeds))
+    except (AttributeError, TypeError, ValueError):
+        return 0
 
 
 def _stale(store: Store, run_ids: set[str]) -> str:

@@ -5,6 +5,7 @@ All problems are collected and raised together as one ConfigError.
 
 import functools
 import itertools
+import json
 import math
 import re
 from collections import Counter
@@ -102,6 +103,7 @@ class Sweep:
     dry_run: bool
     retry_failed: bool
     fail_fast: bool
+    report: str | None
     cluster: Cluster
     min_loss: float
     max_ratio: float
@@ -181,6 +183,7 @@ class _Parser:
             "name": self._name(),
             "out": self._out(),
             **{key: self._one_of(key, [False, True]) for key in ("dry_run", "retry_failed", "fail_fast")},
+            "report": self._one_of("report", [None, "live"]),
             "cluster": self._cluster(),
             "min_loss": self._setting("phases.min_loss"),
             "max_ratio": self._setting("phases.max_ratio"),
@@ -358,7 +361,7 @@ class _Parser:
         value = self._at(where)
         if any(type(value) is type(option) and value == option for option in options):
             return value
-        words = [str(option).lower() if isinstance(option, bool) else option for option in options]
+        words = [option if isinstance(option, str) else json.dumps(option) for option in options]
         self._problem(where, one_of(value if isinstance(value, str) else "", words), value)
         return None
 

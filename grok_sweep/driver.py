@@ -18,6 +18,7 @@ from grok_sweep.config import ConfigError, Sweep
 from grok_sweep.grid import Grid, expand
 from grok_sweep.hyperparameters import HYPERPARAMETERS
 from grok_sweep.launch import Done, Executor, Job, LaunchError, Queue, executor
+from grok_sweep.live import LiveReport
 from grok_sweep.plan import Plan, Shard, halve, make_plan, unfinished
 from grok_sweep.progress import Progress
 from grok_sweep.stop import Stop
@@ -48,8 +49,15 @@ def drive(sweep: Sweep, config: Mapping[str, Any], command: str) -> int:
         stop.check()
         finished = results.finished()
         if finished:
-            min_loss, max_ratio = sweep.min_loss, sweep.max_ratio
-            print(analyze(sweep.out, min_loss=min_loss, max_ratio=max_ratio, definition=sweep.definition))
+            print(
+                analyze(
+                    sweep.out,
+                    min_loss=sweep.min_loss,
+                    max_ratio=sweep.max_ratio,
+                    definition=sweep.definition,
+                    report=sweep.report == "live",
+                )
+            )
         stop.check()
     failed = _failed(results, grid, finished)
     if len(failed):
@@ -201,6 +209,7 @@ def _train(sweep: Sweep, left: _Left, results: Store, workers: Executor, stop: S
         work_per_second=plan.work / plan.seconds(max(1, workers.workers)),
     )
     queue = Queue(jobs(sweep, plan), ended=lambda: stop.asked is not None or bool(failed and sweep.fail_fast))
+    page = LiveReport(sweep)
     with display:
         if plan.n_runs < runs_total:
             before = results.runs()
@@ -221,6 +230,8 @@ def _train(sweep: Sweep, left: _Left, results: Store, workers: Executor, stop: S
             train_seconds += done.result.train_seconds
             other_seconds += done.result.other_seconds
             devices |= set(landed["device"])
+            page.landed()
+    page.ended()
     return {
         "workers": most_workers,
         "runs": runs,

@@ -16,6 +16,7 @@ GOOD = {
     "dry_run": False,
     "retry_failed": False,
     "fail_fast": False,
+    "report": None,
     "grid": {"weight_decay": [0.1, 1], "hidden_size": [16, 64]},
     "seeds": 3,
     "train": {"steps": 200, "log_every": 100},
@@ -35,7 +36,7 @@ GOOD = {
 GOOD["phases"]["definition"] = "pair"
 GONE = object()  # the value of a key that is to be left out
 
-TOP = "name, out, dry_run, retry_failed, fail_fast, grid, zip, seeds, train, phases, "
+TOP = "name, out, dry_run, retry_failed, fail_fast, report, grid, zip, seeds, train, phases, "
 TOP += "task, model, optimizer, cluster"
 AXES = (
     "n_bits, n_parity_bits, train_size, test_size, hidden_size, init_scale, "
@@ -100,6 +101,7 @@ def test_a_good_config_is_a_sweep_of_canonical_values():
         dry_run=False,
         retry_failed=False,
         fail_fast=False,
+        report=None,
         cluster=Cluster("ray", "cpu", 30.0),
         min_loss=1e-5,
         max_ratio=50_000.0,
@@ -359,6 +361,7 @@ ONE = {
         [("retry_failed", "yes")],
         "retry_failed='yes': must be one of false, true",
     ),
+    "report": ([("report", "alive")], "report='alive': must be one of null, live; did you mean live?"),
     "missing fail_fast": ([("fail_fast", GONE)], "fail_fast: is missing; must be one of false, true"),
     "definition": (
         [("phases.definition", "par")],

@@ -7,7 +7,7 @@
     DIR/failed/*             the runs that failed: a table and a log per shard; gone once they are tried again
     DIR/damaged/*            files that were found damaged
     DIR/phases.parquet, cells.parquet, circuits.parquet
-    DIR/phase_diagram.png and .svg, figures/*
+    DIR/phase_diagram.png and .svg, figures/*, report.html
 
 Every file is whole or not there (see files.py). A shard's curves and weights are published before its runs,
 so a run that is there has them. A table is named by a hash of its run_ids; a file named otherwise is not ours
@@ -62,7 +62,7 @@ __all__ = [
 SWEEP = "sweep.yaml"
 PHASES, CELLS, CIRCUITS = "phases.parquet", "cells.parquet", "circuits.parquet"
 OURS = {*FITS, "damaged", "figures", SWEEP, locks.LOCK, PHASES, CELLS, CIRCUITS}
-OURS |= {"phase_diagram.png", "phase_diagram.svg"}
+OURS |= {"phase_diagram.png", "phase_diagram.svg", "report.html"}
 
 
 class Store:
@@ -192,6 +192,11 @@ class Store:
         self.sweep()
         for run_id, table in self._tables.weights(run_ids):
             yield run_id, table.column("step").to_numpy(), weights_arrays(table)
+
+    def with_weights(self) -> set[str]:
+        """The run_ids of the finished runs whose weights are recorded."""
+        there = set(self._tables.shards("weights"))
+        return {run_id for run_id, name in self._tables.places().items() if name in there} if there else set()
 
     def inspect(self, *, weights: bool = False) -> Inspection:
         """Look at every file of the folder: what is finished, and what is wrong. Writes nothing.

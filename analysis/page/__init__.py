@@ -1,0 +1,235 @@
+"""One HTML file that makes a sweep explorable: no server, no network, nothing beside it.
+
+The page is drawn by plotly.js, from the package plotly: a well-kept library with log axes, heat maps and
+subplots that work by mouse and touch, and that draws text as text. It and the numbers lie in the page
+compressed. Everything of a config or a table reaches the page as data, never as HTML.
+"""
+
+import base64
+import gzip
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis import fourier
+from analysis.cells import axes
+from analysis.figures import COLOURS, OUTLINES
+from analysis.phases import LIU_APART, MAX_RATIO, MIN_LOSS, PHASES, liu_steps
+from analysis.read import Weights
+from analysis.steps import steps
+
+CURVE_POINTS = 230_000  # logged steps of all curves in a page; of more a sample
+CURVE_STEPS = 400  # and of one
+WEIGHT_NUMBERS = 1_000_000  # in a page
+SNAPSHOTS = 60  # of one run
+METRICS = ("train_loss", "eval_loss", "train_accuracy", "eval_accuracy", "weight_norm")
+MANTISSA = 12  # bits that are kept of a number that is only drawn: 1 in 8,000 is less than a pixel
+NEVER = -1  # stands for a step that there is not
+
+
+@dataclass
+class _Arrays:
+    """Arrays one after the other, as the browser gets them: name -> (kind, first byte, length)."""
+
+    places: dict[str, tuple[str, int, int]] = field(default_factory=dict)
+    data: bytearray = field(default_factory=bytearray)
+
+    def add(self, name: str, array: np.ndarray) -> None:
+        self.data += bytes(-len(self.data) % 8)
+        kind = {"f4": "Float32Array", "f8": "Float64Array", "i4": "Int32Array", "u1": "Uint8Array"}
+        kind |= {"i2": "Int16Array"}
+        flat = np.ascontiguousarray(array).ravel()
+        self.places[name] = (kind[flat.dtype.str[1:]], len(self.data), len(flat))
+        self.data += flat.astype(flat.dtype.newbyteorder("<")).tobytes()
+
+
+def page(
+    phases: pd.DataFrame,
+    curves: pd.DataFrame,
+    weights: Iterable[tuple[str, Weights]] = (),
+    *,
+    title: str,
+    folder: str,
+    expected: int,
+    live: str | None = None,
+) -> bytes:
+    """The page of the runs in `phases` (see `classify`), with the `curves` of all of them.
+
+    Of many runs a sample of curves is kept, evenly from all cells, so that the page stays under 10 MB.
+    `weights`: of a few runs, until there is no more room. `title` and `folder`: what to call the sweep, and
+    where analysis.load_runs finds it. `expected`: how many runs the sweep will have; `live`: the time of
+    the page, where the sweep is still running. Raises ValueError where
+    there are no runs, or one has no curve.
+    """
+    if phases.empty:
+        raise ValueError("there are no runs to show: the table of phases is empty")
+    phases = phases.reset_index(drop=True)
+    arrays = _Arrays()
+    about: dict[str, Any] = {
+        "title": title,
+        "folder": folder,
+        "expected": expected,
+        "live": live,
+        "runs": len(phases),
+        "phases": list(PHASES),
+        "colours": COLOURS,
+        "outlines": OUTLINES,
+        "article": {"definition": "pair", "min_loss": MIN_LOSS, "max_ratio": MAX_RATIO},
+        "own": {"min_loss": MIN_LOSS, "max_ratio": MAX_RATIO} | phases.attrs,
+        "liu_apart": LIU_APART,
+        "axes": _axes(arrays, phases),
+        "same": {name: _plain(phases[name].iloc[0]) for name in _constant(phases)},
+    }
+    _runs(arrays, phases, curves)
+    about["curves"] = _curves(arrays, phases, curves)
+    about["weights"] = _weights(arrays, phases, weights)
+    about["arrays"] = arrays.places
+    return _html(title, about, bytes(arrays.data))
+
+
+def _axes(arrays: _Arrays, phases: pd.DataFrame) -> list[dict[str, Any]]:
+    """What tells the runs apart: name, distinct values in order, and (as an array) which one each run has."""
+    found = []
+    for name in axes(phases):
+        place_R, values = pd.factorize(phases[name], sort=True, use_na_sentinel=False)
+        arrays.add(f"axis {name}", place_R.astype(np.int32))
+        found.append({"name": name, "values": [_plain(value) for value in values]})
+    return found
+
+
+def _constant(phases: pd.DataFrame) -> list[str]:
+    names = list(phases.columns)
+    names = names[names.index("seed") + 1 : names.index("min_train_loss")]
+    return [name for name in names if name not in axes(phases) and phases[name].nunique(dropna=False) == 1]
+
+
+def _plain(value: Any) -> Any:
+    """A number or text for JSON; None where there is none."""
+    if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
+        return None
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _runs(arrays: _Arrays, phases: pd.DataFrame, curves: pd.DataFrame) -> None:
+    """What the page classifies, colours and lists the runs by."""
+    ids = "".join(phases["run_id"])
+    arrays.add("run_id", np.frombuffer(bytes.fromhex(ids), np.uint8))  # 8 bytes each
+    arrays.add("seed", phases["seed"].to_numpy(np.float64))
+    for name in ("min_train_loss", "min_eval_loss", "max_loss_ratio"):
+        exact_R = phases[name].to_numpy(np.float64, na_value=np.nan)
+        short_R = exact_R.astype(np.float32)
+        # In the browser the phases must come out as here, so no bit that matters may be lost.
+        lossless = np.array_equal(short_R.astype(np.float64), exact_R, equal_nan=True)
+        arrays.add(name, short_R if lossless else exact_R)
+    arrays.add("final_eval_accuracy", phases["final_eval_accuracy"].to_numpy(np.float32, na_value=np.nan))
+    arrays.add("diverged_step", _whole(phases["diverged_step"]))
+    for name, step_R in zip(("liu_train", "liu_eval"), liu_steps(phases, curves), strict=True):
+        arrays.add(name, np.where(np.isnan(step_R), NEVER, step_R).astype(np.int32))
+    when = steps(phases, curves)
+    for name in ("memorize_step", "generalize_step"):
+        arrays.add(name, _whole(when[name]))
+
+
+def _whole(step_R: pd.Series) -> np.ndarray:
+    return step_R.fillna(NEVER).to_numpy(np.int32)
+
+
+def _curves(arrays: _Arrays, phases: pd.DataFrame, curves: pd.DataFrame) -> dict[str, Any]:
+    """The curves of as many runs as there is room for: of every cell the first so many seeds."""
+    curves = curves[curves["run_id"].isin(phases["run_id"])]
+    lengths = curves.groupby("run_id", sort=False).size().reindex(phases["run_id"]).to_numpy()
+    length_R = np.minimum(lengths, CURVE_STEPS)
+    names = axes(phases)
+    rank_R = phases.groupby(names, dropna=False).cumcount().to_numpy() if names else np.arange(len(phases))
+    # All of the first seeds come before any of the second: what there is room for is spread over the cells.
+    spread_R = np.random.default_rng(0).permutation(len(phases))
+    order_R = spread_R[np.argsort(rank_R[spread_R], kind="stable")]
+    kept_R = np.sort(order_R[np.cumsum(length_R[order_R]) <= CURVE_POINTS])
+
+    place = pd.Series(kept_R, phases["run_id"].to_numpy()[kept_R])
+    curves = curves[curves["run_id"].isin(place.index)]
+    run_N = place[curves["run_id"]].to_numpy()
+    curves = curves.iloc[np.lexsort([curves["step"].to_numpy(), run_N])]
+    start_K = np.concatenate([[0], np.cumsum(lengths[kept_R])[:-1]])
+    taken = [
+        start + np.unique(np.linspace(0, length - 1, CURVE_STEPS).astype(int))
+        for start, length in zip(start_K, lengths[kept_R], strict=True)
+    ]
+    row_N = np.concatenate(taken) if taken else np.zeros(0, int)
+    arrays.add("curve_run", kept_R.astype(np.int32))
+    arrays.add("curve_length", np.array([len(rows) for rows in taken], np.int32))
+    arrays.add("curve_step", curves["step"].to_numpy(np.int32)[row_N])
+    for name in METRICS:
+        arrays.add(name, _short(curves[name].to_numpy(np.float32)[row_N]))
+    return {"kept": len(kept_R), "thinned": bool((lengths > CURVE_STEPS).any())}
+
+
+def _short(values_N: np.ndarray) -> np.ndarray:
+    """float32 with the last bits zero: half the bytes once compressed. nan and inf stay."""
+    cut = np.uint32(23 - MANTISSA)
+    bits_N = values_N.view(np.uint32)
+    rounded_N = ((bits_N + (np.uint32(1) << (cut - np.uint32(1)))) >> cut << cut).view(np.float32)
+    return np.where(np.isfinite(values_N) & np.isfinite(rounded_N), rounded_N, values_N)
+
+
+def _weights(
+    arrays: _Arrays, phases: pd.DataFrame, weights: Iterable[tuple[str, Weights]]
+) -> list[dict[str, Any]]:
+    """Some snapshots of the weights of some runs, as 16-bit numbers."""
+    place = {run_id: i for i, run_id in enumerate(phases["run_id"])}
+    found: list[dict[str, Any]] = []
+    room = WEIGHT_NUMBERS
+    for run_id, of_run in weights:
+        run = phases.iloc[place[run_id]]
+        w_in, w_out = of_run.arrays["w_in"], of_run.arrays["w_out"]
+        each = w_in[0].size + w_out[0].size
+        count = min(SNAPSHOTS, len(of_run.step_S), room // each)
+        if count < 2 or not (np.isfinite(w_in).all() and np.isfinite(w_out).all()):
+            continue
+        room -= count * each
+        chosen = np.unique(np.linspace(0, len(of_run.step_S) - 1, count).astype(int))
+        one: dict[str, Any] = {"run": place[run_id], "steps": of_run.step_S[chosen].tolist()}
+        one |= {"w_in": list(w_in.shape[1:]), "w_out": list(w_out.shape[1:])}
+        for name, array in (("w_in", w_in), ("w_out", w_out)):
+            largest = float(np.abs(array[chosen]).max()) or 1.0
+            one[f"{name}_largest"] = largest
+            arrays.add(f"{name} {len(found)}", np.rint(array[chosen] / largest * 32767).astype(np.int16))
+        if run["task"] == "modular_addition":
+            modulus = int(run["modulus"])
+            groups = fourier.groups(w_in[-1], modulus)
+            one |= {"modulus": modulus, "groups": [[f, members.tolist()] for f, members in groups.items()]}
+        else:
+            one["n_parity_bits"] = int(run["n_parity_bits"])
+        found.append(one)
+    return found
+
+
+def _html(title: str, about: dict[str, Any], data: bytes) -> bytes:
+    def part(name: str) -> str:
+        return resources.files("analysis.page").joinpath(name).read_text(encoding="utf-8")
+
+    plotly = resources.files("plotly").joinpath("package_data/plotly.min.js").read_bytes()
+    # In a script nothing but its end tag ends it: no < at all cannot be one.
+    text = json.dumps(about, allow_nan=False).replace("<", "\\u003c")
+    parts = {
+        "STYLE": part("page.css"),
+        "SCRIPT": "\n".join(
+            part(name) for name in ("data.js", "diagram.js", "opened.js", "table.js", "page.js")
+        ),
+        "PLOTLY": _packed(plotly),
+        "DATA": _packed(data),
+        "ABOUT": text,
+        "TITLE": title.replace("&", "&amp;").replace("<", "&lt;"),
+    }
+    # In one pass: what is put in is not looked through again.
+    return re.sub(r"@@([A-Z]+)@@", lambda match: parts[match[1]], part("page.html")).encode()
+
+
+def _packed(data: bytes) -> str:
+    return base64.b64encode(gzip.compress(data, compresslevel=6, mtime=0)).decode()

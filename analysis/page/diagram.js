@@ -1,0 +1,308 @@
+"use strict";
+// The phase diagram: which runs stand in which cell, and how plotly draws them; and the curves of a cell.
+
+const MOST_VALUES = 64; // of x or y
+const MOST_PANELS = 30;
+const MOST_DOTS = 4000; // of more runs a cell is one square
+const MOST_SLOTS = 64; // dots of a cell that can be told apart
+const MOST_LINES = 40; // runs whose curves can
+const TIES = ["fail", "memorize", "generalize", "grok"]; // of equals the first, as in analysis.cells
+const SAFE = { memorize: "#d55e00", grok: "#f0e442", generalize: "#0072b2", fail: "#8c8c8c" }; // Okabe and Ito
+const SHAPES = { memorize: "diamond", grok: "circle", generalize: "square", fail: "x" };
+const VIRIDIS = ["#440154", "#3b528b", "#21918c", "#5ec962", "#fde725"];
+const COLOURINGS = {
+  phase: "phase",
+  min_eval_loss: "least test loss",
+  grok_delay: "grok delay",
+  grok: "share of seeds that grok",
+  generalizes: "share that generalize, at once or late",
+};
+
+// Where each run stands: its panel, x and y, those runs left out that the filters or the room leave out.
+function arrange(page) {
+  const { about, arrays, state } = page;
+  const axis = (name) => about.axes.find((one) => one.name === name) || { name: "", values: [""] };
+  const [x, y, panel] = [axis(state.x), axis(state.y), axis(state.panel)];
+  const codes = (one) => arrays[`axis ${one.name}`] || null;
+  const [codeX, codeY, codePanel] = [x, y, panel].map(codes);
+  const nx = Math.min(x.values.length, MOST_VALUES);
+  const ny = Math.min(y.values.length, MOST_VALUES);
+  const panels = Math.min(panel.values.length, MOST_PANELS);
+  const filters = Object.entries(state.filters).map(([name, value]) => [arrays[`axis ${name}`], value]);
+  const cells = Array.from({ length: panels * nx * ny }, () => []);
+  let shown = 0;
+  let beyond = 0;
+  for (let i = 0; i < about.runs; i++) {
+    if (filters.some(([code, value]) => code[i] !== value)) continue;
+    const [a, b, c] = [codeX ? codeX[i] : 0, codeY ? codeY[i] : 0, codePanel ? codePanel[i] : 0];
+    if (a >= nx || b >= ny || c >= panels) beyond++;
+    else {
+      // As in the article the widest networks stand first.
+      cells[(c * ny + b) * nx + (x.name === "hidden_size" ? nx - 1 - a : a)].push(i);
+      shown++;
+    }
+  }
+  const bySeed = (i, j) => arrays.seed[i] - arrays.seed[j];
+  cells.forEach((runs) => runs.sort(bySeed));
+  const most = Math.max(1, ...cells.map((runs) => runs.length));
+  const valuesX = x.values.slice(0, nx);
+  if (x.name === "hidden_size") valuesX.reverse();
+  const dots = shown <= MOST_DOTS && most <= MOST_SLOTS && !["grok", "generalizes"].includes(state.colour);
+  return { x, y, panel, nx, ny, panels, valuesX, cells, most, shown, beyond, dots };
+}
+
+function median(values) {
+  const sorted = values.filter((value) => !Number.isNaN(value)).sort((a, b) => a - b);
+  return sorted.length ? sorted[(sorted.length - 1) >> 1] : NaN;
+}
+
+function viridis(share) {
+  const place = Math.min(Math.max(share, 0), 1) * (VIRIDIS.length - 1);
+  const low = Math.min(Math.floor(place), VIRIDIS.length - 2);
+  const part = (colour, k) => parseInt(colour.slice(1 + 2 * k, 3 + 2 * k), 16);
+  const mix = (k) => {
+    const [from, to] = [part(VIRIDIS[low], k), part(VIRIDIS[low + 1], k)];
+    return Math.round(from + (place - low) * (to - from));
+  };
+  return `rgb(${mix(0)},${mix(1)},${mix(2)})`;
+}
+
+// The number that colours runs, and its range; null for phases. A share is that of the cell.
+function measure(page) {
+  const { about, arrays, state, phases } = page;
+  const index = (name) => about.phases.indexOf(name);
+  if (state.colour === "grok" || state.colour === "generalizes") {
+    const counted = state.colour === "grok" ? [index("grok")] : [index("grok"), index("generalize")];
+    return {
+      of: (runs) => runs.filter((i) => counted.includes(phases[i])).length / runs.length,
+      ends: [0, 1],
+      text: (value) => `${Math.round(100 * value)} %`,
+    };
+  }
+  const one = {
+    min_eval_loss: (i) => (arrays.min_eval_loss[i] > 0 ? Math.log10(arrays.min_eval_loss[i]) : NaN),
+    grok_delay: (i) => grokDelay(arrays, i),
+  }[state.colour];
+  if (!one) return null;
+  let [low, high] = [Infinity, -Infinity];
+  for (let i = 0; i < about.runs; i++) {
+    const value = one(i);
+    if (value < low) low = value;
+    if (value > high) high = value;
+  }
+  const text = (value) =>
+    state.colour === "grok_delay" ? `${Math.round(value).toLocaleString("en")} steps` : (10 ** value).toExponential(1);
+  return { of: (runs) => median(runs.map(one)), ends: low <= high ? [low, high] : [0, 1], text };
+}
+
+// What a dot (one run) or a square (the runs of a cell) looks like: [colour, outline, shape].
+function look(page, runs, scale) {
+  const { about, state, phases } = page;
+  const shape = page.cells.dots ? "circle" : "square";
+  if (scale) {
+    const value = scale.of(runs);
+    const [low, high] = scale.ends;
+    const colour = Number.isNaN(value) ? page.colour("--rule") : viridis((value - low) / (high - low || 1));
+    return [colour, colour, shape];
+  }
+  const counts = about.phases.map(() => 0);
+  for (const i of runs) counts[phases[i]]++;
+  const most = Math.max(...counts);
+  const name = TIES.find((phase) => counts[about.phases.indexOf(phase)] === most);
+  if (state.safe) return [SAFE[name], SAFE[name], page.cells.dots ? SHAPES[name] : "square"];
+  return [about.colours[name], about.outlines[name], shape];
+}
+
+// The marks of one panel, in the order in which they are drawn.
+function marks(page, panel) {
+  const { cells, nx, ny, most, dots } = page.cells;
+  const side = Math.ceil(Math.sqrt(most));
+  const found = [];
+  for (let y = 0; y < ny; y++)
+    for (let x = 0; x < nx; x++) {
+      const runs = cells[(panel * ny + y) * nx + x];
+      if (!dots && runs.length) found.push({ x, y, runs });
+      if (dots)
+        runs.forEach((run, k) => {
+          const at = (place) => 0.86 * ((place + 0.5) / side - 0.5);
+          found.push({ x: x + at(k % side), y: y - at(Math.floor(k / side)), runs: [run] });
+        });
+    }
+  return found;
+}
+
+function looks(page, panel) {
+  const scale = measure(page);
+  const drawn = marks(page, panel).map((mark) => look(page, mark.runs, scale));
+  const part = (k) => drawn.map((one) => one[k]);
+  return { "marker.color": part(0), "marker.line.color": part(1), "marker.symbol": part(2) };
+}
+
+function drawDiagram(page, div) {
+  const { cells, state } = page;
+  const { x, y, panel, nx, ny, panels, valuesX, most, dots } = cells;
+  const width = Math.max(div.clientWidth, 260);
+  const labels = y.values.slice(0, ny).map(words);
+  const left = 30 + 7.2 * Math.max(...labels.map((text) => Math.min(text.length, 14)));
+  const [gap, top, below, head] = [18, 6, 62, 24];
+  const fits = (columns) => Math.floor((width - left - 10 - gap * (columns - 1)) / (columns * nx));
+  let columns = panels;
+  while (columns > 1 && fits(columns) < Math.min(26, 300 / nx)) columns--;
+  const size = Math.max(3, Math.min(fits(columns), 58, Math.floor(460 / Math.min(ny, 12))));
+  const rows = Math.ceil(panels / columns);
+  const high = ny * size;
+  const wide = nx * size;
+  const height = top + rows * (head + high) + (rows - 1) * 30 + below;
+  const ink = page.colour("--ink");
+  const layout = {
+    width, height, margin: { l: 0, r: 0, t: 0, b: 0 }, showlegend: false, hovermode: "closest", dragmode: false,
+    paper_bgcolor: "transparent", plot_bgcolor: "transparent", font: { color: ink, size: 12 }, annotations: [], shapes: [],
+  };
+  const data = [];
+  const every = Math.max(1, Math.ceil((7 * Math.max(...valuesX.map((v) => words(v).length))) / size / 1.6));
+  for (let p = 0; p < panels; p++) {
+    const [column, row] = [p % columns, Math.floor(p / columns)];
+    const x0 = left + column * (wide + gap);
+    const y0 = top + head + row * (head + high + 30);
+    const id = p ? String(p + 1) : "";
+    const bottom = p + columns >= panels;
+    layout[`xaxis${id}`] = {
+      domain: [x0 / width, (x0 + wide) / width], anchor: `y${id}`, range: [-0.5, nx - 0.5], fixedrange: true, zeroline: false,
+      showgrid: false, tickvals: valuesX.map((_, i) => i), ticktext: valuesX.map((v, i) => (i % every ? "" : plain(words(v)))),
+      showticklabels: bottom, tickangle: 0, ticks: "",
+    };
+    layout[`yaxis${id}`] = {
+      domain: [1 - (y0 + high) / height, 1 - y0 / height], anchor: `x${id}`, range: [-0.5, ny - 0.5], fixedrange: true,
+      zeroline: false, showgrid: false, tickvals: labels.map((_, i) => i), ticktext: labels.map(plain),
+      showticklabels: column === 0, ticks: "",
+    };
+    const name = panel.name ? `${panel.name} ${words(panel.values[p])}` : "";
+    const fraction = (px, of) => px / of;
+    const write = (text, px, py, more) =>
+      layout.annotations.push({
+        text: plain(text), x: fraction(px, width), y: 1 - fraction(py, height), xref: "paper", yref: "paper", showarrow: false,
+        xanchor: "left", yanchor: "bottom", ...more,
+      });
+    if (name) write(name, x0, y0 - 2, { font: { size: 13 } });
+    if (bottom && x.name && column === 0) write(x.name, x0, y0 + high + 44, { font: { size: 12 } });
+    if (p === 0 && y.name) write(y.name, 12, y0 + high / 2, { textangle: -90, xanchor: "center", yanchor: "middle" });
+    // The tiles.
+    data.push({
+      type: "heatmap", z: Array.from({ length: ny }, () => new Array(nx).fill(0)), xaxis: `x${id}`, yaxis: `y${id}`, xgap: 2,
+      ygap: 2, showscale: false, colorscale: [[0, page.colour("--tile")], [1, page.colour("--tile")]], hoverinfo: "none",
+    });
+    const drawn = marks(page, p);
+    const styled = looks(page, p);
+    const side = Math.ceil(Math.sqrt(most));
+    data.push({
+      type: "scatter", mode: "markers", x: drawn.map((mark) => mark.x), y: drawn.map((mark) => mark.y), xaxis: `x${id}`,
+      yaxis: `y${id}`, hoverinfo: "skip",
+      marker: {
+        size: dots ? Math.max(2, (0.86 * size) / side - 1.5) : Math.max(2, size - 2), opacity: 1,
+        color: styled["marker.color"], symbol: styled["marker.symbol"],
+        line: { width: dots && size / side > 7 ? 1 : 0, color: styled["marker.line.color"] },
+      },
+    });
+  }
+  page.geometry = { left, top: top + head, right: wide + gap, down: head + high + 30, columns, size };
+  page.dotTraces = Array.from({ length: panels }, (_, p) => 2 * p + 1);
+  layout.shapes = cursors(page);
+  // Static: plotly would need a pointer that hovers before it clicks, which a finger does not.
+  return Plotly.react(div, data, layout, { staticPlot: true });
+}
+
+// The cell at a place of the diagram, in pixels from its corner; null beside all.
+function cellAt(page, px, py) {
+  const { left, top, right, down, columns, size } = page.geometry;
+  const { nx, ny, panels } = page.cells;
+  const [column, row] = [Math.floor((px - left) / right), Math.floor((py - top) / down)];
+  const x = Math.floor((px - left - column * right) / size);
+  const y = ny - 1 - Math.floor((py - top - row * down) / size);
+  const panel = row * columns + column;
+  const inside = column >= 0 && column < columns && row >= 0 && panel < panels && x < nx && y >= 0 && y < ny;
+  return inside ? { x, y, panel } : null;
+}
+
+// New colours for what is drawn already.
+function recolour(page, div) {
+  const every = page.dotTraces.map((_, panel) => looks(page, panel));
+  const update = Object.fromEntries(Object.keys(every[0]).map((key) => [key, every.map((one) => one[key])]));
+  return Plotly.restyle(div, update, page.dotTraces);
+}
+
+// Frames around the cell that is pointed at and the one that is kept.
+function cursors(page) {
+  const frame = (cell, line) => {
+    const id = cell.panel ? String(cell.panel + 1) : "";
+    return {
+      type: "rect", xref: `x${id}`, yref: `y${id}`, x0: cell.x - 0.48, x1: cell.x + 0.48, y0: cell.y - 0.48, y1: cell.y + 0.48, line,
+    };
+  };
+  const found = [];
+  if (page.at) found.push(frame(page.at, { color: page.colour("--pale"), width: 1.5 }));
+  if (page.state.pinned) found.push(frame(page.state.pinned, { color: page.colour("--accent"), width: 3 }));
+  return found;
+}
+
+function runsAt(page, cell) {
+  const { nx, ny, panels, cells } = page.cells;
+  if (!cell || cell.x >= nx || cell.y >= ny || cell.panel >= panels) return [];
+  return cells[(cell.panel * ny + cell.y) * nx + cell.x];
+}
+
+function cellName(page, cell) {
+  const { x, y, panel, valuesX } = page.cells;
+  return [
+    [x.name, valuesX[cell.x]],
+    [y.name, y.values[cell.y]],
+    [panel.name, panel.values[cell.panel]],
+  ]
+    .filter(([name]) => name)
+    .map(([name, value]) => `${name} ${words(value)}`)
+    .join(" · ");
+}
+
+// The curves of the runs of a cell; how many runs are drawn.
+function drawCurves(page, div, runs) {
+  const { about, arrays, state } = page;
+  const there = runs.filter((run) => page.places.has(run)).slice(0, MOST_LINES);
+  const [train, test] = [page.colour("--train"), page.colour("--test")];
+  const lines = {
+    loss: [["train_loss", "train", train], ["eval_loss", "test", test]],
+    accuracy: [["train_accuracy", "train", train], ["eval_accuracy", "test", test]],
+    weight_norm: [["weight_norm", "norm of all weights", page.colour("--accent")]],
+  }[state.metric];
+  const log = state.metric === "loss";
+  const data = lines.flatMap(([metric, name, colour]) =>
+    there.map((run, k) => {
+      const [from, to] = page.places.get(run);
+      const values = Array.from(arrays[metric].subarray(from, to), (value) =>
+        Number.isFinite(value) && !(log && value <= 0) ? value : null,
+      );
+      return {
+        type: "scatter", mode: "lines", x: Array.from(arrays.curve_step.subarray(from, to)), y: values, name,
+        legendgroup: name, showlegend: k === 0, line: { color: colour, width: there.length > 12 ? 1 : 1.5 },
+        meta: { run, metric },
+        hovertemplate: `seed ${arrays.seed[run]} · ${about.phases[page.phases[run]]} · ${name} %{y:.3g}<extra></extra>`,
+      };
+    }),
+  );
+  const quiet = { gridcolor: page.colour("--rule"), zeroline: false, linecolor: page.colour("--rule") };
+  const layout = {
+    height: 330, margin: { l: 58, r: 12, t: 8, b: 38 }, hovermode: "closest", dragmode: false, font: { color: page.colour("--ink") },
+    paper_bgcolor: "transparent", plot_bgcolor: "transparent", legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
+    xaxis: { ...quiet, title: { text: "step", standoff: 6 }, fixedrange: true, rangemode: "tozero" },
+    yaxis: {
+      ...quiet, type: log ? "log" : "linear", exponentformat: "power", fixedrange: true,
+      ...(log ? { dtick: 2, title: { text: "nats" } } : {}),
+      ...(state.metric === "accuracy" ? { range: [-0.02, 1.02], tickformat: ".0%" } : {}),
+      ...(state.metric === "weight_norm" ? { rangemode: "tozero" } : {}),
+    },
+    shapes:
+      log && state.definition === "pair"
+        ? [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: state.min_loss, y1: state.min_loss, line: { dash: "dot", width: 1, color: page.colour("--pale") } }]
+        : [],
+  };
+  Plotly.react(div, data, layout, { displayModeBar: false, responsive: true });
+  return there.length;
+}

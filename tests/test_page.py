@@ -1,0 +1,621 @@
+"""The page of a sweep, in a real browser: what it shows is what the tables say."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from playwright.sync_api import sync_playwright
+
+import analysis
+from analysis.page import CURVE_POINTS, MANTISSA, _short, page
+from analysis.phases import PHASES
+from grok_sweep import driver
+from grok_sweep.compose import compose
+from grok_sweep.config import parse
+
+ROOT = Path(__file__).parent.parent
+PARITY, MODULAR = ROOT / "sweeps" / "parity_1125", ROOT / "sweeps" / "modular_24"
+CHROMIUM = shutil.which("chromium")
+SIZE = 10_000_000  # bytes of a page at most
+in_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (Debian's package of that name)")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        # A sandbox of the browser's own cannot be had by root, who runs tests in a container.
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+
+
+@pytest.fixture
+def look(browser):
+    """Opens a page from disk; none may say an error, or ask the network for anything."""
+    opened, said = [], []
+
+    def open_page(path, *, width=1280, height=900, touch=False, scheme="light", fragment=""):
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, has_touch=touch, color_scheme=scheme
+        )
+        shown = context.new_page()
+        opened.append(context)
+        shown.on("console", lambda message: said.append(message.text) if message.type != "log" else None)
+        shown.on("pageerror", lambda error: said.append(str(error)))
+        shown.on(
+            "request", lambda request: None if request.url.startswith("file:") else said.append(request.url)
+        )
+        shown.goto(Path(path).resolve().as_uri() + fragment)
+        shown.wait_for_selector("html[data-ready]", timeout=60_000)
+        return shown
+
+    yield open_page
+    for context in opened:
+        context.close()
+    assert not said
+
+
+def tables(axes, seeds=2, logged=6, rng_seed=0):
+    """Runs of every combination of `axes`, and their curves: numbers of all sizes, some diverged."""
+    rng = np.random.default_rng(rng_seed)
+    grid = pd.MultiIndex.from_product([*axes.values(), range(seeds)], names=[*axes, "seed"])
+    settings = grid.to_frame(index=False)
+    count = len(settings)
+    losses = [(10 ** rng.uniform(-9, 1, count)).astype(np.float32).astype(float) for _ in range(2)]
+    diverged = pd.array(np.where(rng.random(count) < 0.05, 2, 0), dtype="Int64")
+    runs = pd.DataFrame(
+        {
+            "run_id": [f"{i:016x}" for i in range(count)],
+            "sweep": "made",
+            "task": "parity",
+            "seed": settings["seed"],
+            **{name: settings[name] for name in axes},
+            "min_train_loss": losses[0],
+            "min_eval_loss": losses[1],
+            "max_loss_ratio": 10 ** rng.uniform(0, 9, count),
+            "final_eval_accuracy": rng.random(count),
+            "diverged_step": diverged.copy(),
+        }
+    )
+    runs["diverged_step"] = runs["diverged_step"].mask(runs["diverged_step"] == 0)
+    runs.loc[runs.index[::17], "min_eval_loss"] = np.nan
+    curves = pd.DataFrame(
+        {
+            "run_id": np.repeat(runs["run_id"].to_numpy(), logged),
+            "step": np.tile(np.arange(logged, dtype=np.int32) * 400, count),
+            "train_loss": (10 ** rng.uniform(-9, 1, count * logged)).astype(np.float32),
+            "eval_loss": (10 ** rng.uniform(-9, 1, count * logged)).astype(np.float32),
+            "train_accuracy": rng.random(count * logged).astype(np.float32),
+            "eval_accuracy": rng.random(count * logged).astype(np.float32),
+            "weight_norm": rng.uniform(1, 50, count * logged).astype(np.float32),
+        }
+    )
+    return runs, curves
+
+
+def write(path, runs, curves, **options):
+    given = {"title": "made", "folder": "results/made", "expected": len(runs)} | options
+    path.write_bytes(page(analysis.classify(runs), curves, **given))
+    return path
+
+
+@pytest.fixture(scope="module")
+def parity(tmp_path_factory):
+    """The page of the recorded sweep of 1125 runs."""
+    phases = analysis.classify(analysis.load_runs(PARITY))
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    path.write_bytes(
+        page(phases, analysis.load_curves(PARITY), title="parity_1125", folder=str(PARITY), expected=1125)
+    )
+    return path
+
+
+def counts(shown):
+    return {
+        key.get_attribute("data-phase"): int(key.query_selector(".count").inner_text().replace(",", ""))
+        for key in shown.query_selector_all("#legend .key")
+    }
+
+
+def counted(phases):
+    return {name: int((phases["phase"] == name).sum()) for name in PHASES}
+
+
+def marks(shown, what):
+    """Something of every dot or square of the diagram."""
+    return shown.evaluate(
+        f"""document.getElementById("diagram").data
+            .filter((one) => one.type === "scatter").flatMap((one) => one.{what})"""
+    )
+
+
+def run_ids(shown, script):
+    return shown.evaluate(f"{script}.map((i) => runId(grokPage.arrays, i))")
+
+
+def in_browser_phases(shown):
+    return [PHASES[i] for i in shown.evaluate("Array.from(grokPage.phases)")]
+
+
+def cell_place(shown, x, y, panel):
+    """Where on the screen a cell is."""
+    return shown.evaluate(
+        """([x, y, panel]) => {
+            const div = document.getElementById("diagram");
+            div.scrollIntoView();
+            const id = panel ? String(panel + 1) : "";
+            const [across, up] = [div._fullLayout[`xaxis${id}`], div._fullLayout[`yaxis${id}`]]; // as drawn
+            const box = div.getBoundingClientRect();
+            return [box.x + across._offset + across.l2p(x), box.y + up._offset + up.l2p(y)];
+        }""",
+        [x, y, panel],
+    )
+
+
+def shown_runs(shown):
+    """run_id -> metric -> (steps, values) of the curves that are drawn."""
+    traces = shown.evaluate(
+        """document.getElementById("curves").data.map((one) =>
+            [runId(grokPage.arrays, one.meta.run), one.meta.metric, one.x, one.y])"""
+    )
+    found = {}
+    for run_id, metric, steps, values in traces:
+        found.setdefault(run_id, {})[metric] = (steps, values)
+    return found
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, -3.5, 1.2e-38, 3.4e38, 6.02e23, np.pi])
+def test_numbers_that_are_drawn_lose_less_than_a_pixel(value):
+    given = np.array([value, np.nan, np.inf, -np.inf], np.float32)
+    short = _short(given)
+    assert abs(short[0] - given[0]) <= abs(given[0]) * 2.0 ** -(MANTISSA + 1)
+    np.testing.assert_array_equal(short[1:], given[1:])
+    assert not short[:1].view(np.uint32)[0] & ((1 << (23 - MANTISSA)) - 1)
+
+
+def test_a_page_needs_runs():
+    runs, curves = tables({"hidden_size": [4]})
+    with pytest.raises(ValueError, match="there are no runs to show"):
+        page(analysis.classify(runs).iloc[:0], curves, title="", folder="", expected=0)
+    with pytest.raises(ValueError, match="runs have no curve"):
+        page(analysis.classify(runs), curves.iloc[:6], title="", folder="", expected=0)
+
+
+@in_browser
+def test_the_recorded_sweep(look, parity):
+    assert parity.stat().st_size < SIZE
+    shown = look(parity)
+    phases = analysis.classify(analysis.load_runs(PARITY))
+    assert shown.inner_text("h1") == "parity_1125"
+    assert shown.inner_text("#summary") == "1,125 runs"
+    assert counts(shown) == counted(phases)
+    panels = shown.evaluate("document.getElementById('diagram').layout.annotations.map((one) => one.text)")
+    assert [text for text in panels if text.startswith("weight_decay")] == [
+        f"weight_decay {value:g}" for value in sorted(phases["weight_decay"].unique())
+    ]
+    assert len(marks(shown, "x")) == 1125
+
+
+@in_browser
+def test_both_classify_every_run_alike(look, parity, tmp_path):
+    """At thresholds of all sizes, at the very numbers of runs too, for both definitions."""
+    made, made_curves = tables({"hidden_size": [4, 8], "weight_decay": [0.1, 1.0]}, seeds=250)
+    recorded = analysis.load_runs(PARITY), analysis.load_curves(PARITY)
+    for path, (runs, curves) in [
+        (parity, recorded),
+        (write(tmp_path / "made.html", made, made_curves), (made, made_curves)),
+    ]:
+        shown = look(path)
+        exact = runs.sample(3, random_state=1)
+        pairs = [(1e-5, 5e4), (1e-7, 1.0), (0.5, 1e12), (1e-3, 100.0)]
+        pairs += [(loss, 10.0) for loss in [*exact["min_eval_loss"].dropna(), *exact["min_train_loss"]]]
+        pairs += [(1.0, ratio) for ratio in exact["max_loss_ratio"]]
+        for min_loss, max_ratio in pairs:
+            shown.evaluate(
+                "([a, b]) => grokPage.set({ definition: 'pair', min_loss: a, max_ratio: b })",
+                [min_loss, max_ratio],
+            )
+            expected = analysis.classify(runs, min_loss=min_loss, max_ratio=max_ratio)
+            assert in_browser_phases(shown) == expected["phase"].tolist()
+        shown.select_option("#definition", "liu")
+        expected = analysis.classify(runs, definition="liu", curves=curves)
+        assert in_browser_phases(shown) == expected["phase"].tolist()
+        assert counts(shown) == counted(expected)
+        assert not shown.is_visible("#thresholds")
+
+
+@in_browser
+def test_sliders_change_dots_counts_and_table_at_once(look, parity):
+    shown = look(parity)
+    runs = analysis.load_runs(PARITY)
+
+    before = marks(shown, "marker.color")
+    shown.focus("#min_loss")
+    for _ in range(60):
+        shown.keyboard.press("ArrowRight")
+    min_loss = shown.evaluate("grokPage.state.min_loss")
+    assert min_loss == pytest.approx(1e-5 * 10**1.2, rel=0.01)
+    expected = analysis.classify(runs, min_loss=min_loss)
+    assert counts(shown) == counted(expected)
+    after = marks(shown, "marker.color")
+    assert before != after
+    names = {colour: name for name, colour in analysis.figures.COLOURS.items()}
+    assert {names[c]: after.count(c) for c in set(after)} == counted(expected)
+    shown.fill("#max_ratio_number", "1e3")
+    expected = analysis.classify(runs, min_loss=min_loss, max_ratio=1e3)
+    assert counts(shown) == counted(expected)
+    shown.fill("#max_ratio_number", "many")
+    assert shown.get_attribute("#max_ratio_number", "aria-invalid") == "true"
+    assert counts(shown) == counted(expected)
+    shown.click("#article")
+    assert marks(shown, "marker.color") == before
+    assert counts(shown) == counted(analysis.classify(runs))
+    assert shown.input_value("#max_ratio_number") == "50000"
+
+
+@in_browser
+def test_pointing_at_a_cell_shows_its_runs(look, parity):
+    shown = look(parity)
+    runs, curves = analysis.load_runs(PARITY), analysis.load_curves(PARITY)
+    widths = sorted(runs["hidden_size"].unique(), reverse=True)
+    sizes, decays = sorted(runs["train_size"].unique()), sorted(runs["weight_decay"].unique())
+    for x, y, panel in [(1, 3, 2), (4, 0, 4), (0, 4, 0)]:
+        shown.mouse.move(*cell_place(shown, x, y, panel))
+        mine = runs.query(
+            f"hidden_size == {widths[x]} and train_size == {sizes[y]} and weight_decay == {decays[panel]}"
+        )
+        name = f"hidden_size {widths[x]} · train_size {sizes[y]} · weight_decay {decays[panel]:g}"
+        shown.wait_for_function(
+            "(name) => document.getElementById('cell').textContent.startsWith(name)", arg=name
+        )
+        drawn = shown_runs(shown)
+        assert set(drawn) == set(mine["run_id"])
+        assert len(drawn) == 9
+        for run_id, metrics in drawn.items():
+            of_run = curves[curves["run_id"] == run_id]
+            assert set(metrics) == {"train_loss", "eval_loss"}
+            for metric, (steps, values) in metrics.items():
+                assert steps == of_run["step"].tolist()
+                np.testing.assert_allclose(values, of_run[metric], rtol=2.0**-MANTISSA)
+    assert shown.evaluate("document.getElementById('curves').layout.yaxis.type") == "log"
+    shown.check("input[value=accuracy]")
+    assert set(shown_runs(shown)[run_id]) == {"train_accuracy", "eval_accuracy"}
+    shown.check("input[value=weight_norm]")
+    assert set(shown_runs(shown)[run_id]) == {"weight_norm"}
+
+
+@in_browser
+def test_a_click_keeps_a_cell_and_the_keyboard_does_all_of_it(look, parity):
+    shown = look(parity)
+    place = cell_place(shown, 2, 1, 1)
+    shown.mouse.click(*place)
+    assert shown.evaluate("grokPage.state.pinned") == {"x": 2, "y": 1, "panel": 1}
+    kept = shown.inner_text("#cell")
+    shown.mouse.move(*cell_place(shown, 0, 0, 0))
+    assert shown.inner_text("#cell") == kept
+    shown.click("#unpin")
+    assert shown.evaluate("grokPage.state.pinned") is None
+    shown.focus("#diagram")
+    # From (0, 0, 0) five to the right: past the panel's side is the next panel.
+    shown.evaluate("grokPage.point({ x: 0, y: 0, panel: 0 })")
+    for _ in range(7):
+        shown.keyboard.press("ArrowRight")
+    shown.keyboard.press("ArrowUp")
+    assert shown.inner_text("#cell") == kept
+    shown.keyboard.press("Enter")
+    assert shown.evaluate("grokPage.state.pinned") == {"x": 2, "y": 1, "panel": 1}
+    shown.keyboard.press("Escape")
+    assert shown.evaluate("grokPage.state.pinned") is None
+    for _ in range(60):
+        shown.keyboard.press("ArrowDown")
+        shown.keyboard.press("ArrowLeft")
+    assert shown.evaluate("grokPage.at") == {"x": 0, "y": 0, "panel": 0}
+
+
+@in_browser
+def test_a_narrow_phone(look, parity):
+    shown = look(parity, width=360, height=740, touch=True)
+    assert shown.evaluate("document.scrollingElement.scrollWidth") <= 360
+    shown.touchscreen.tap(*cell_place(shown, 1, 1, 0))
+    shown.wait_for_function("grokPage.state.pinned !== null")
+    assert shown.evaluate("grokPage.state.pinned") == {"x": 1, "y": 1, "panel": 0}
+    assert len(shown_runs(shown)) == 9
+
+
+@in_browser
+def test_a_hundred_thousand_runs(look, tmp_path):
+    axes = {
+        "hidden_size": [2**k for k in range(10)],
+        "train_size": [100 * k for k in range(1, 11)],
+        "weight_decay": [10.0**-k for k in range(10)],
+        "learning_rate": [1e-4, 1e-3],
+    }
+    runs, curves = tables(axes, seeds=50, logged=11)
+    assert len(runs) == 100_000
+    path = write(tmp_path / "report.html", runs, curves)
+    assert path.stat().st_size < SIZE
+    shown = look(path)
+    kept = CURVE_POINTS // 11
+    assert shown.inner_text("#summary") == f"100,000 runs · curves of {kept:,} of them"
+    assert shown.inner_text("#shown") == "A cell pools all values of learning_rate. A square is a cell."
+    assert len(marks(shown, "x")) == 1000
+    # Every cell has some of the curves.
+    cells = analysis.cells(
+        analysis.classify(runs.iloc[shown.evaluate("Array.from(grokPage.arrays.curve_run)")])
+    )
+    assert len(cells) == 2000
+    assert cells["runs"].min() >= kept // 2000
+    shown.evaluate("grokPage.set({ min_loss: 1e-3 })")
+    expected = analysis.classify(runs, min_loss=1e-3)
+    assert counts(shown) == counted(expected)
+    # A filter leaves the cells of one learning rate.
+    shown.select_option("#filter_learning_rate", "1")
+    assert counts(shown) == counted(expected[expected["learning_rate"] == 1e-3])
+    assert shown.inner_text("#rows") == "· 50,000 of 100,000"
+
+
+@in_browser
+@pytest.mark.parametrize(
+    "axes",
+    [
+        {},
+        {"hidden_size": [4, 8, 16]},
+        {"b1": [0.0, 0.9]},
+        {"hidden_size": [4, 8], "train_size": [10, 20]},
+        {"hidden_size": list(range(1, 100)), "weight_decay": [0.1, 1.0]},
+        {"weight_decay": [10.0**-k for k in range(40)]},
+        {
+            name: [1, 2]
+            for name in ("hidden_size", "train_size", "weight_decay", "b1", "b2", "learning_rate", "eps")
+        },
+    ],
+    ids=["none", "one", "another", "two", "many values", "many decays", "seven"],
+)
+def test_any_axes_give_a_sensible_page(look, tmp_path, axes):
+    runs, curves = tables(axes, seeds=3)
+    shown = look(write(tmp_path / "report.html", runs, curves))
+    state = shown.evaluate("grokPage.state")
+    used = [state[key] for key in ("x", "y", "panel") if state[key]]
+    assert len(used) == min(3, len(axes))
+    assert len(set(used)) == len(used)
+    assert shown.evaluate("document.scrollingElement.scrollWidth") <= 1280
+    beyond = max(0, len(axes.get("hidden_size", [])) - 64) * 2 * 3
+    assert sum(counts(shown).values()) == len(runs) - beyond
+    assert ("are not drawn: choose other axes" in shown.inner_text("#shown")) == bool(beyond)
+    if len(axes) > 3:
+        assert "A cell pools all values of" in shown.inner_text("#shown")
+    for colour in ("min_eval_loss", "grok_delay", "grok", "generalizes", "phase"):
+        shown.select_option("#colour", colour)
+    for key in ("x", "y", "panel"):
+        for name in axes:
+            shown.select_option(f"#axis_{key}", name)
+            assert shown.evaluate(f"grokPage.state.{key}") == name
+    shown.select_option("#axis_x", "")
+    shown.check("#safe")
+
+
+@in_browser
+def test_colours_are_those_of_the_numbers(look, tmp_path):
+    runs, curves = tables({"hidden_size": [4, 8], "weight_decay": [0.1, 1.0]}, seeds=4)
+    shown = look(write(tmp_path / "report.html", runs, curves))
+    share = shown.evaluate(
+        """() => {
+            grokPage.set({ colour: "grok" });
+            const scale = measure(grokPage);
+            const ids = (runs) => runs.map((i) => runId(grokPage.arrays, i));
+            return grokPage.cells.cells.map((runs) => [ids(runs), scale.of(runs)]);
+        }"""
+    )
+    phases = analysis.classify(runs).set_index("run_id")["phase"]
+    assert len(share) == 4
+    for ids, value in share:
+        assert value == pytest.approx((phases[ids] == "grok").mean())
+    assert shown.inner_text("#legend").splitlines()[0] == "share of seeds that grok"
+    delays = shown.evaluate(
+        """() => {
+            grokPage.set({ colour: "grok_delay" });
+            const scale = measure(grokPage);
+            const values = Array.from({ length: grokPage.about.runs }, (_, i) => scale.of([i]));
+            return values.map((value) => (Number.isNaN(value) ? null : value));
+        }"""
+    )
+    expected = analysis.steps(runs, curves)["grok_delay"]
+    assert [None if pd.isna(v) else int(v) for v in expected] == delays
+    # White on white, or one colour for two phases, would tell nothing.
+    for safe in (False, True):
+        shown.evaluate("(safe) => grokPage.set({ colour: 'phase', safe })", safe)
+        looks = shown.evaluate(
+            "['memorize', 'grok', 'generalize', 'fail'].map((p) => swatch(grokPage, p).innerHTML)"
+        )
+        assert len(set(looks)) == 4
+    assert len(set(marks(shown, "marker.symbol"))) == analysis.classify(runs)["phase"].nunique()
+
+
+@in_browser
+def test_the_code_that_is_copied_gives_the_rows_that_are_shown(look, tmp_path):
+    phases = analysis.classify(analysis.load_runs(PARITY))
+    path = tmp_path / "report.html"
+    path.write_bytes(page(phases, analysis.load_curves(PARITY), title="p", folder=str(PARITY), expected=1125))
+    shown = look(path)
+    shown.mouse.click(*cell_place(shown, 2, 1, 2))
+    asked = [
+        {"phase": "grok", "hidden_size": "> 16", "grok_delay": "<= 9000"},
+        {"generalize_step": "!= 500", "seed": "3", "phase": "!= fail"},
+        {"run_id": "a", "max_loss_ratio": ">= 1e4"},
+        {"run_id": "> 3", "seed": "many"},  # nothing that these fields take: no condition
+    ]
+    sorts = [["grok_delay", False], ["phase", True], None, ["memorize_step", True]]
+    for k, (find, sort) in enumerate(zip(asked, sorts, strict=True)):
+        shown.evaluate("([find, sort, only]) => grokPage.set({ find, sort, only })", [find, sort, k == 0])
+        shown.click("#copy")
+        code = shown.inner_text("#code")
+        done = subprocess.run(
+            [sys.executable, "-c", code + "\nprint('ids', ' '.join(shown['run_id']))\n"],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=ROOT,
+        )
+        assert done.returncode == 0, done.stderr
+        ids = done.stdout.splitlines()[-1].split()[1:]
+        assert ids == run_ids(shown, "tableRows(grokPage)")
+        assert len(ids) == int(re.search(r"([\d,]+) of", shown.inner_text("#rows"))[1].replace(",", ""))
+        assert 0 < len(ids) <= 1125
+    invalid = shown.query_selector_all("#table [aria-invalid=true]")
+    assert [field.get_attribute("aria-label") for field in invalid] == ["rows by run_id", "rows by seed"]
+
+
+@in_browser
+def test_fields_and_headings_of_the_table(look, parity):
+    shown = look(parity)
+    shown.fill("[aria-label='rows by phase']", "generalize")
+    assert shown.inner_text("#rows") == "· 141 of 1,125"
+    shown.click("th button:has-text('seed')")
+    seeds = [row.query_selector_all("td")[4].inner_text() for row in shown.query_selector_all("tbody tr")]
+    assert len(seeds) == 141
+    assert seeds == sorted(seeds)
+    shown.click("th button:has-text('seed')")
+    assert shown.get_attribute("th:has(button:has-text('seed'))", "aria-sort") == "descending"
+    shown.fill("[aria-label='rows by phase']", "")
+    assert len(shown.query_selector_all("tbody tr")) == 200
+    shown.click("#more")
+    assert len(shown.query_selector_all("tbody tr")) == 400
+
+
+@in_browser
+def test_weights_over_training(look, tmp_path):
+    runs = analysis.load_runs(MODULAR)
+    weights = dict(analysis.each_weights(MODULAR))
+    path = tmp_path / "report.html"
+    path.write_bytes(
+        page(
+            analysis.classify(runs),
+            analysis.load_curves(MODULAR),
+            weights.items(),
+            title="modular_24",
+            folder=str(MODULAR),
+            expected=2,
+        )
+    )
+    assert path.stat().st_size < SIZE
+    shown = look(path)
+    assert shown.is_visible("#heat")
+    run_id = shown.inner_text("#opened_run option:checked").split()[0]
+    w_in = weights[run_id].arrays["w_in"]
+    order = np.concatenate([*analysis.fourier.groups(w_in[-1], 67).values()])
+    steps = shown.evaluate("grokPage.about.weights[0].steps")
+    shown.focus("#snapshot")
+    for key, place in [("End", -1), ("Home", 0), ("ArrowRight", 1)]:
+        shown.keyboard.press(key)
+        step = steps[place]
+        assert shown.inner_text("#opened_step") == f"step {step:,}"
+        drawn = np.array(shown.evaluate("document.getElementById('heat').data[0].z"))
+        at = int(np.flatnonzero(weights[run_id].step_S == step)[0])
+        np.testing.assert_allclose(drawn, w_in[at][:, order], atol=1e-4 * np.abs(w_in).max())
+    titles = shown.evaluate("document.getElementById('waves').layout.annotations.map((one) => one.text)")
+    groups = analysis.fourier.frequencies(w_in[-1], 67)
+    assert titles == [f"frequency {f} · {len(members)} neurons" for f, members in groups.items()]
+    shown.keyboard.press("End")
+    frequency, members = next(iter(groups.items()))
+    star = shown.evaluate("document.getElementById('waves').data.find((one) => one.mode === 'lines+markers')")
+    cos_sin = analysis.fourier.basis(67)[[2 * frequency - 1, 2 * frequency]] @ w_in[-1][:, members]
+    np.testing.assert_allclose(star["x"][:-1], cos_sin[0], atol=1e-3 * np.abs(cos_sin).max())
+    np.testing.assert_allclose(star["y"][:-1], cos_sin[1], atol=1e-3 * np.abs(cos_sin).max())
+
+
+@in_browser
+def test_text_is_text(look, tmp_path):
+    evil = "<script>document.title='owned'</script><img src=x onerror=document.title='owned'>@@DATA@@"
+    runs, curves = tables({"hidden_size": [4, 8]}, seeds=3)
+    runs["model"] = [evil, "</script><b>b"] * 3
+    runs = runs[[*runs.columns[:5], "model", *runs.columns[5:-1]]]
+    path = write(tmp_path / "report.html", runs, curves, title=evil, folder=evil)
+    shown = look(path)
+    assert shown.inner_text("h1") == evil
+    assert shown.title() == evil
+    for key in ("x", "y", "panel"):
+        shown.select_option(f"#axis_{key}", "model")
+    shown.click("#copy")
+    assert json.dumps(evil) in shown.inner_text("#code")
+    assert shown.title() == evil
+    assert shown.evaluate("document.querySelectorAll('img, b').length") == 0
+
+
+@in_browser
+def test_the_address_keeps_what_is_shown(look, parity):
+    shown = look(parity)
+    shown.select_option("#axis_panel", "hidden_size")
+    shown.fill("#min_loss_number", "0.001")
+    shown.select_option("#theme", "dark")
+    shown.mouse.click(*cell_place(shown, 2, 1, 1))
+    again = look(parity, fragment=shown.evaluate("location.hash"))
+    assert again.evaluate("grokPage.state") == shown.evaluate("grokPage.state")
+    assert again.inner_text("#cell") == shown.inner_text("#cell")
+    assert again.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(22, 24, 27)"
+    # What does not fit this sweep is passed over.
+    wrong = json.dumps({"x": "nonsense", "min_loss": -1, "filters": {"seed": 3}, "pinned": 7, "sort": "x"})
+    assert look(parity, fragment=f"#{wrong}").evaluate("grokPage.state") == look(parity).evaluate(
+        "grokPage.state"
+    )
+
+
+@in_browser
+@pytest.mark.parametrize(("scheme", "back"), [("light", "rgb(255, 255, 255)"), ("dark", "rgb(22, 24, 27)")])
+def test_light_and_dark(look, parity, scheme, back):
+    shown = look(parity, scheme=scheme)
+    assert shown.evaluate("getComputedStyle(document.body).backgroundColor") == back
+    other = "dark" if scheme == "light" else "light"
+    shown.select_option("#theme", other)
+    assert shown.evaluate("getComputedStyle(document.body).backgroundColor") != back
+
+
+@in_browser
+def test_a_sweep_that_is_running(look, tmp_path):
+    runs, curves = tables({"hidden_size": [4, 8]}, seeds=3)
+    path = write(tmp_path / "report.html", runs, curves, expected=60, live="2026-01-02 03:04:05+00:00")
+    said = look(path).inner_text("#summary")
+    assert said.startswith(
+        "6 runs · 54 of 60 are missing · the sweep is running; this page is of 2026-01-02 03:04:05"
+    )
+
+
+def test_a_live_page_is_written_as_shards_land_and_in_the_end(tmp_path, monkeypatch):
+    monkeypatch.setattr("grok_sweep.live.SECONDS", 0.0)
+    monkeypatch.setattr("grok_sweep.live.SHARE", 0)
+    written = []
+    real = analysis.write_report
+
+    def spy(folder, phases, **options):
+        where = real(folder, phases, **options)
+        about = re.search(r'id="about">(.*?)</script>', Path(where).read_text(encoding="utf-8"))
+        about = json.loads(about[1])
+        written.append((about["runs"], about["expected"], bool(about["live"])))
+        return where
+
+    monkeypatch.setattr("grok_sweep.live.write_report", spy)
+    config, problems = compose(
+        [
+            "sweeps=quickstart",
+            "cluster=inline",
+            "report=live",
+            "train.steps=20",
+            "train.log_every=5",
+            "task.test_size=50",
+            "grid.weight_decay=[0.1,1]",
+            "grid.hidden_size=[4,8,16]",
+            "grid.train_size=[20]",
+            "seeds=2",
+            f"out={tmp_path / 'out'}",
+        ]
+    )
+    assert not problems
+    assert driver.drive(parse(config), config, "grok-sweep") == 0
+    assert [count for count, _, _ in written] == [4, 8, 12, 12]
+    assert {expected for _, expected, _ in written} == {12}
+    assert [live for _, _, live in written] == [True, True, True, False]
+    assert (tmp_path / "out" / "report.html").is_file()
+    assert not list((tmp_path / "out").glob(".report*"))
