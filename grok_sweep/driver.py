@@ -210,6 +210,8 @@ def _train(sweep: Sweep, left: _Left, results: Store, workers: Executor, stop: S
     )
     queue = Queue(jobs(sweep, plan), ended=lambda: stop.asked is not None or bool(failed and sweep.fail_fast))
     page = LiveReport(sweep)
+    if sweep.report == "live":
+        _say(f"the page: {results.place('report.html')}, from the first shard on")
     with display:
         if plan.n_runs < runs_total:
             before = results.runs()
@@ -231,7 +233,8 @@ def _train(sweep: Sweep, left: _Left, results: Store, workers: Executor, stop: S
             other_seconds += done.result.other_seconds
             devices |= set(landed["device"])
             page.landed()
-    page.ended()
+    if stop.asked is not None:
+        page.ended()  # else the analysis writes it
     return {
         "workers": most_workers,
         "runs": runs,

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,11 +19,30 @@ from analysis.phases import PHASES
 from grok_sweep import driver
 from grok_sweep.compose import compose
 from grok_sweep.config import parse
+from grok_sweep.stop import Stopped
 
 ROOT = Path(__file__).parent.parent
 PARITY, MODULAR = ROOT / "sweeps" / "parity_1125", ROOT / "sweeps" / "modular_24"
 CHROMIUM = shutil.which("chromium")
 SIZE = 10_000_000  # bytes of a page at most
+SMALL = [
+    "sweeps=quickstart",
+    "cluster=inline",
+    "report=live",
+    "train.steps=20",
+    "train.log_every=5",
+    "task.test_size=50",
+    "grid.weight_decay=[0.1,1]",
+    "grid.hidden_size=[4,8,16]",
+    "grid.train_size=[20]",
+    "seeds=2",
+]
+HUGE = {
+    "hidden_size": [2**k for k in range(10)],
+    "train_size": [100 * k for k in range(1, 11)],
+    "weight_decay": [10.0**-k for k in range(10)],
+    "learning_rate": [1e-4, 1e-3],
+}
 in_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (Debian's package of that name)")
 
 
@@ -123,6 +143,13 @@ def counts(shown):
 
 def counted(phases):
     return {name: int((phases["phase"] == name).sum()) for name in PHASES}
+
+
+def about_of(path):
+    """What a page says of itself, whole."""
+    text = Path(path).read_text(encoding="utf-8")
+    assert text.endswith("</html>\n")
+    return json.loads(re.search(r'id="about">(.*?)</script>', text)[1])
 
 
 def marks(shown, what):
@@ -328,13 +355,7 @@ def test_a_narrow_phone(look, parity):
 
 @in_browser
 def test_a_hundred_thousand_runs(look, tmp_path):
-    axes = {
-        "hidden_size": [2**k for k in range(10)],
-        "train_size": [100 * k for k in range(1, 11)],
-        "weight_decay": [10.0**-k for k in range(10)],
-        "learning_rate": [1e-4, 1e-3],
-    }
-    runs, curves = tables(axes, seeds=50, logged=11)
+    runs, curves = tables(HUGE, seeds=50, logged=11)
     assert len(runs) == 100_000
     path = write(tmp_path / "report.html", runs, curves)
     assert path.stat().st_size < SIZE
@@ -557,7 +578,10 @@ def test_the_address_keeps_what_is_shown(look, parity):
     assert again.inner_text("#cell") == shown.inner_text("#cell")
     assert again.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(22, 24, 27)"
     # What does not fit this sweep is passed over.
-    wrong = json.dumps({"x": "nonsense", "min_loss": -1, "filters": {"seed": 3}, "pinned": 7, "sort": "x"})
+    beyond = {"x": 99, "y": 0, "panel": 0}
+    wrong = json.dumps(
+        {"x": "nonsense", "min_loss": -1, "filters": {"seed": 3}, "pinned": beyond, "sort": "x"}
+    )
     assert look(parity, fragment=f"#{wrong}").evaluate("grokPage.state") == look(parity).evaluate(
         "grokPage.state"
     )
@@ -591,31 +615,35 @@ def test_a_live_page_is_written_as_shards_land_and_in_the_end(tmp_path, monkeypa
 
     def spy(folder, phases, **options):
         where = real(folder, phases, **options)
-        about = re.search(r'id="about">(.*?)</script>', Path(where).read_text(encoding="utf-8"))
-        about = json.loads(about[1])
+        about = about_of(where)
         written.append((about["runs"], about["expected"], bool(about["live"])))
         return where
 
     monkeypatch.setattr("grok_sweep.live.write_report", spy)
-    config, problems = compose(
-        [
-            "sweeps=quickstart",
-            "cluster=inline",
-            "report=live",
-            "train.steps=20",
-            "train.log_every=5",
-            "task.test_size=50",
-            "grid.weight_decay=[0.1,1]",
-            "grid.hidden_size=[4,8,16]",
-            "grid.train_size=[20]",
-            "seeds=2",
-            f"out={tmp_path / 'out'}",
-        ]
-    )
+    config, problems = compose([*SMALL, f"out={tmp_path / 'out'}"])
     assert not problems
     assert driver.drive(parse(config), config, "grok-sweep") == 0
-    assert [count for count, _, _ in written] == [4, 8, 12, 12]
-    assert {expected for _, expected, _ in written} == {12}
-    assert [live for _, _, live in written] == [True, True, True, False]
-    assert (tmp_path / "out" / "report.html").is_file()
+    assert written == [(4, 12, True), (8, 12, True), (12, 12, True)]
+    about = about_of(tmp_path / "out" / "report.html")
+    assert (about["runs"], about["expected"], about["live"]) == (12, 12, None)
     assert not list((tmp_path / "out").glob(".report*"))
+
+
+def test_a_signal_leaves_a_page_that_says_no_longer_that_the_sweep_is_running(tmp_path, monkeypatch):
+    monkeypatch.setattr("grok_sweep.live.SECONDS", 0.0)
+    monkeypatch.setattr("grok_sweep.live.SHARE", 0)
+    real = analysis.write_report
+
+    def then_stop(folder, phases, **options):
+        where = real(folder, phases, **options)
+        if options["live"]:
+            signal.raise_signal(signal.SIGTERM)
+        return where
+
+    monkeypatch.setattr("grok_sweep.live.write_report", then_stop)
+    config, problems = compose([*SMALL, f"out={tmp_path / 'out'}"])
+    assert not problems
+    with pytest.raises(Stopped):
+        driver.drive(parse(config), config, "grok-sweep")
+    about = about_of(tmp_path / "out" / "report.html")
+    assert (about["runs"], about["expected"], about["live"]) == (4, 12, None)

@@ -184,7 +184,7 @@ function drawDiagram(page, div) {
         xanchor: "left", yanchor: "bottom", ...more,
       });
     if (name) write(name, x0, y0 - 2, { font: { size: 13 } });
-    if (bottom && x.name && column === 0) write(x.name, x0, y0 + high + 44, { font: { size: 12 } });
+    if (bottom && x.name && column === 0) write(x.name, x0, y0 + high + 40, { font: { size: 12 } });
     if (p === 0 && y.name) write(y.name, 12, y0 + high / 2, { textangle: -90, xanchor: "center", yanchor: "middle" });
     // The tiles.
     data.push({

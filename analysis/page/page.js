@@ -15,6 +15,9 @@ class Page {
     this.phases = classify(about, arrays, this.state);
     this.columns = tableColumns(this);
     this.cells = arrange(this);
+    const { pinned } = this.state;
+    const { nx, ny, panels } = this.cells;
+    if (pinned && !(pinned.x < nx && pinned.y < ny && pinned.panel < panels)) this.state.pinned = null;
   }
 
   // What the page shows at first: the article's axes where they vary, and the sweep's own phases.
