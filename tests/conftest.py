@@ -92,5 +92,5 @@ class ByFile(LoadFileScheduling):
 
 
 def pytest_xdist_make_scheduler(config: Any, log: Any) -> ByFile:
-    """For `-n 2` (not `--dist loadgroup`: xdist 3.8 does not see groups in pytest 9.2)."""
+    """For `-n 3` (not `--dist loadgroup`: xdist 3.8 does not see groups in pytest 9.2)."""
     return ByFile(config, log)

@@ -632,12 +632,12 @@ def test_a_live_page_is_written_as_shards_land_and_in_the_end(tmp_path, monkeypa
 def test_a_signal_leaves_a_page_that_says_no_longer_that_the_sweep_is_running(tmp_path, monkeypatch):
     monkeypatch.setattr("grok_sweep.live.SECONDS", 0.0)
     monkeypatch.setattr("grok_sweep.live.SHARE", 0)
-    real = analysis.write_report
+    real, asked = analysis.write_report, []
 
     def then_stop(folder, phases, **options):
         where = real(folder, phases, **options)
-        if options["live"]:
-            signal.raise_signal(signal.SIGTERM)
+        if options["live"] and not asked:  # a second one would end this process
+            asked.append(signal.raise_signal(signal.SIGTERM))
         return where
 
     monkeypatch.setattr("grok_sweep.live.write_report", then_stop)
@@ -646,4 +646,5 @@ def test_a_signal_leaves_a_page_that_says_no_longer_that_the_sweep_is_running(tm
     with pytest.raises(Stopped):
         driver.drive(parse(config), config, "grok-sweep")
     about = about_of(tmp_path / "out" / "report.html")
-    assert (about["runs"], about["expected"], about["live"]) == (4, 12, None)
+    assert about["runs"] >= 4
+    assert (about["expected"], about["live"]) == (12, None)
