@@ -10,7 +10,7 @@ from analysis.circuits import circuits
 from analysis.figures import phase_diagram, save
 from analysis.phases import DEFINITIONS, MAX_RATIO, MIN_LOSS, PHASES, classify
 from analysis.read import Weights, each_weights, load_curves, load_runs, load_weights, settings
-from analysis.report import Analysis, analyze, write_report
+from analysis.report import Analysis, analyze, end_report, write_report
 from analysis.steps import steps
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "circuits",
     "classify",
     "each_weights",
+    "end_report",
     "fourier",
     "load_curves",
     "load_runs",

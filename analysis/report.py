@@ -13,17 +13,16 @@ from analysis.cells import cells
 from analysis.circuits import circuits
 from analysis.figures import phase_diagram, picture
 from analysis.gallery import NAMES, chosen, gallery
-from analysis.page import page
+from analysis.page import ended, page
 from analysis.phases import MAX_RATIO, MIN_LOSS, PHASES, classify
 from analysis.read import Weights, each_weights, load_curves, load_runs, load_weights
 from analysis.steps import steps
-from grok_sweep.store import CIRCUITS, Store, StoreError
+from grok_sweep.store import CIRCUITS, REPORT, Store, StoreError
 
 NOT_YET = "no finished runs yet; wait for the first shard, then analyse again"
 FIGURE = "phase_diagram"
 FIGURES = "figures"  # the folder of the gallery
 EXTENSIONS = ("png", "svg")
-REPORT = "report.html"
 MOST_OPENED = 8  # runs whose weights are offered to the page
 
 
@@ -152,6 +151,17 @@ def write_report(
         live=live,
     )
     return store.write_figure(REPORT, content)
+
+
+def end_report(folder: str | Path) -> None:
+    """Make a page that says that the sweep is running say so no longer, if there is one.
+
+    Raises StoreError and OSError as `write_report` does.
+    """
+    store = Store(folder)
+    content = store.page()
+    if content is not None and (done := ended(content)) != content:
+        store.write_figure(REPORT, done)
 
 
 def _some_weights(

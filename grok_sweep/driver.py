@@ -116,12 +116,15 @@ def _session(sweep: Sweep, config: Mapping[str, Any], command: str, results: Sto
         record = provenance.record(sweep, config, command, workers.workers)
         schema = runs_schema({key: HYPERPARAMETERS[key].kind for key in sweep.values})
         results.create(record, schema)
-        session = _train(sweep, left, results, workers, stop)
-        seconds = time.monotonic() - started
-        share = session.pop("train_seconds") / (seconds * max(1, session["workers"]))
-        ended = {"training_share_of_worker_time": round(share, 4)}
-        record["sessions"][-1] |= {"seconds": round(seconds, 1), **session, **ended}
-        results.create(record, schema)
+        try:
+            session = _train(sweep, left, results, workers, stop)
+            seconds = time.monotonic() - started
+            share = session.pop("train_seconds") / (seconds * max(1, session["workers"]))
+            ended = {"training_share_of_worker_time": round(share, 4)}
+            record["sessions"][-1] |= {"seconds": round(seconds, 1), **session, **ended}
+            results.create(record, schema)
+        finally:
+            LiveReport(sweep, _say).ended()
     runs = session["runs"]
     _say(f"{runs:,} run{'s' * (runs != 1)} in {seconds:,.1f} s, {share:.1%} of worker time in training")
     return left.whole.grid
@@ -209,7 +212,7 @@ def _train(sweep: Sweep, left: _Left, results: Store, workers: Executor, stop: S
         work_per_second=plan.work / plan.seconds(max(1, workers.workers)),
     )
     queue = Queue(jobs(sweep, plan), ended=lambda: stop.asked is not None or bool(failed and sweep.fail_fast))
-    page = LiveReport(sweep)
+    page = LiveReport(sweep, display.note)
     if sweep.report == "live":
         _say(f"the page: {results.place('report.html')}, from the first shard on")
     with display:
@@ -232,9 +235,8 @@ def _train(sweep: Sweep, left: _Left, results: Store, workers: Executor, stop: S
             train_seconds += done.result.train_seconds
             other_seconds += done.result.other_seconds
             devices |= set(landed["device"])
-            page.landed()
-    if stop.asked is not None:
-        page.ended()  # else the analysis writes it
+            if stop.asked is None:
+                page.landed()
     return {
         "workers": most_workers,
         "runs": runs,

@@ -1,46 +1,55 @@
 """report.html while a sweep runs: written again as shards land."""
 
+import contextlib
 import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
-from analysis import classify, load_curves, load_runs, write_report
+from analysis import classify, end_report, load_curves, load_runs, write_report
 from grok_sweep.config import Sweep
+from grok_sweep.store import StoreError
 
 SECONDS = 10.0  # between two pages at least
 SHARE = 20  # and this many times as long as the last one took: it may read a hundred thousand curves
 
 
 class LiveReport:
-    """The page of `sweep`, where it asks for one (report=live); else nothing is done."""
+    """The page of `sweep`, where it asks for one (report=live).
 
-    def __init__(self, sweep: Sweep) -> None:
+    A page that cannot be written is said to `note`, and no reason to stop.
+    """
+
+    def __init__(self, sweep: Sweep, note: Callable[[str], None]) -> None:
         self._sweep = sweep
+        self._note = note
         self._due = 0.0 if sweep.report == "live" else float("inf")
-        self._written = False
 
     def landed(self) -> None:
-        """Write the page if it is time. Raises OSError where it cannot be written."""
+        """Write the page if it is time."""
         started = time.monotonic()
         if started < self._due:
             return
-        self._write(datetime.now(UTC).isoformat(sep=" ", timespec="seconds"))
+        with self._noted():
+            sweep = self._sweep
+            phases = classify(
+                load_runs(sweep.out),
+                min_loss=sweep.min_loss,
+                max_ratio=sweep.max_ratio,
+                definition=sweep.definition,
+                curves=load_curves(sweep.out) if sweep.definition == "liu" else None,
+            )
+            write_report(sweep.out, phases, live=datetime.now(UTC).isoformat(sep=" ", timespec="seconds"))
         ended = time.monotonic()
         self._due = ended + max(SECONDS, SHARE * (ended - started))
 
     def ended(self) -> None:
-        """Write it once more: a page that is there says no longer that the sweep is running."""
-        if self._written:
-            self._write(None)
+        """The sweep does not run any more: the page, of this or of an earlier session, says so."""
+        with self._noted():
+            end_report(self._sweep.out)
 
-    def _write(self, live: str | None) -> None:
-        sweep = self._sweep
-        runs = load_runs(sweep.out)
-        phases = classify(
-            runs,
-            min_loss=sweep.min_loss,
-            max_ratio=sweep.max_ratio,
-            definition=sweep.definition,
-            curves=load_curves(sweep.out) if sweep.definition == "liu" else None,
-        )
-        write_report(sweep.out, phases, live=live)
-        self._written = True
+    @contextlib.contextmanager
+    def _noted(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, StoreError, ValueError) as error:
+            self._note(f"the page could not be written: {error}")

@@ -27,7 +27,7 @@ ROOMS = {
     "stop": set(),
     "versions": set(),
     "failures": {"diagram"},
-    "live": {"config"},
+    "live": {"config", "store"},
     "progress": {"diagram"},
     "diagram": set(),
     "needs": {"config", "grid", "hyperparameters", "messages", "plan", "program", "work"},
@@ -37,7 +37,7 @@ ROOMS = {
 MOST_LINES = 310
 LONG = {
     "grok_sweep/config.py": 495,  # one table of keys, read in one pass: in two files it would be longer
-    "grok_sweep/store/__init__.py": 330,  # the one owner of all names
+    "grok_sweep/store/__init__.py": 340,  # the one owner of all names
 }
 ALL = {
     path.relative_to(ROOT / "grok_sweep").parts[0].removesuffix(".py")

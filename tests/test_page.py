@@ -354,6 +354,20 @@ def test_a_narrow_phone(look, parity):
 
 
 @in_browser
+def test_weights_on_a_narrow_phone(look, tmp_path):
+    runs = analysis.load_runs(MODULAR)
+    path = tmp_path / "report.html"
+    given = {"title": "m", "folder": "m", "expected": 2}
+    phases = analysis.classify(runs)
+    path.write_bytes(page(phases, analysis.load_curves(MODULAR), analysis.each_weights(MODULAR), **given))
+    shown = look(path, width=390, height=844)
+    assert shown.evaluate("document.scrollingElement.scrollWidth") <= 390
+    columns = shown.evaluate("document.getElementById('waves').layout.annotations.length")
+    assert 1 <= columns <= 2
+    assert f"Of 4 frequencies the {columns} with most neurons are drawn" in shown.inner_text("#waves_hint")
+
+
+@in_browser
 def test_a_hundred_thousand_runs(look, tmp_path):
     runs, curves = tables(HUGE, seeds=50, logged=11)
     assert len(runs) == 100_000
@@ -362,8 +376,13 @@ def test_a_hundred_thousand_runs(look, tmp_path):
     shown = look(path)
     kept = CURVE_POINTS // 11
     assert shown.inner_text("#summary") == f"100,000 runs · curves of {kept:,} of them"
-    assert shown.inner_text("#shown") == "A cell pools all values of learning_rate. A square is a cell."
+    pooled = "A cell pools all values of learning_rate."
+    assert (
+        shown.inner_text("#shown") == f"{pooled} A square is a cell, in the colour of its most common phase."
+    )
     assert len(marks(shown, "x")) == 1000
+    # White squares on white would not be seen.
+    assert set(marks(shown, "marker.line.width")) == {1}
     # Every cell has some of the curves.
     cells = analysis.cells(
         analysis.classify(runs.iloc[shown.evaluate("Array.from(grokPage.arrays.curve_run)")])
@@ -376,7 +395,7 @@ def test_a_hundred_thousand_runs(look, tmp_path):
     # A filter leaves the cells of one learning rate.
     shown.select_option("#filter_learning_rate", "1")
     assert counts(shown) == counted(expected[expected["learning_rate"] == 1e-3])
-    assert shown.inner_text("#rows") == "· 50,000 of 100,000"
+    shown.wait_for_function("document.getElementById('rows').textContent === '· 50,000 of 100,000'")
 
 
 @in_browser
@@ -484,7 +503,8 @@ def test_the_code_that_is_copied_gives_the_rows_that_are_shown(look, tmp_path):
         assert done.returncode == 0, done.stderr
         ids = done.stdout.splitlines()[-1].split()[1:]
         assert ids == run_ids(shown, "tableRows(grokPage)")
-        assert len(ids) == int(re.search(r"([\d,]+) of", shown.inner_text("#rows"))[1].replace(",", ""))
+        said = f"· {len(ids):,} of 1,125"
+        shown.wait_for_function("(said) => document.getElementById('rows').textContent === said", arg=said)
         assert 0 < len(ids) <= 1125
     invalid = shown.query_selector_all("#table [aria-invalid=true]")
     assert [field.get_attribute("aria-label") for field in invalid] == ["rows by run_id", "rows by seed"]
@@ -493,18 +513,28 @@ def test_the_code_that_is_copied_gives_the_rows_that_are_shown(look, tmp_path):
 @in_browser
 def test_fields_and_headings_of_the_table(look, parity):
     shown = look(parity)
+
+    def rows(count):
+        """Drawn soon after, not at once: a slider may be moving."""
+        shown.wait_for_function("(n) => document.querySelectorAll('tbody tr').length === n", arg=count)
+        return shown.query_selector_all("tbody tr")
+
+    def sorted_as(order):
+        shown.wait_for_selector(f"th[aria-sort={order}]:has(button:has-text('seed'))")
+        return [int(row.query_selector_all("td")[4].inner_text()) for row in rows(141)]
+
     shown.fill("[aria-label='rows by phase']", "generalize")
+    rows(141)
     assert shown.inner_text("#rows") == "· 141 of 1,125"
     shown.click("th button:has-text('seed')")
-    seeds = [row.query_selector_all("td")[4].inner_text() for row in shown.query_selector_all("tbody tr")]
-    assert len(seeds) == 141
+    seeds = sorted_as("ascending")
     assert seeds == sorted(seeds)
     shown.click("th button:has-text('seed')")
-    assert shown.get_attribute("th:has(button:has-text('seed'))", "aria-sort") == "descending"
+    assert sorted_as("descending") == sorted(seeds, reverse=True)
     shown.fill("[aria-label='rows by phase']", "")
-    assert len(shown.query_selector_all("tbody tr")) == 200
+    rows(200)
     shown.click("#more")
-    assert len(shown.query_selector_all("tbody tr")) == 400
+    rows(400)
 
 
 @in_browser
@@ -567,17 +597,48 @@ def test_text_is_text(look, tmp_path):
 
 
 @in_browser
+def test_a_link_means_the_same_once_the_sweep_has_grown(look, tmp_path):
+    small, large = (
+        {"hidden_size": sizes, "b1": [0.0, 0.9], "b2": [0.1, 0.2], "eps": [1e-8, 1e-7]}
+        for sizes in ([4, 16], [4, 8, 16])
+    )
+    shown = look(write(tmp_path / "small.html", *tables(small)))
+    place = shown.evaluate("grokPage.cells.valuesX.indexOf(4)")
+    shown.evaluate("(x) => grokPage.pin({ x, y: 1, panel: 0 })", place)
+    name = shown.inner_text("#cell").partition(" —")[0]
+    assert name.startswith("hidden_size 4 ·")
+    filtered = next(name for name in small if shown.query_selector(f"#filter_{name}"))
+    shown.evaluate("(name) => { grokPage.state.filters[name] = 1; grokPage.toHash(); }", filtered)
+    shown.wait_for_function("location.hash.includes('pinned') && location.hash.includes('filters')")
+    link = shown.evaluate("location.hash")
+    again = look(write(tmp_path / "large.html", *tables(large)), fragment=link)
+    assert again.inner_text("#cell").startswith(name)
+    assert again.evaluate("(name) => grokPage.state.filters[name]", filtered) == 1
+    gone = look(write(tmp_path / "other.html", *tables(small | {"hidden_size": [8, 16]})), fragment=link)
+    assert gone.evaluate("grokPage.state.pinned") is None
+
+
+@in_browser
 def test_the_address_keeps_what_is_shown(look, parity):
     shown = look(parity)
     shown.select_option("#axis_panel", "hidden_size")
     shown.fill("#min_loss_number", "0.001")
     shown.select_option("#theme", "dark")
     shown.mouse.click(*cell_place(shown, 2, 1, 1))
+    shown.wait_for_function("location.hash.includes('pinned')")
     again = look(parity, fragment=shown.evaluate("location.hash"))
     assert again.evaluate("grokPage.state") == shown.evaluate("grokPage.state")
     assert again.inner_text("#cell") == shown.inner_text("#cell")
     assert again.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(22, 24, 27)"
-    # What does not fit this sweep is passed over.
+    # What does not fit this sweep is passed over, whatever it is.
+    for odd in (
+        '{"colour":"toString"}',
+        '{"__proto__":1,"x":null}',
+        '{"filters":{"hidden_size":16}}',
+        "%",
+        "7",
+    ):
+        assert sum(counts(look(parity, fragment=f"#{odd}")).values()) == 1125
     beyond = {"x": 99, "y": 0, "panel": 0}
     wrong = json.dumps(
         {"x": "nonsense", "min_loss": -1, "filters": {"seed": 3}, "pinned": beyond, "sort": "x"}
@@ -603,7 +664,7 @@ def test_a_sweep_that_is_running(look, tmp_path):
     path = write(tmp_path / "report.html", runs, curves, expected=60, live="2026-01-02 03:04:05+00:00")
     said = look(path).inner_text("#summary")
     assert said.startswith(
-        "6 runs · 54 of 60 are missing · the sweep is running; this page is of 2026-01-02 03:04:05"
+        "6 runs · 54 of 60 are missing or failed · the sweep is running; this page is of 2026-01-02 03:04:05"
     )
 
 
@@ -648,3 +709,33 @@ def test_a_signal_leaves_a_page_that_says_no_longer_that_the_sweep_is_running(tm
     about = about_of(tmp_path / "out" / "report.html")
     assert about["runs"] >= 4
     assert (about["expected"], about["live"]) == (12, None)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), ValueError("7 runs have no curve")]
+)
+def test_a_page_that_cannot_be_written_is_said_and_stops_nothing(tmp_path, monkeypatch, capsys, error):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("grok_sweep.live.write_report", fail)
+    config, problems = compose([*SMALL, f"out={tmp_path / 'out'}"])
+    assert not problems
+    assert driver.drive(parse(config), config, "grok-sweep") == 0
+    assert f"the page could not be written: {error}" in capsys.readouterr().err
+    assert len(analysis.load_runs(tmp_path / "out")) == 12
+    assert about_of(tmp_path / "out" / "report.html")["live"] is None  # that of the end
+
+
+def test_the_page_of_a_session_that_was_killed_is_put_right_by_the_next(tmp_path):
+    config, problems = compose([*SMALL, "report=null", f"out={tmp_path / 'out'}", "seeds=1"])
+    assert not problems
+    assert driver.drive(parse(config), config, "grok-sweep") == 0
+    runs = analysis.classify(analysis.load_runs(tmp_path / "out"))
+    analysis.write_report(tmp_path / "out", runs, live="2026-01-02 03:04:05+00:00")
+    before = (tmp_path / "out" / "report.html").read_bytes()
+    assert about_of(tmp_path / "out" / "report.html")["live"]
+    config, _ = compose([*SMALL, "report=null", f"out={tmp_path / 'out'}"])
+    assert driver.drive(parse(config), config, "grok-sweep") == 0
+    after = (tmp_path / "out" / "report.html").read_bytes()
+    assert after == before.replace(b'"live": "2026-01-02 03:04:05+00:00"', b'"live": null')

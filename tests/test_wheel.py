@@ -51,7 +51,8 @@ def test_the_wheel_works_in_a_folder_of_its_own(tmp_path):
     assert "125 cells x 9 seeds" in run(sweep, "sweeps=parity_1125", "dry_run=true", **at)
     run(sweep, *TINY, **at)
     assert len(pd.read_parquet(elsewhere / "results" / "tiny" / "runs")) == 16
-    assert "16 fail" in run(analyze, "results/tiny", "--min-loss", "1e-6", **at)
+    assert "16 fail" in run(analyze, "results/tiny", "--min-loss", "1e-6", "--report", **at)
+    assert (elsewhere / "results" / "tiny" / "report.html").stat().st_size > 1_000_000
     assert "hidden_size: 64" in run(sweep, "sweeps=quickstart", "--cfg", "job", **at)
 
     # The user's own sweep, beside the packaged ones.

@@ -6,6 +6,7 @@ compressed. Everything of a config or a table reaches the page as data, never as
 """
 
 import base64
+import functools
 import gzip
 import json
 import re
@@ -91,6 +92,11 @@ def page(
     about["weights"] = _weights(arrays, phases, weights)
     about["arrays"] = arrays.places
     return _html(title, about, bytes(arrays.data))
+
+
+def ended(content: bytes) -> bytes:
+    """A page that says no longer that its sweep is running; else as it was."""
+    return re.sub(rb'"live": "[0-9T :.+-]*"', b'"live": null', content, count=1)
 
 
 def _axes(arrays: _Arrays, phases: pd.DataFrame) -> list[dict[str, Any]]:
@@ -214,7 +220,6 @@ def _html(title: str, about: dict[str, Any], data: bytes) -> bytes:
     def part(name: str) -> str:
         return resources.files("analysis.page").joinpath(name).read_text(encoding="utf-8")
 
-    plotly = resources.files("plotly").joinpath("package_data/plotly.min.js").read_bytes()
     # In a script nothing but its end tag ends it: no < at all cannot be one.
     text = json.dumps(about, allow_nan=False).replace("<", "\\u003c")
     parts = {
@@ -222,13 +227,18 @@ def _html(title: str, about: dict[str, Any], data: bytes) -> bytes:
         "SCRIPT": "\n".join(
             part(name) for name in ("data.js", "diagram.js", "opened.js", "table.js", "page.js")
         ),
-        "PLOTLY": _packed(plotly),
+        "PLOTLY": _plotly(),
         "DATA": _packed(data),
         "ABOUT": text,
         "TITLE": title.replace("&", "&amp;").replace("<", "&lt;"),
     }
     # In one pass: what is put in is not looked through again.
     return re.sub(r"@@([A-Z]+)@@", lambda match: parts[match[1]], part("page.html")).encode()
+
+
+@functools.cache
+def _plotly() -> str:
+    return _packed(resources.files("plotly").joinpath("package_data/plotly.min.js").read_bytes())
 
 
 def _packed(data: bytes) -> str:

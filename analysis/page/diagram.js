@@ -4,12 +4,14 @@
 const MOST_VALUES = 64; // of x or y
 const MOST_PANELS = 30;
 const MOST_DOTS = 4000; // of more runs a cell is one square
-const MOST_SLOTS = 64; // dots of a cell that can be told apart
+const MOST_SLOTS = 150; // dots of a cell that can be told apart
+const MOST_LETTERS = 14; // of a value beside an axis
 const MOST_LINES = 40; // runs whose curves can
 const TIES = ["fail", "memorize", "generalize", "grok"]; // of equals the first, as in analysis.cells
 const SAFE = { memorize: "#d55e00", grok: "#f0e442", generalize: "#0072b2", fail: "#8c8c8c" }; // Okabe and Ito
 const SHAPES = { memorize: "diamond", grok: "circle", generalize: "square", fail: "x" };
 const VIRIDIS = ["#440154", "#3b528b", "#21918c", "#5ec962", "#fde725"];
+const SHARES = ["grok", "generalizes"]; // colourings of a cell as a whole
 const COLOURINGS = {
   phase: "phase",
   min_eval_loss: "least test loss",
@@ -47,7 +49,7 @@ function arrange(page) {
   const most = Math.max(1, ...cells.map((runs) => runs.length));
   const valuesX = x.values.slice(0, nx);
   if (x.name === "hidden_size") valuesX.reverse();
-  const dots = shown <= MOST_DOTS && most <= MOST_SLOTS && !["grok", "generalizes"].includes(state.colour);
+  const dots = shown <= MOST_DOTS && most <= MOST_SLOTS && !SHARES.includes(state.colour);
   return { x, y, panel, nx, ny, panels, valuesX, cells, most, shown, beyond, dots };
 }
 
@@ -71,7 +73,7 @@ function viridis(share) {
 function measure(page) {
   const { about, arrays, state, phases } = page;
   const index = (name) => about.phases.indexOf(name);
-  if (state.colour === "grok" || state.colour === "generalizes") {
+  if (SHARES.includes(state.colour)) {
     const counted = state.colour === "grok" ? [index("grok")] : [index("grok"), index("generalize")];
     return {
       of: (runs) => runs.filter((i) => counted.includes(phases[i])).length / runs.length,
@@ -80,15 +82,16 @@ function measure(page) {
     };
   }
   const one = {
-    min_eval_loss: (i) => (arrays.min_eval_loss[i] > 0 ? Math.log10(arrays.min_eval_loss[i]) : NaN),
+    min_eval_loss: (i) => Math.log10(arrays.min_eval_loss[i]), // of 0 the least there is
     grok_delay: (i) => grokDelay(arrays, i),
   }[state.colour];
   if (!one) return null;
   let [low, high] = [Infinity, -Infinity];
   for (let i = 0; i < about.runs; i++) {
     const value = one(i);
-    if (value < low) low = value;
-    if (value > high) high = value;
+    if (!Number.isFinite(value)) continue;
+    low = Math.min(low, value);
+    high = Math.max(high, value);
   }
   const text = (value) =>
     state.colour === "grok_delay" ? `${Math.round(value).toLocaleString("en")} steps` : (10 ** value).toExponential(1);
@@ -102,8 +105,9 @@ function look(page, runs, scale) {
   if (scale) {
     const value = scale.of(runs);
     const [low, high] = scale.ends;
-    const colour = Number.isNaN(value) ? page.colour("--rule") : viridis((value - low) / (high - low || 1));
-    return [colour, colour, shape];
+    // Empty: there is no number. The outline shows dark colours on a dark page.
+    const colour = Number.isNaN(value) ? "transparent" : viridis((value - low) / (high - low || 1));
+    return [colour, page.colour("--pale"), shape];
   }
   const counts = about.phases.map(() => 0);
   for (const i of runs) counts[phases[i]]++;
@@ -142,13 +146,23 @@ function drawDiagram(page, div) {
   const { cells, state } = page;
   const { x, y, panel, nx, ny, panels, valuesX, most, dots } = cells;
   const width = Math.max(div.clientWidth, 260);
-  const labels = y.values.slice(0, ny).map(words);
-  const left = 30 + 7.2 * Math.max(...labels.map((text) => Math.min(text.length, 14)));
-  const [gap, top, below, head] = [18, 6, 62, 24];
+  const short = (value) => {
+    const text = words(value);
+    return text.length > MOST_LETTERS ? `${text.slice(0, MOST_LETTERS - 1)}…` : text;
+  };
+  const labels = y.values.slice(0, ny).map(short);
+  const across = valuesX.map(short);
+  const letters = Math.max(...across.map((text) => text.length));
+  const left = 30 + 7.2 * Math.max(...labels.map((text) => text.length));
+  const [gap, top, head] = [18, 6, 24];
   const fits = (columns) => Math.floor((width - left - 10 - gap * (columns - 1)) / (columns * nx));
   let columns = panels;
   while (columns > 1 && fits(columns) < Math.min(26, 300 / nx)) columns--;
-  const size = Math.max(3, Math.min(fits(columns), 58, Math.floor(460 / Math.min(ny, 12))));
+  // A few cells may be large, for the dots of many seeds.
+  const size = Math.max(2, Math.min(fits(columns), nx * ny * panels <= 6 ? 240 : 58, Math.floor(460 / Math.min(ny, 12))));
+  const upright = 7.2 * letters > 1.1 * size && letters > 3;
+  const below = 62 + (upright ? 7.2 * letters - 14 : 0);
+  const every = Math.max(1, Math.ceil(upright ? 13 / size : (7 * letters) / size / 1.6));
   const rows = Math.ceil(panels / columns);
   const high = ny * size;
   const wide = nx * size;
@@ -159,7 +173,6 @@ function drawDiagram(page, div) {
     paper_bgcolor: "transparent", plot_bgcolor: "transparent", font: { color: ink, size: 12 }, annotations: [], shapes: [],
   };
   const data = [];
-  const every = Math.max(1, Math.ceil((7 * Math.max(...valuesX.map((v) => words(v).length))) / size / 1.6));
   for (let p = 0; p < panels; p++) {
     const [column, row] = [p % columns, Math.floor(p / columns)];
     const x0 = left + column * (wide + gap);
@@ -168,8 +181,8 @@ function drawDiagram(page, div) {
     const bottom = p + columns >= panels;
     layout[`xaxis${id}`] = {
       domain: [x0 / width, (x0 + wide) / width], anchor: `y${id}`, range: [-0.5, nx - 0.5], fixedrange: true, zeroline: false,
-      showgrid: false, tickvals: valuesX.map((_, i) => i), ticktext: valuesX.map((v, i) => (i % every ? "" : plain(words(v)))),
-      showticklabels: bottom, tickangle: 0, ticks: "",
+      showgrid: false, tickvals: valuesX.map((_, i) => i), ticktext: across.map((text, i) => (i % every ? "" : plain(text))),
+      showticklabels: bottom, tickangle: upright ? -90 : 0, ticks: "",
     };
     layout[`yaxis${id}`] = {
       domain: [1 - (y0 + high) / height, 1 - y0 / height], anchor: `x${id}`, range: [-0.5, ny - 0.5], fixedrange: true,
@@ -184,7 +197,7 @@ function drawDiagram(page, div) {
         xanchor: "left", yanchor: "bottom", ...more,
       });
     if (name) write(name, x0, y0 - 2, { font: { size: 13 } });
-    if (bottom && x.name && column === 0) write(x.name, x0, y0 + high + 40, { font: { size: 12 } });
+    if (bottom && x.name && column === 0) write(x.name, x0, y0 + high + below - 22, { font: { size: 12 } });
     if (p === 0 && y.name) write(y.name, 12, y0 + high / 2, { textangle: -90, xanchor: "center", yanchor: "middle" });
     // The tiles.
     data.push({
@@ -200,7 +213,7 @@ function drawDiagram(page, div) {
       marker: {
         size: dots ? Math.max(2, (0.86 * size) / side - 1.5) : Math.max(2, size - 2), opacity: 1,
         color: styled["marker.color"], symbol: styled["marker.symbol"],
-        line: { width: dots && size / side > 7 ? 1 : 0, color: styled["marker.line.color"] },
+        line: { width: (dots ? size / side > 7 : size > 4) ? 1 : 0, color: styled["marker.line.color"] },
       },
     });
   }
@@ -287,6 +300,8 @@ function drawCurves(page, div, runs) {
       };
     }),
   );
+  const drawn = data.flatMap((line) => line.y).filter((value) => value !== null);
+  const decades = log ? Math.log10(drawn.reduce((a, b) => Math.max(a, b), 0) / drawn.reduce((a, b) => Math.min(a, b), Infinity)) : 0;
   const quiet = { gridcolor: page.colour("--rule"), zeroline: false, linecolor: page.colour("--rule") };
   const layout = {
     height: 330, margin: { l: 58, r: 12, t: 8, b: 38 }, hovermode: "closest", dragmode: false, font: { color: page.colour("--ink") },
@@ -294,7 +309,8 @@ function drawCurves(page, div, runs) {
     xaxis: { ...quiet, title: { text: "step", standoff: 6 }, fixedrange: true, rangemode: "tozero" },
     yaxis: {
       ...quiet, type: log ? "log" : "linear", exponentformat: "power", fixedrange: true,
-      ...(log ? { dtick: 2, title: { text: "nats" } } : {}),
+      ...(decades > 5 ? { dtick: 2 } : {}),
+      ...(log ? { title: { text: "nats" } } : {}),
       ...(state.metric === "accuracy" ? { range: [-0.02, 1.02], tickformat: ".0%" } : {}),
       ...(state.metric === "weight_norm" ? { rangemode: "tozero" } : {}),
     },

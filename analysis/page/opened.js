@@ -57,7 +57,7 @@ function drawOpened(page, heat, waves) {
     heat,
     [{
       type: "heatmap", z: w_in.map((row) => order.map((k) => row[k])), y: w_in.map((_, row) => rowName(row)),
-      x: order.map((k) => `neuron ${k}`), zmin: -end, zmax: end, colorscale: "RdBu", reversescale: true,
+      x: order.map((k) => `neuron ${k}`), zmin: -end, zmax: end, colorscale: "RdBu", // to plotly red is high
       hovertemplate: "%{y} · %{x}: %{z:.3f}<extra></extra>", colorbar: { thickness: 12 },
     }],
     {
@@ -74,7 +74,10 @@ function drawOpened(page, heat, waves) {
 function drawWaves(page, div, run, w_in, high, clear) {
   const groups = run.groups.filter(([frequency]) => frequency > 0);
   groups.sort((a, b) => b[1].length - a[1].length);
-  const shown = groups.slice(0, MOST_FREQUENCIES).sort((a, b) => a[0] - b[0]);
+  const room = Math.max(1, Math.min(MOST_FREQUENCIES, Math.floor((div.clientWidth || 900) / 150)));
+  const shown = groups.slice(0, room).sort((a, b) => a[0] - b[0]);
+  document.getElementById("waves_left").textContent =
+    groups.length > room ? ` Of ${groups.length} frequencies the ${room} with most neurons are drawn.` : "";
   const w_out = matrix(page, page.state.opened, "w_out", page.state.snapshot);
   const column = (k, from) => w_in.slice(from, from + run.modulus).map((row) => row[k]);
   const inputs = run.w_in[0] > run.modulus ? [0, run.modulus] : [0];

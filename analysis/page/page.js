@@ -2,6 +2,8 @@
 // The page itself: its state, its controls, and what is drawn again when something changes.
 
 const RELOAD = 15000; // ms, while the sweep is running
+const QUIET = 30000; // ms without a pointer, key or wheel before a page loads itself again
+const LEFT = "grok_sweep report"; // where a page leaves word for the one after it
 const byId = (id) => document.getElementById(id);
 
 class Page {
@@ -12,12 +14,26 @@ class Page {
     this.at = null; // the cell that is pointed at
     this.rowsShown = ROWS;
     this.state = { ...this.start(), ...this.fromHash() };
+    for (const key of ["x", "y", "panel"]) delete this.state.filters[this.state[key]];
     this.phases = classify(about, arrays, this.state);
     this.columns = tableColumns(this);
     this.cells = arrange(this);
-    const { pinned } = this.state;
-    const { nx, ny, panels } = this.cells;
-    if (pinned && !(pinned.x < nx && pinned.y < ny && pinned.panel < panels)) this.state.pinned = null;
+    this.state.pinned = this.state.pinned && this.cellOf(this.state.pinned);
+  }
+
+  // The cell of some values, of which a sweep that has grown has more; null where there is none.
+  cellOf(values) {
+    const { x, y, panel, valuesX, nx, ny, panels } = this.cells;
+    const place = (list, axis, key) => (axis.name ? list.indexOf(values[key]) : 0);
+    const cell = { x: place(valuesX, x, "x"), y: place(y.values, y, "y"), panel: place(panel.values, panel, "panel") };
+    const inside = cell.x < nx && cell.y < ny && cell.panel < panels && Math.min(cell.x, cell.y, cell.panel) >= 0;
+    return inside ? cell : null;
+  }
+
+  // And the other way round.
+  valuesOf(cell) {
+    const { y, panel, valuesX } = this.cells;
+    return { x: valuesX[cell.x], y: y.values[cell.y], panel: panel.values[cell.panel] };
   }
 
   // What the page shows at first: the article's axes where they vary, and the sweep's own phases.
@@ -51,25 +67,40 @@ class Page {
     const axis = (name) => name === "" || Boolean(this.axis(name));
     const number = (value) => Number.isFinite(value) && value > 0;
     const whole = (value) => Number.isInteger(value) && value >= 0;
+    const has = (value, ...keys) => keys.every((key) => Object.hasOwn(value, key));
     const object = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
     const allowed = {
-      x: axis, y: axis, panel: axis, min_loss: number, max_ratio: number, colour: (value) => value in COLOURINGS,
+      x: axis, y: axis, panel: axis, min_loss: number, max_ratio: number, colour: (value) => typeof value === "string" && has(COLOURINGS, value),
       definition: (value) => ["pair", "liu"].includes(value), metric: (value) => ["loss", "accuracy", "weight_norm"].includes(value),
       safe: (value) => value === true, only: (value) => value === true, theme: (value) => ["light", "dark"].includes(value),
-      pinned: (value) => object(value) && [value.x, value.y, value.panel].every(whole),
+      pinned: (value) => object(value) && has(value, "x", "y", "panel"),
       sort: (value) => Array.isArray(value) && value.length === 2,
       find: (value) => object(value) && Object.values(value).every((one) => typeof one === "string"),
-      filters: (value) => object(value) && Object.entries(value).every(([name, place]) => this.axis(name)?.values.length > place && whole(place)),
-      opened: (value) => whole(value) && value < this.about.weights.length, snapshot: whole,
+      filters: (value) => object(value) && Object.entries(value).every(([name, one]) => this.axis(name)?.values.includes(one)),
+      opened: (value) => this.openedOf(value) >= 0, snapshot: whole,
     };
     if (!object(given)) return {};
-    return Object.fromEntries(Object.entries(given).filter(([key, value]) => allowed[key]?.(value)));
+    const found = Object.fromEntries(Object.entries(given).filter(([key, value]) => has(allowed, key) && allowed[key](value)));
+    if (found.filters) found.filters = Object.fromEntries(Object.entries(found.filters).map(([name, one]) => [name, this.axis(name).values.indexOf(one)]));
+    if (found.opened) found.opened = this.openedOf(found.opened);
+    return found;
   }
 
+  openedOf(id) {
+    return this.about.weights.findIndex(({ run }) => runId(this.arrays, run) === id);
+  }
+
+  // By values, not places: a sweep that grows gets more of them.
   toHash() {
     const start = this.start();
-    const changed = Object.entries(this.state).filter(([key, value]) => JSON.stringify(value) !== JSON.stringify(start[key]));
-    history.replaceState(null, "", changed.length ? `#${encodeURIComponent(JSON.stringify(Object.fromEntries(changed)))}` : " ");
+    const changed = Object.fromEntries(Object.entries(this.state).filter(([key, value]) => JSON.stringify(value) !== JSON.stringify(start[key])));
+    if (changed.pinned) changed.pinned = this.valuesOf(changed.pinned);
+    if (changed.filters) changed.filters = Object.fromEntries(Object.entries(changed.filters).map(([name, place]) => [name, this.axis(name).values[place]]));
+    if (changed.opened) changed.opened = runId(this.arrays, this.about.weights[changed.opened].run);
+    const hash = Object.keys(changed).length ? `#${encodeURIComponent(JSON.stringify(changed))}` : " ";
+    clearTimeout(this.written);
+    // Not with every move of a slider: some browsers refuse a hundred in half a minute.
+    this.written = setTimeout(() => history.replaceState(null, "", hash), 200);
   }
 
   axis(name) {
@@ -184,7 +215,8 @@ class Page {
       bar.style.background = `linear-gradient(to right, ${VIRIDIS.join(",")})`;
       title.textContent = COLOURINGS[this.state.colour];
       ends.append(...scale.ends.map((end) => Object.assign(document.createElement("span"), { textContent: scale.text(end) })));
-      keys.unshift(title, bar, ends);
+      keys.forEach((key) => (key.firstChild.style.visibility = "hidden")); // phases have no colours now
+      keys.unshift(title, bar, ends, Object.assign(document.createElement("div"), { className: "hint", textContent: "empty: no value" }));
     }
     box.replaceChildren(...keys);
     const { shown, beyond, most, cells } = this.cells;
@@ -192,7 +224,7 @@ class Page {
     if (beyond) lines.push(`${plural(beyond, "run")} beyond the first ${MOST_VALUES} values or ${MOST_PANELS} panels are not drawn: choose other axes.`);
     const pooled = this.about.axes.filter(({ name, values }) => values.length > 1 && ![this.state.x, this.state.y, this.state.panel].includes(name) && !(name in this.state.filters));
     if (pooled.length) lines.push(`A cell pools all values of ${pooled.map((axis) => axis.name).join(", ")}.`);
-    if (!this.cells.dots) lines.push("A square is a cell.");
+    if (!this.cells.dots) lines.push(`A square is a cell, in the colour of its ${!scale ? "most common phase" : SHARES.includes(this.state.colour) ? "share" : "median"}.`);
     byId("shown").textContent = lines.join(" ");
   }
 
@@ -231,6 +263,7 @@ class Page {
     for (const [name, value] of [["min_loss", min_loss], ["max_ratio", max_ratio]]) {
       byId(name).value = String(Math.log10(value));
       const number = byId(`${name}_number`);
+      if (document.activeElement === number && Number(number.value) !== value) continue; // being typed
       if (document.activeElement !== number) number.value = words(value);
       number.setAttribute("aria-invalid", "false");
     }
@@ -281,7 +314,7 @@ function swatch(page, phase) {
   svg.setAttribute("viewBox", "0 0 16 16");
   const paths = { circle: "M8 2a6 6 0 1 0 .01 0z", square: "M2.5 2.5h11v11h-11z", diamond: "M8 1l7 7-7 7-7-7z", x: "M3 1l5 5 5-5 2 2-5 5 5 5-2 2-5-5-5 5-2-2 5-5-5-5z" };
   const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  path.setAttribute("d", paths[page.state.safe ? SHAPES[phase] : "circle"]);
+  path.setAttribute("d", paths[!page.cells.dots ? "square" : page.state.safe ? SHAPES[phase] : "circle"]);
   path.setAttribute("fill", page.state.safe ? SAFE[phase] : page.about.colours[phase]);
   path.setAttribute("stroke", page.state.safe ? SAFE[phase] : page.about.outlines[phase]);
   svg.append(path);
@@ -368,7 +401,7 @@ function fill(page) {
   byId("title").textContent = about.title;
   const missing = about.expected - about.runs;
   const parts = [plural(about.runs, "run")];
-  if (missing > 0) parts.push(`${missing.toLocaleString("en")} of ${about.expected.toLocaleString("en")} are missing`);
+  if (missing > 0) parts.push(`${missing.toLocaleString("en")} of ${about.expected.toLocaleString("en")} are missing or failed`);
   if (about.live) parts.push(`the sweep is running; this page is of ${about.live} and loads itself again`);
   if (about.curves.kept < about.runs) parts.push(`curves of ${about.curves.kept.toLocaleString("en")} of them`);
   if (about.curves.thinned) parts.push("not every logged step is drawn");
@@ -432,7 +465,24 @@ async function start() {
     page.table();
     document.documentElement.dataset.ready = "yes";
   });
-  if (about.live) setTimeout(() => location.reload(), RELOAD);
+  if (about.live) again(page);
+}
+
+// While the sweep runs: load the page again, but not under the hands of a reader, and stay where it was.
+function again(page) {
+  let touched = -QUIET;
+  for (const event of ["pointermove", "pointerdown", "keydown", "wheel", "touchmove", "input"])
+    addEventListener(event, () => (touched = performance.now()), { passive: true });
+  const left = JSON.parse(sessionStorage.getItem(LEFT) || "null");
+  if (left) {
+    page.rowsShown = left.rows;
+    scrollTo(0, left.y);
+  }
+  setInterval(() => {
+    if (document.hidden || performance.now() - touched < QUIET) return;
+    sessionStorage.setItem(LEFT, JSON.stringify({ y: scrollY, rows: page.rowsShown }));
+    location.reload();
+  }, RELOAD);
 }
 
 start().catch((error) => {

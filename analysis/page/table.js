@@ -15,7 +15,7 @@ function tableColumns(page) {
     const codes = arrays[`axis ${axis.name}`];
     const text = axis.values.some((value) => typeof value === "string");
     const missing = text ? null : NaN;
-    columns.set(axis.name, { of: (i) => axis.values[codes[i]] ?? missing, text, sort: text ? (i) => codes[i] : undefined });
+    columns.set(axis.name, { of: (i) => axis.values[codes[i]] ?? missing, text, sort: text ? (i) => (axis.values[codes[i]] === null ? NaN : codes[i]) : undefined });
   });
   columns.set("seed", { of: (i) => arrays.seed[i] });
   columns.set("phase", { of: (i) => about.phases[page.phases[i]], text: true, sort: (i) => page.phases[i] });

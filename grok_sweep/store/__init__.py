@@ -51,6 +51,7 @@ __all__ = [
     "CIRCUITS",
     "CURVES_SCHEMA",
     "CURVE_METRICS",
+    "REPORT",
     "RESULTS",
     "Inspection",
     "Store",
@@ -61,8 +62,9 @@ __all__ = [
 
 SWEEP = "sweep.yaml"
 PHASES, CELLS, CIRCUITS = "phases.parquet", "cells.parquet", "circuits.parquet"
+REPORT = "report.html"
 OURS = {*FITS, "damaged", "figures", SWEEP, locks.LOCK, PHASES, CELLS, CIRCUITS}
-OURS |= {"phase_diagram.png", "phase_diagram.svg", "report.html"}
+OURS |= {"phase_diagram.png", "phase_diagram.svg", REPORT}
 
 
 class Store:
@@ -278,7 +280,9 @@ class Store:
         """The run_ids in the table of what the networks learned; None where there is none to be read."""
         try:
             with reading(self._files):
-                table = pq.read_table(pa.BufferReader(self._files.read(CIRCUITS)), columns=["run_id"])
+                data = pa.BufferReader(self._files.read(CIRCUITS))
+                # Its own threads may outlive the process: pyarrow 26 then aborts.
+                table = pq.read_table(data, columns=["run_id"], use_threads=False)
         except (FileNotFoundError, IsADirectoryError, pa.ArrowException):
             return None
         return set(table.column("run_id").to_pylist())
@@ -295,6 +299,14 @@ class Store:
         else:
             self._write(name, picture)
         return self.place(name)
+
+    def page(self) -> bytes | None:
+        """The page of the sweep, report.html; None where there is none."""
+        try:
+            with reading(self._files):
+                return self._files.read(REPORT)
+        except (FileNotFoundError, IsADirectoryError):
+            return None
 
     def copy_record(self, target: "Store") -> None:
         """Write the whole sweep to `target`, one file per table: what one commits or mails.
