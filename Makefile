@@ -8,7 +8,7 @@ run: .venv/installed ## train the sweep `quickstart`, sort its runs into phases,
 	$(BIN)/grok-sweep sweeps=quickstart
 
 test: check ## the whole test suite
-	$(BIN)/python -m pytest -n 3 --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check: .venv/installed ## lint, format, types
 	$(BIN)/ruff check .

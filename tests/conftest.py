@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from xdist.scheduler import LoadFileScheduling
 
 from grok_sweep.compose import compose
 from grok_sweep.config import Sweep, parse
@@ -74,23 +73,11 @@ def pytest_configure(config: Any) -> None:
     jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
-# Their Ray nodes have the same loopback addresses, and they wait more than they work.
-NODES = ("test_chaos", "test_faults", "test_cluster")
+# They wait more than they work.
+PATIENT = ("test_faults", "test_chaos", "test_cluster")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Those first, so that with several processes none is left alone with them at the end."""
-    items.sort(key=lambda item: item.path.stem not in NODES)
-
-
-class ByFile(LoadFileScheduling):
-    """A file's tests stay in one process, for what they share; those with nodes are one file."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        file = super()._split_scope(nodeid)
-        return "nodes" if Path(file).stem in NODES else file
-
-
-def pytest_xdist_make_scheduler(config: Any, log: Any) -> ByFile:
-    """For `-n 3` (not `--dist loadgroup`: xdist 3.8 does not see groups in pytest 9.2)."""
-    return ByFile(config, log)
+    """Those first, so that of several processes (`--dist loadfile`) none is left with one at the end."""
+    order = {name: place for place, name in enumerate(PATIENT)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))

@@ -13,11 +13,13 @@ from pathlib import Path
 import psutil
 
 RAY = Path(sys.executable).with_name("ray")
-HEAD = "127.0.0.2"
+# Each process of the suite has loopback addresses of its own: 127.0.x.x, 127.1.x.x, ...
+NETWORK = f"127.{os.environ.get('PYTEST_XDIST_WORKER', 'gw0').removeprefix('gw')}"
+HEAD = f"{NETWORK}.0.2"
 
 
 class Nodes:
-    """A Ray cluster: a head on 127.0.0.2, and nodes of any number of cores that join and leave.
+    """A Ray cluster: a head on HEAD, and nodes of any number of cores that join and leave.
 
     Its token is its own. `environment` is that of the nodes, and what a driver needs to join at `address`.
     """
@@ -53,7 +55,7 @@ class Nodes:
     def join(self, cores: int = 1, **environment: str) -> str:
         """Start one more node; its address."""
         self._joined += 1
-        host = f"127.0.{self._joined // 256}.{self._joined % 256}"
+        host = f"{NETWORK}.{self._joined // 256}.{self._joined % 256}"
         self._start(host, cores, f"--address={self.address}", **environment)
         return host
 

@@ -89,16 +89,16 @@ def test_a_cluster_in_three_steps_and_a_job(home):
     head = f"--dashboard-port={dashboard} --ray-client-server-port={client} --temp-dir={home}/ray"
     more = {
         "ray start --head": f"{small_node} {head}",
-        "ray start --address": f"{small_node} --node-ip-address=127.0.0.3",
+        "ray start --address": f"{small_node} --node-ip-address=127.99.0.3",
         "grok-sweep": f"{SMALL} out=steps",
     }
 
     def run(line):
-        line = line.replace("HEAD", "127.0.0.2").replace("6379", str(port)).replace(":8265", f":{dashboard}")
+        line = line.replace("HEAD", "127.99.0.2").replace("6379", str(port)).replace(":8265", f":{dashboard}")
         line = line.replace("parity_1125", "quickstart").replace("/data/", f"{home}/")
         extra = next((flags for key, flags in more.items() if f"{key} " in line.replace("=", " ")), "")
         if "job submit" in line:
-            line, extra = line.replace("http://127.0.0.2", "http://127.0.0.1"), SMALL
+            line, extra = line.replace("http://127.99.0.2", "http://127.0.0.1"), SMALL
         done = subprocess.run(
             ["bash", "-c", f"{line} {extra}"],
             cwd=home,
@@ -123,7 +123,7 @@ def test_a_cluster_in_three_steps_and_a_job(home):
     assert len(pd.read_parquet(home / "quickstart" / "runs")) == 4
     # Without the token nobody gets in, neither to Ray nor to its jobs.
     for stranger in (
-        [sys.executable, "-c", f"import ray; ray.init('127.0.0.2:{port}', logging_level='ERROR')"],
+        [sys.executable, "-c", f"import ray; ray.init('127.99.0.2:{port}', logging_level='ERROR')"],
         ["ray", "job", "list", f"--address=http://127.0.0.1:{dashboard}"],
     ):
         elsewhere = environment | {"HOME": str(home / "steps"), "RAY_AUTH_MODE": "disabled"}
