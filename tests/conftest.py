@@ -73,11 +73,11 @@ def pytest_configure(config: Any) -> None:
     jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
-# They wait more than they work.
-PATIENT = ("test_faults", "test_chaos", "test_cluster")
+# The longest: they wait more than they work.
+LONGEST = ("test_faults", "test_chaos", "test_cluster", "test_page")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Those first, so that of several processes (`--dist loadfile`) none is left with one at the end."""
-    order = {name: place for place, name in enumerate(PATIENT)}
+    order = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(item.path.stem, len(order)))
