@@ -132,9 +132,10 @@ def ask_ray():
     with executor(sweep.cluster, print) as workers:
         said = []
         good = list(workers.run(Queue(jobs(sweep)), said.append))
+        count = workers.workers
         check(good, jobs(sweep))
         first, *rest = jobs(sweep)
-        mixed = list(workers.run(Queue([broken(first), *rest, *rest]), lambda _: None))
+        mixed = list(workers.run(Queue([broken(first), *rest, *rest]), said.append))
         # More than there is: what XLA says, and that the worker lives on.
         order = first.order()
         rows = {"test_size": np.full(len(order.columns["run_id"]), 10**14)}
@@ -149,7 +150,7 @@ def ask_ray():
     except LaunchError as error:
         nowhere = str(error)
     return {
-        "workers": len(said[0]),
+        "workers": count,
         "listening": here,
         "token": os.environ["RAY_AUTH_MODE"],
         "said": said,
@@ -168,7 +169,8 @@ def test_ray_does_every_job_on_two_workers(on_ray):
     assert len(on_ray["good"]) == 6
     ids = [run_id for shard in on_ray["good"] for run_id in shard]
     assert len(ids) == len(set(ids)) == 48
-    assert set(on_ray["said"][0]) == {"worker 1", "worker 2"}
+    # Not at once: on a busy machine the second one is ready later.
+    assert set().union(*on_ray["said"]) == {"worker 1", "worker 2"}
     assert all(words.startswith("hidden_size ") for said in on_ray["said"] for words in said.values())
     assert on_ray["ended"] == 0
 
