@@ -22,7 +22,7 @@ from grok_sweep.live import LiveReport
 from grok_sweep.plan import Plan, Shard, halve, make_plan, unfinished
 from grok_sweep.progress import Progress
 from grok_sweep.stop import Stop
-from grok_sweep.store import Inspection, Store, StoreError, runs_schema
+from grok_sweep.store import REPORT, Inspection, Store, StoreError, runs_schema
 from grok_sweep.work import Order
 
 
@@ -214,7 +214,7 @@ def _train(sweep: Sweep, left: _Left, results: Store, workers: Executor, stop: S
     queue = Queue(jobs(sweep, plan), ended=lambda: stop.asked is not None or bool(failed and sweep.fail_fast))
     page = LiveReport(sweep, display.note)
     if sweep.report == "live":
-        _say(f"the page: {results.place('report.html')}, from the first shard on")
+        _say(f"the page: {results.place(REPORT)}, from the first shard on")
     with display:
         if plan.n_runs < runs_total:
             before = results.runs()
