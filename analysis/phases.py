@@ -37,7 +37,8 @@ def classify(
         max_loss_ratio < max_ratio    generalize: both losses drop together
         otherwise                     grok
 
-    with losses in nats, minima and maximum over the logged steps.
+    with losses in nats, minima and maximum over the logged steps. In the ratio a loss that came to 0, which
+    float32 cannot tell from a small one, counts as the least it can (`grok_sweep.tasks.LEAST_LOSS`).
 
     "liu" (Liu et al., arXiv 2205.10343, 2022, table 1) needs `curves`. It asks for the first logged steps, up
     to step 1e5, at which train and eval accuracy exceed 0.9; `min_loss` and `max_ratio` play no part:

@@ -101,7 +101,8 @@ def train_shard(order: Order) -> Result:
         for each in zip(*calls, strict=True)
     )
     device = jax.devices()[0].device_kind
-    results = summarise(curves_RT, program.log_every)
+    floor = tasks.load(program.task).loss_floor(program.values)
+    results = summarise(curves_RT, program.log_every, floor)
     ids = columns["run_id"]
     weights = store.weights_table(ids, weights_RS, program.snapshot_every) if weights_RS else None
     elapsed = time.perf_counter() - started
@@ -114,19 +115,22 @@ def train_shard(order: Order) -> Result:
     )
 
 
-def summarise(curves_RT: Mapping[str, np.ndarray], log_every: int) -> dict[str, np.ndarray]:
+def summarise(
+    curves_RT: Mapping[str, np.ndarray], log_every: int, loss_floor: float
+) -> dict[str, np.ndarray]:
     """The result columns of R runs from their curves over T logged steps.
 
     A run has diverged at the first logged step where anything is not finite; minima and the largest ratio
-    of test to train loss are over the steps before that, and are nan where there are none.
+    of test to train loss are over the steps before that, and are nan where there are none. In the ratio a
+    loss under `loss_floor` (nats, over 0) counts as that: in float32 it may come to 0, and 0 / 0 is no ratio.
     """
     finite_RT = np.logical_and.reduce([np.isfinite(values_RT) for values_RT in curves_RT.values()])
     kept_RT = np.logical_and.accumulate(finite_RT, axis=1)
     diverged_R = ~kept_RT[:, -1]
     first_R = np.argmin(kept_RT, axis=1) * log_every
     train_RT, eval_RT = (curves_RT[k].astype(np.float64) for k in ("train_loss", "eval_loss"))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio_RT = eval_RT / train_RT
+    with np.errstate(invalid="ignore"):
+        ratio_RT = np.maximum(eval_RT, loss_floor) / np.maximum(train_RT, loss_floor)
     none_R = ~kept_RT[:, 0]
 
     def extreme(values_RT: np.ndarray, sign: int) -> np.ndarray:

@@ -7,13 +7,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analysis import classify
 from grok_sweep import store
+from grok_sweep.compose import compose
+from grok_sweep.config import parse
+from grok_sweep.driver import jobs
 from grok_sweep.grid import expand
+from grok_sweep.plan import make_plan
 from grok_sweep.program import Program
 from grok_sweep.train import compiled
 from grok_sweep.work import Order, arguments, compilation_cache, environment, summarise, train_shard
 
 LANES = [1, 3, 8]
+PERFECT = [
+    *("sweeps=modular_forgets", "cluster=inline", "seeds=6", "train.steps=5000", "train.log_every=50"),
+    *("task.modulus=7", "task.ordered_pairs=1", "task.train_share=0.9"),
+    *("model.hidden_size=32", "model.embed_size=16", "optimizer.learning_rate=0.01"),
+]
 
 
 def order(sweep, lanes, index_R, rows=None, **columns):
@@ -133,7 +143,7 @@ def curve(**metrics):
 @given(st.lists(st.tuples(*[st.floats(2.0**-23, 100, width=32)] * 2), min_size=1, max_size=20))
 def test_summary_of_a_finite_curve(losses):
     train, test = zip(*losses, strict=True)
-    summary = summarise(curve(train_loss=train, eval_loss=test), 10)
+    summary = summarise(curve(train_loss=train, eval_loss=test), 10, 2.0**-23)
     assert summary["min_train_loss"][0] == min(np.float32(train))
     assert summary["min_eval_loss"][0] == min(np.float32(test))
     ratio = max(float(np.float32(b)) / float(np.float32(a)) for a, b in losses)
@@ -142,13 +152,43 @@ def test_summary_of_a_finite_curve(losses):
     assert summary["diverged_step"].mask.all()
 
 
+@pytest.mark.parametrize(
+    ("train", "test", "ratio"),
+    [
+        ([4, 0], [4, 0], 1),  # perfect: as good on the test as in training
+        ([4, 0, 0], [4, 0.5, 0], 2**22),  # memorised first, and perfect in the end
+        ([4, 0], [4, 1], 2**23),  # the test never follows
+        ([4, 2.0**-24], [4, 2.0**-24], 1),  # what float32 cannot tell from 0 in one row is 0
+        ([2.0**-23], [2.0**-20], 8),
+    ],
+)
+def test_a_loss_of_zero_has_a_ratio(train, test, ratio):
+    summary = summarise(curve(train_loss=train, eval_loss=test), 10, 2.0**-23)
+    assert summary["max_loss_ratio"].tolist() == [ratio]
+    assert summary["min_train_loss"].tolist() == [min(train)]  # only the ratio has a floor
+
+
+def test_a_perfect_network_is_not_called_fail():
+    """Modular addition, small enough that every loss comes to 0 in float32; trained in earnest."""
+    sweep = parse(compose(PERFECT)[0])
+    orders = [job.order() for job in jobs(sweep, make_plan(sweep, expand(sweep)))]
+    runs = pd.concat([train_shard(order).runs.to_pandas() for order in orders], ignore_index=True)
+    assert (runs["min_train_loss"] == 0).all()
+    assert np.isfinite(runs["max_loss_ratio"]).all()
+    perfect = runs[(runs["final_eval_accuracy"] == 1) & (runs["min_eval_loss"] == 0)]
+    assert len(perfect) >= 2
+    phase = classify(runs)["phase"]
+    assert set(phase[perfect.index]) <= {"generalize", "grok"}
+    assert not phase.eq("fail").any()
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("metric", ["train_loss", "eval_loss", "weight_norm"])
 @pytest.mark.parametrize("at", [0, 1, 3])
 def test_what_comes_after_a_divergence_does_not_count(bad, metric, at):
     metrics = curve(train_loss=[4, 3, 2, 1], eval_loss=[8, 9, 4, 1])
     metrics[metric][0, at] = bad
-    summary = summarise(metrics, 10)
+    summary = summarise(metrics, 10, 2.0**-23)
     assert summary["diverged_step"].tolist() == [10 * at]
     expected = {0: (np.nan, np.nan, np.nan), 1: (4, 8, 2), 3: (2, 4, 3)}[at]
     got = [summary[name][0] for name in ("min_train_loss", "min_eval_loss", "max_loss_ratio")]
@@ -156,7 +196,7 @@ def test_what_comes_after_a_divergence_does_not_count(bad, metric, at):
 
 
 def test_a_finite_end_does_not_hide_a_divergence():
-    summary = summarise(curve(train_loss=[4, np.nan, 1e-9], eval_loss=[4, 4, 4]), 10)
+    summary = summarise(curve(train_loss=[4, np.nan, 1e-9], eval_loss=[4, 4, 4]), 10, 2.0**-23)
     assert summary["diverged_step"].tolist() == [10]
     assert summary["min_train_loss"].tolist() == [4]
 

@@ -5,6 +5,7 @@
 - `input_size(values)`: features of an input row;
 - `rows(values)`: how many training and test rows; of many runs at once, where the values are arrays;
 - `data(values, seed)`: a run's rows, a function of its own identity alone;
+- `loss_floor(values)`: what a loss counts as at least in the ratio of test to train loss, nats;
 - `loss(output, y_N)` and `correct(output, y_N)`: per row, traced by jax; the output has its rows last.
 
 They import jax only inside the last two, so that the driver can check a config without it.
@@ -15,6 +16,10 @@ from importlib import import_module
 from types import ModuleType
 
 import numpy as np
+
+# The least loss of one row above 0 that float32 can tell: -log of the last number under 1, in nats. Parity's
+# loss is clipped there (the article's recipe); other losses come to 0 exactly, and count as this in ratios.
+LEAST_LOSS = 2.0**-23
 
 
 @dataclass(frozen=True)

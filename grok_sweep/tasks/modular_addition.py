@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from grok_sweep.tasks import Data
+from grok_sweep.tasks import LEAST_LOSS, Data
 
 if TYPE_CHECKING:
     import jax
@@ -67,6 +67,11 @@ def data(values: Mapping[str, float], seed: int) -> Data:
         _one_hot(test_N2, modulus),
         (test_N2.sum(axis=1) % modulus).astype(np.int32),
     )
+
+
+def loss_floor(values: Mapping[str, float]) -> float:
+    """The floor of parity's loss, as a mean over the classes, which `loss` is."""
+    return LEAST_LOSS / int(values["modulus"])
 
 
 def _one_hot(pairs_N2: np.ndarray, modulus: int) -> np.ndarray:

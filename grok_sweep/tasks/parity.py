@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from grok_sweep.tasks import Data
+from grok_sweep.tasks import LEAST_LOSS, Data
 
 if TYPE_CHECKING:
     import jax
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # The loss is -log of a probability clipped to [CLIP, 1 - CLIP]: none is under 1.19e-7, and a clipped row
 # has no gradient. Inferred from the minima the article published; the phase threshold on the ratio of the
 # two losses depends on this floor.
-CLIP = 2.0**-23
+CLIP = LEAST_LOSS
 
 MODELS = ("relu_mlp",)
 TRAIN, TEST = 0, 1  # which stream of a seed's random numbers
@@ -49,6 +49,11 @@ def data(values: Mapping[str, float], seed: int) -> Data:
     x_train_ND, y_train_N = _rows(bits, parity_bits, int(values["train_size"]), seed, TRAIN)
     x_test_ND, y_test_N = _rows(bits, parity_bits, int(values["test_size"]), seed, TEST)
     return Data(x_train_ND, y_train_N, x_test_ND, y_test_N)
+
+
+def loss_floor(values: Mapping[str, float]) -> float:
+    """That of the loss itself: no ratio is changed by it."""
+    return CLIP
 
 
 @lru_cache(maxsize=64)
