@@ -18,9 +18,9 @@ LATER = {"train.snapshot_every": None}  # keys that came later, and what sweeps 
 
 
 def record(sweep: Sweep, config: Mapping[str, Any], command: str, workers: int) -> dict[str, Any]:
-    """The content of sweep.yaml at the start of a session; earlier sessions are kept."""
+    """The content of sweep.yaml at the start of a session; what it said before is kept."""
     results = Store(sweep.out)
-    sessions = results.sweep().get("sessions", []) if results.exists() else []
+    before = results.sweep() if results.exists() else {}
     session = {
         "command": command,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -30,7 +30,7 @@ def record(sweep: Sweep, config: Mapping[str, Any], command: str, workers: int) 
         "versions": versions(),
         "git_commit": git_commit(),
     }
-    return {"config": dict(config), "sessions": [*sessions, session]}
+    return before | {"config": dict(config), "sessions": [*before.get("sessions", []), session]}
 
 
 def differences(stored: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:

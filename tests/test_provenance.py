@@ -40,5 +40,7 @@ def test_a_session_says_what_ran_where_and_earlier_ones_are_kept(tiny):
 
     from grok_sweep.store import Store, runs_schema
 
-    Store(sweep.out).create(copy.deepcopy(record), runs_schema({}))
-    assert len(provenance.record(sweep, CONFIG, "again", 1)["sessions"]) == 2
+    Store(sweep.out).create(copy.deepcopy(record) | {"mended": ["a word of a person"]}, runs_schema({}))
+    again = provenance.record(sweep, CONFIG, "again", 1)
+    assert len(again["sessions"]) == 2
+    assert again["mended"] == ["a word of a person"]
