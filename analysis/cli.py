@@ -29,12 +29,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             "min_loss": _number(arguments.min_loss, own["min_loss"]),
             "max_ratio": _number(arguments.max_ratio, own["max_ratio"]),
         }
-        wrong = [
-            "--" + message.replace("_", "-", 1) for message in problems(**thresholds, definition=definition)
-        ]
-        if definition == "liu":
+        # Each begins with the name of its argument.
+        said = (message.partition(":") for message in problems(**thresholds, definition=definition))
+        wrong = [f"--{name.replace('_', '-')}:{rest}" for name, _, rest in said]
+        if definition != "pair" and definition in DEFINITIONS:
             wrong += [
-                f"{flag}: plays no part in --definition liu; leave it out"
+                f"{flag}: plays no part in --definition {definition}; leave it out"
                 for flag, text in (("--min-loss", arguments.min_loss), ("--max-ratio", arguments.max_ratio))
                 if text is not None
             ]

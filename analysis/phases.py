@@ -8,7 +8,7 @@ import pandas as pd
 from analysis.read import need
 
 PHASES = ("memorize", "grok", "generalize", "fail")
-DEFINITIONS = ("pair", "liu")
+DEFINITIONS = ("pair", "liu", "liu_lasting")
 
 # The positions of the two sliders in the PAIR article.
 MIN_LOSS = 1e-5
@@ -18,6 +18,7 @@ MAX_RATIO = 5e4
 LIU_ACCURACY = 0.9
 LIU_STEPS = 1e5
 LIU_APART = 1e3
+LASTING = 5  # logged steps whose middle says what an accuracy is in the end: a spike is no loss
 
 
 def classify(
@@ -48,16 +49,21 @@ def classify(
         train only                                    memorize   ("memorization")
         train never                                   fail       ("confusion")
 
+    The first crossing counts, even one that is lost again. "liu_lasting" asks that it is not: an accuracy
+    that exceeds 0.9 counts only where it does so in the end too, in the middle (the lower of two) of the last
+    five logged steps up to 1e5.
+
     The paper has no name for a run that passes on eval only: it is fail here. By either definition a run that
     diverged is fail, and by "pair" one with a NaN among its three numbers.
 
-    Raises ValueError where an argument is not allowed, a column is missing or, for "liu", a run has no curve.
+    Raises ValueError where an argument is not allowed, a column is missing or, for "liu" and
+    "liu_lasting", a run has no curve.
     """
     wrong = problems(min_loss=min_loss, max_ratio=max_ratio, definition=definition)
     if wrong:
         raise ValueError("; ".join(wrong))
     need(runs, ["run_id", "diverged_step"], "a runs table")
-    phase = _pair(runs, min_loss, max_ratio) if definition == "pair" else _liu(runs, curves)
+    phase = _pair(runs, min_loss, max_ratio) if definition == "pair" else _liu(runs, curves, definition)
     phase[runs["diverged_step"].notna().to_numpy()] = PHASES.index("fail")
     phases = runs.assign(phase=pd.Categorical.from_codes(phase, categories=pd.Index(PHASES)))
     # Parquet keeps attrs, so that a table says what its phases mean.
@@ -96,11 +102,11 @@ def _pair(runs: pd.DataFrame, min_loss: float, max_ratio: float) -> np.ndarray:
     )
 
 
-def _liu(runs: pd.DataFrame, curves: pd.DataFrame | None) -> np.ndarray:
+def _liu(runs: pd.DataFrame, curves: pd.DataFrame | None, definition: str) -> np.ndarray:
     """The index in PHASES of each run."""
     if curves is None:
-        raise ValueError('definition "liu" needs curves: the accuracies of each run by step')
-    train_R, eval_R = liu_steps(runs, curves)
+        raise ValueError(f'definition "{definition}" needs curves: the accuracies of each run by step')
+    train_R, eval_R = liu_steps(runs, curves, lasting=definition == "liu_lasting")
     return _first(
         [
             (np.isnan(train_R), "fail"),
@@ -111,24 +117,29 @@ def _liu(runs: pd.DataFrame, curves: pd.DataFrame | None) -> np.ndarray:
     )
 
 
-def liu_steps(runs: pd.DataFrame, curves: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+def liu_steps(
+    runs: pd.DataFrame, curves: pd.DataFrame, *, lasting: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """When each run's train and its test accuracy first is more than 90 %: two float arrays, NaN for not
-    in the steps that count. Raises ValueError where a column is missing or a run has no curve.
+    in the steps that count, or, with `lasting`, not in the end (see `classify`). Raises ValueError where a
+    column is missing or a run has no curve.
     """
     need(curves, ["run_id", "step", "train_accuracy", "eval_accuracy"], "a curves table")
     without = runs.loc[~runs["run_id"].isin(curves["run_id"]), "run_id"]
     if len(without):
         raise ValueError(f"{len(without)} of {len(runs)} runs have no curve, the first is {without.iloc[0]}")
     in_time = curves[curves["step"] <= LIU_STEPS]
-    train_R, eval_R = (
-        in_time[in_time[name] > LIU_ACCURACY]
-        .groupby("run_id")["step"]
-        .min()
-        .reindex(runs["run_id"])
-        .to_numpy(dtype=float)  # NaN: never
-        for name in ("train_accuracy", "eval_accuracy")
-    )
-    return train_R, eval_R
+    last = in_time.sort_values("step", kind="stable").groupby("run_id").tail(LASTING) if lasting else in_time
+
+    def first(name: str) -> np.ndarray:
+        step = in_time[in_time[name] > LIU_ACCURACY].groupby("run_id")["step"].min()
+        if lasting:
+            end = last.groupby("run_id")[name].quantile(0.5, interpolation="lower")
+            step = step[end[step.index] > LIU_ACCURACY]
+        step_R: np.ndarray = step.reindex(runs["run_id"]).to_numpy(dtype=float)  # NaN: never
+        return step_R
+
+    return first("train_accuracy"), first("eval_accuracy")
 
 
 def _first(tests: list[tuple[np.ndarray, str]], otherwise: str) -> np.ndarray:

@@ -85,7 +85,7 @@ def analyze(
         min_loss=min_loss,
         max_ratio=max_ratio,
         definition=definition,
-        curves=load_curves(folder) if definition == "liu" else None,
+        curves=load_curves(folder) if definition != "pair" else None,
     )
     by_cell = cells(phases)
     not_drawn = ""

@@ -23,7 +23,6 @@ def steps(
     *,
     accuracy: float = 0.95,
     loss: float | None = None,
-    fallen: float = 0.5,
     risen: float = 1.0,
     partial: float = 0.5,
     sustained: int = 5,
@@ -41,21 +40,24 @@ def steps(
                                           more than last_step - memorize_step
         last_step                         Int64: the last logged step at which all was finite, how long the
                                           run was watched: to its end or until it diverged; <NA> if never
+        best_eval_accuracy, end_eval_accuracy    the largest test accuracy of a logged step, and the one at
+                                          the end: what was found, and what was kept
         label                             categorical, one of LABELS
 
     Censored is not missing: "more than 20,000 steps" is a result. A run that never memorised is not at risk
     of grokking: its delay is <NA> and not censored; leave it out of a survival analysis of delays.
 
     The label tells what a minimum or maximum over the steps cannot. It is always by accuracy and test loss,
-    whatever `loss` is. The first test loss is that of a network that knows nothing, and the first test
-    accuracy is chance, whatever the task. At a logged step a run is
+    whatever `loss` is: to have generalised is the same for the label as for generalize_step, a test accuracy
+    of at least `accuracy`. A network that never comes there has not lost it either: how far it came, and how
+    much of that it lost, is in best_eval_accuracy and end_eval_accuracy. The first test loss is that of a
+    network that knows nothing, and the first test accuracy is chance, whatever the task. At a logged step a
+    run is
 
-        up      test accuracy is at least `accuracy`, or test loss at most `fallen` of its first value: a
-                small network may generalise and stay below `accuracy`;
+        up      test accuracy is at least `accuracy`;
         low     test accuracy is less than `partial` of the way from its first value to 1;
         down    train accuracy is at least `accuracy`, test accuracy is not, and test loss is at least its
-                first value times `risen`, or test accuracy is low. E8 is told by its loss: it rises tenfold
-                while accuracy falls from 0.84 to 0.80 (measured).
+                first value times `risen`, or test accuracy is low.
 
     Up and down begin once they held at `sustained` logged steps in a row, and last until the other begins: a
     spike is no loss of generalisation. The first that holds:
@@ -68,10 +70,10 @@ def steps(
                                                  accuracy is less but not low
         "plain"                                  otherwise
 
-    Accuracy at the end is the median of the last `sustained` logged steps. Raises ValueError where an
-    argument is not allowed, a column is missing, or a run is there twice or has no curve.
+    Accuracy at the end is the median (the lower of two) of the last `sustained` logged steps. Raises
+    ValueError where an argument is not allowed, a column is missing, or a run is there twice or has no curve.
     """
-    wrong = _problems(accuracy, loss, fallen, risen, partial, sustained, late)
+    wrong = _problems(accuracy, loss, risen, partial, sustained, late)
     if wrong:
         raise ValueError("; ".join(wrong))
     step_RT, metrics_RT = _arrays(runs, curves)
@@ -84,7 +86,9 @@ def steps(
     else:
         memorized_RT, generalized_RT = (metrics_RT[f"{k}_loss"] <= float(loss) for k in ("train", "eval"))
     memorize_R, generalize_R = _first(step_RT, memorized_RT), _first(step_RT, generalized_RT)
-    label_R = _labels(step_RT, metrics_RT, last_R, float(accuracy), fallen, risen, partial, sustained, late)
+    label_R = _labels(step_RT, metrics_RT, last_R, float(accuracy), risen, partial, sustained, late)
+    accuracy_RT = metrics_RT["eval_accuracy"].astype(float)
+    best_R = np.where(np.isnan(accuracy_RT), -np.inf, accuracy_RT).max(axis=1, initial=-np.inf)
     return pd.DataFrame(
         {
             "run_id": runs["run_id"].to_numpy(),
@@ -95,6 +99,8 @@ def steps(
             "generalize_censored": np.isnan(generalize_R),
             "grok_delay_censored": ~np.isnan(memorize_R) & np.isnan(generalize_R),
             "last_step": _whole(last_R),
+            "best_eval_accuracy": np.where(np.isfinite(best_R), best_R, np.nan),
+            "end_eval_accuracy": _end(accuracy_RT, sustained),
             "label": pd.Categorical.from_codes(label_R, categories=pd.Index(LABELS)),
         }
     )
@@ -103,7 +109,6 @@ def steps(
 def _problems(
     accuracy: float,
     loss: float | None,
-    fallen: float,
     risen: float,
     partial: float,
     sustained: int,
@@ -111,7 +116,7 @@ def _problems(
 ) -> list[str]:
     """A message for each argument of `steps` that is not allowed."""
     wrong = []
-    for name, value in {"accuracy": accuracy, "fallen": fallen, "partial": partial, "late": late}.items():
+    for name, value in {"accuracy": accuracy, "partial": partial, "late": late}.items():
         if not (0 < value < 1 or (name == "accuracy" and value == 1)):
             wrong.append(f"{name}: {value!r} is not allowed; give a share between 0 and 1")
     for name, value in {"loss": 1.0 if loss is None else loss, "risen": risen}.items():
@@ -165,7 +170,6 @@ def _labels(
     metrics_RT: dict[str, np.ndarray],
     last_R: np.ndarray,
     accuracy: float,
-    fallen: float,
     risen: float,
     partial: float,
     sustained: int,
@@ -177,7 +181,7 @@ def _labels(
     part_R1 = first_R1 + partial * (1 - first_R1)
     bad_RT = (loss_RT >= risen * loss_RT[:, :1]) | (test_RT < part_R1)
     down_RT = (train_RT >= accuracy) & (test_RT < accuracy) & bad_RT
-    up_RT = ((test_RT >= accuracy) | (loss_RT <= fallen * loss_RT[:, :1])) & ~down_RT
+    up_RT = test_RT >= accuracy
 
     # 1 from where the run is up, -1 from where it is down, 0 before either.
     event_RT = _lasted(up_RT, sustained).astype(int) - _lasted(down_RT, sustained).astype(int)

@@ -40,6 +40,7 @@ __all__ = [
 GROUPS = ("task", "model", "optimizer", "cluster", "sweeps")
 BLOCKS = GROUPS[:3]  # the groups whose keys are hyperparameters of a run
 MAX_RUNS = 20_000_000
+DEFINITIONS = ["pair", "liu", "liu_lasting"]  # of phases: those of `analysis`, which knows what they mean
 MISSING = "???"  # what OmegaConf writes for a value that has to be given
 SAID = object()  # the value of a key whose whole block is a problem already
 
@@ -187,7 +188,7 @@ class _Parser:
             "cluster": self._cluster(),
             "min_loss": self._setting("phases.min_loss"),
             "max_ratio": self._setting("phases.max_ratio"),
-            "definition": self._one_of("phases.definition", ["pair", "liu"]),
+            "definition": self._one_of("phases.definition", DEFINITIONS),
         }
         if self.problems:
             raise ConfigError(self.problems)

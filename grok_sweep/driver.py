@@ -277,9 +277,9 @@ def _fate(done: Done, again: list[Job], results: Store) -> str:
 
 def _phases(sweep: Sweep, runs: pd.DataFrame, curves: Callable[[], pd.DataFrame]) -> pd.DataFrame:
     """The phases of runs while the sweep goes on; `curves` is asked for where the definition needs them."""
-    if sweep.definition == "liu":
-        return classify(runs, definition="liu", curves=curves())
-    return classify(runs, min_loss=sweep.min_loss, max_ratio=sweep.max_ratio)
+    if sweep.definition == "pair":
+        return classify(runs, min_loss=sweep.min_loss, max_ratio=sweep.max_ratio)
+    return classify(runs, definition=sweep.definition, curves=curves())
 
 
 def jobs(sweep: Sweep, plan: Plan) -> Iterator[Job]:

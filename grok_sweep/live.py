@@ -36,7 +36,7 @@ class LiveReport:
                 min_loss=sweep.min_loss,
                 max_ratio=sweep.max_ratio,
                 definition=sweep.definition,
-                curves=load_curves(sweep.out) if sweep.definition == "liu" else None,
+                curves=load_curves(sweep.out) if sweep.definition != "pair" else None,
             )
             write_report(sweep.out, phases, live=datetime.now(UTC).isoformat(sep=" ", timespec="seconds"))
         ended = time.monotonic()

@@ -89,7 +89,7 @@ def driver_bytes(sweep: Sweep) -> int:
     """Memory of the driver, from planning to analysis, about."""
     # Those that differ in their training rows only may share a program.
     shapes = (len(sweep.axes[loop[0]]) for loop in sweep.loops if any(map(_static, loop)))
-    curves = READ_CURVE_MEMORY * _logged(sweep) if sweep.definition == "liu" else 0
+    curves = READ_CURVE_MEMORY * _logged(sweep) if sweep.definition != "pair" else 0
     return sweep.n_runs * (RUN_MEMORY + curves) + PROGRAM_MEMORY * math.prod(shapes)
 
 

@@ -128,7 +128,10 @@ def test_a_sweep_too_wide_to_draw_still_gets_its_tables(tmp_path, capsys):
         (["--min-loss", "inf"], ["--min-loss: inf is not allowed"]),
         (["--min-loss", "abc"], ["--min-loss: 'abc' is not allowed; give a finite number greater than 0"]),
         (["--max-ratio", "0"], ["--max-ratio: 0.0 is not allowed"]),
-        (["--definition", "pairs"], ["--definition: 'pairs' is not allowed; give one of pair, liu"]),
+        (
+            ["--definition", "pairs"],
+            ["--definition: 'pairs' is not allowed; give one of pair, liu, liu_lasting"],
+        ),
         (["--definition", "liu", "--max-ratio", "2"], ["--max-ratio: plays no part in --definition liu"]),
         (["--record", "{sweep}/record"], ["--record: {sweep}/record is in the sweep's own folder"]),
         (["--record", "{sweep}"], ["--record: {sweep} is in the sweep's own folder"]),

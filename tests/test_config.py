@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import analysis
 from grok_sweep import config
-from grok_sweep.config import MAX_RUNS, Cluster, ConfigError, Sweep, parse
+from grok_sweep.config import DEFINITIONS, MAX_RUNS, Cluster, ConfigError, Sweep, parse
 
 GOOD = {
     "name": "small",
@@ -365,7 +366,7 @@ ONE = {
     "missing fail_fast": ([("fail_fast", GONE)], "fail_fast: is missing; must be one of false, true"),
     "definition": (
         [("phases.definition", "par")],
-        "phases.definition='par': must be one of pair, liu; did you mean pair?",
+        "phases.definition='par': must be one of pair, liu, liu_lasting; did you mean pair?",
     ),
     "executor": ([("cluster.executor", "slurm")], "cluster.executor='slurm': must be one of ray, inline"),
     "device": ([("cluster.device", "cuda")], "cluster.device='cuda': must be one of cpu, gpu, tpu"),
@@ -617,3 +618,7 @@ def test_a_key_in_a_uri_is_refused_and_not_repeated():
     (problem,) = problems(("out", "s3:/bucket/x"))
     assert problem.endswith("or a URI; a URI begins with s3://")
     assert parse(changed(("out", "abfss://files@account.dfs.core.windows.net/x"))).out.startswith("abfss://")
+
+
+def test_the_definitions_are_those_of_the_analysis():
+    assert tuple(DEFINITIONS) == analysis.DEFINITIONS

@@ -181,8 +181,9 @@ def test_a_disk_that_fills_up_is_one_message_and_loses_nothing(sweep, tmp_path, 
     assert read(tmp_path / "out", "runs")["run_id"].is_unique
 
 
-def test_the_definition_holds_while_the_sweep_runs_too(sweep, capfd):
-    assert sweep("phases.definition=liu") == 0
+@pytest.mark.parametrize("definition", ["liu", "liu_lasting"])
+def test_the_definition_holds_while_the_sweep_runs_too(sweep, capfd, definition):
+    assert sweep(f"phases.definition={definition}") == 0
     printed = capfd.readouterr()
     counts = dict(part.split(" ")[::-1] for part in printed.out.splitlines()[0].split(": ")[1].split(", "))
     assert (

@@ -248,11 +248,12 @@ def test_both_classify_every_run_alike(look, parity, tmp_path):
             )
             expected = analysis.classify(runs, min_loss=min_loss, max_ratio=max_ratio)
             assert in_browser_phases(shown) == expected["phase"].tolist()
-        shown.select_option("#definition", "liu")
-        expected = analysis.classify(runs, definition="liu", curves=curves)
-        assert in_browser_phases(shown) == expected["phase"].tolist()
-        assert counts(shown) == counted(expected)
-        assert not shown.is_visible("#thresholds")
+        for definition in ("liu", "liu_lasting"):
+            shown.select_option("#definition", definition)
+            expected = analysis.classify(runs, definition=definition, curves=curves)
+            assert in_browser_phases(shown) == expected["phase"].tolist()
+            assert counts(shown) == counted(expected)
+            assert not shown.is_visible("#thresholds")
 
 
 @in_browser

@@ -94,9 +94,9 @@ def curves_table(curves):
     return pa.Table.from_pylist(rows, schema=CURVES_SCHEMA).to_pandas()
 
 
-def liu(points, **row):
+def liu(points, definition="liu", **row):
     curves = curves_table({"0" * 16: points})
-    return classify(runs_table([row]), definition="liu", curves=curves)["phase"].iloc[0]
+    return classify(runs_table([row]), definition=definition, curves=curves)["phase"].iloc[0]
 
 
 ABOVE, BELOW = np.nextafter(MIN_LOSS, 1), np.nextafter(MIN_LOSS, 0)
@@ -173,6 +173,33 @@ def test_liu_on_each_side_of_each_threshold(points, phase):
     assert liu(points[::-1]) == phase
 
 
+OVER = [(100 * i, 1, 1) for i in range(10)]  # train and test accuracy over 90 % at ten logged steps
+
+
+@pytest.mark.parametrize(
+    ("points", "first", "lasting"),
+    [
+        (OVER, "generalize", "generalize"),
+        ([*OVER, *((1000 + 100 * i, 1, 0.8) for i in range(2))], "generalize", "generalize"),  # two of five
+        ([*OVER, *((1000 + 100 * i, 1, 0.8) for i in range(3))], "generalize", "memorize"),
+        (
+            [*OVER, *((1000 + 100 * i, 1, 0.9) for i in range(3))],
+            "generalize",
+            "memorize",
+        ),  # not over 0.9
+        ([*OVER, *((1000 + 100 * i, 0.8, 0.8) for i in range(3))], "generalize", "fail"),
+        ([(0, 1, 0), *((9000 + i, 1, 1) for i in range(9))], "grok", "grok"),
+        # Lost, and found again: when it first was is what counts.
+        ([*OVER, (2000, 1, 0.5), *((5000 + i, 1, 1) for i in range(5))], "generalize", "generalize"),
+        ([*OVER, *((200_000 + i, 1, 0.5) for i in range(9))], "generalize", "generalize"),  # after the end
+        ([(0, 1, 1), (100, 1, 0.5)], "generalize", "memorize"),  # of two the lower
+    ],
+)
+def test_a_crossing_may_have_to_last(points, first, lasting):
+    assert liu(points) == first
+    assert liu(points[::-1], "liu_lasting") == lasting
+
+
 def test_liu_takes_each_run_s_own_curve():
     runs = runs_table([{}, {}, {}])
     a, b, c = runs["run_id"]
@@ -208,7 +235,7 @@ def test_no_runs_have_no_phases():
         ({"min_loss": "1e-5"}, "min_loss: '1e-5' is not allowed"),
         ({"max_ratio": -1}, "max_ratio: -1 is not allowed"),
         ({"max_ratio": float("inf")}, "max_ratio: inf is not allowed"),
-        ({"definition": "pairs"}, "definition: 'pairs' is not allowed; give one of pair, liu"),
+        ({"definition": "pairs"}, "definition: 'pairs' is not allowed; give one of pair, liu, liu_lasting"),
         ({"min_loss": 0, "definition": ""}, "min_loss: 0 is .*; definition: '' is"),
         ({"definition": "liu"}, "needs curves"),
         ({"definition": "liu", "curves": curves_table({})}, "1 of 1 runs have no curve, the first is 0{16}$"),

@@ -135,8 +135,10 @@ def _runs(arrays: _Arrays, phases: pd.DataFrame, curves: pd.DataFrame) -> None:
         arrays.add(name, short_R if lossless else exact_R)
     arrays.add("final_eval_accuracy", phases["final_eval_accuracy"].to_numpy(np.float32, na_value=np.nan))
     arrays.add("diverged_step", _whole(phases["diverged_step"]))
-    for name, step_R in zip(("liu_train", "liu_eval"), liu_steps(phases, curves), strict=True):
-        arrays.add(name, np.where(np.isnan(step_R), NEVER, step_R).astype(np.int32))
+    for definition in ("liu", "liu_lasting"):
+        by_side = zip(("train", "eval"), liu_steps(phases, curves, lasting=definition != "liu"), strict=True)
+        for side, step_R in by_side:
+            arrays.add(f"{definition}_{side}", np.where(np.isnan(step_R), NEVER, step_R).astype(np.int32))
     when = steps(phases, curves)
     for name in ("memorize_step", "generalize_step"):
         arrays.add(name, _whole(when[name]))

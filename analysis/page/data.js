@@ -25,7 +25,7 @@ function classify(about, arrays, how) {
     about.phases.indexOf(name),
   );
   const { min_train_loss: train, min_eval_loss: test, max_loss_ratio: ratio, diverged_step: diverged } = arrays;
-  const { liu_train, liu_eval } = arrays;
+  const [liu_train, liu_eval] = ["train", "eval"].map((side) => arrays[`${how.definition}_${side}`]);
   const pair = (i) => {
     if (Number.isNaN(train[i]) || Number.isNaN(test[i]) || Number.isNaN(ratio[i])) return fail;
     if (train[i] > how.min_loss) return fail;
@@ -37,7 +37,7 @@ function classify(about, arrays, how) {
     if (liu_eval[i] === NEVER) return memorize;
     return liu_eval[i] - liu_train[i] < about.liu_apart ? generalize : grok;
   };
-  const rule = how.definition === "liu" ? liu : pair;
+  const rule = how.definition === "pair" ? pair : liu;
   return Uint8Array.from({ length: about.runs }, (_, i) => (diverged[i] === NEVER ? rule(i) : fail));
 }
 

@@ -71,7 +71,7 @@ class Page {
     const object = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
     const allowed = {
       x: axis, y: axis, panel: axis, min_loss: number, max_ratio: number, colour: (value) => typeof value === "string" && has(COLOURINGS, value),
-      definition: (value) => ["pair", "liu"].includes(value), metric: (value) => ["loss", "accuracy", "weight_norm"].includes(value),
+      definition: (value) => ["pair", "liu", "liu_lasting"].includes(value), metric: (value) => ["loss", "accuracy", "weight_norm"].includes(value),
       safe: (value) => value === true, only: (value) => value === true, theme: (value) => ["light", "dark"].includes(value),
       pinned: (value) => object(value) && has(value, "x", "y", "panel"),
       sort: (value) => Array.isArray(value) && value.length === 2,
@@ -259,7 +259,7 @@ class Page {
   thresholds() {
     const { definition, min_loss, max_ratio } = this.state;
     byId("definition").value = definition;
-    byId("thresholds").hidden = definition === "liu";
+    byId("thresholds").hidden = definition !== "pair";
     for (const [name, value] of [["min_loss", min_loss], ["max_ratio", max_ratio]]) {
       byId(name).value = String(Math.log10(value));
       const number = byId(`${name}_number`);

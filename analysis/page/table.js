@@ -94,8 +94,8 @@ function pandasCode(page) {
   const { about, state } = page;
   const folder = JSON.stringify(about.folder);
   const how =
-    state.definition === "liu"
-      ? 'definition="liu", curves=curves'
+    state.definition !== "pair"
+      ? `definition="${state.definition}", curves=curves`
       : `min_loss=${JSON.stringify(state.min_loss)}, max_ratio=${JSON.stringify(state.max_ratio)}`;
   const lines = [
     "import analysis",
