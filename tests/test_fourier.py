@@ -80,11 +80,12 @@ def test_neurons_have_the_frequency_amplitude_and_phase_they_were_made_with():
     waves = [np.sqrt(2 / 11) * amplitude * wave(11, f, phase) for f, amplitude, phase in made]
     constant_P = np.full(11, -4.0) + 0.1 * wave(11, 3, 0.2)
     table = fourier.neurons(np.stack([constant_P, np.zeros(11), *waves], axis=1), 11)
-    assert table.columns.tolist() == ["neuron", "frequency", "amplitude", "phase"]
+    assert table.columns.tolist() == ["neuron", "frequency", "share", "amplitude", "phase"]
     assert table["neuron"].tolist() == [5, 3, 4, 2, 0, 1]
     assert table["frequency"].tolist() == [1, 2, 5, 5, 0, 0]
     assert table["amplitude"].tolist()[:4] == pytest.approx([1.0, 3.0, 0.5, 2.0])
     assert table["phase"].tolist()[:4] == pytest.approx([-0.3, 3.0, -2.0, 1.5])
+    assert table["share"].tolist() == pytest.approx([1.0] * 4 + [np.nan] * 2, nan_ok=True)
     # Of no frequency: the amplitude is that of the constant, and there is no phase.
     assert table["amplitude"].tolist()[4:] == pytest.approx([4.0 * np.sqrt(11), 0.0])
     assert table["phase"].tolist()[4:] == [0.0, 0.0]
@@ -92,8 +93,54 @@ def test_neurons_have_the_frequency_amplitude_and_phase_they_were_made_with():
 
 def test_the_frequency_is_that_of_the_largest_coefficient_not_of_the_largest_sum():
     # cos and sin of 2 are each smaller than cos of 4, together they are larger.
-    w_in = (0.8 * fourier.basis(11)[3] + 0.8 * fourier.basis(11)[4] + 1.0 * fourier.basis(11)[7])[:, None]
-    assert fourier.neurons(w_in, 11)["frequency"].tolist() == [4]
+    w_in = (0.8 * fourier.basis(67)[3] + 0.8 * fourier.basis(67)[4] + 1.0 * fourier.basis(67)[7])[:, None]
+    table = fourier.neurons(w_in, 67)
+    assert table["frequency"].tolist() == [4]
+    assert table["share"].tolist() == pytest.approx([1 / 2.28])
+
+
+def noise_shares(modulus, columns, seed=0):
+    """The largest share of a frequency in each of many columns of white noise, by numpy.fft."""
+    noise = np.random.default_rng(seed).normal(size=(modulus, columns))
+    energy = np.abs(np.fft.rfft(noise, axis=0)[1:]) ** 2
+    return energy.max(axis=0) / energy.sum(axis=0)
+
+
+@pytest.mark.parametrize("modulus", [5, 7, 23, 67, 113])
+@pytest.mark.parametrize("columns", [1, 24, 128])
+def test_the_least_share_is_what_noise_passes_as_rarely_as_is_said(modulus, columns):
+    least = fourier.least_share(modulus, columns)
+    drawn = 400_000
+    passed = (noise_shares(modulus, drawn) > least).sum()
+    expected = drawn * fourier.CHANCE / columns
+    # An upper bound, and not far from it: five standard deviations of a count.
+    assert passed <= expected + 5 * np.sqrt(expected)
+    assert passed >= 0.8 * expected - 5 * np.sqrt(expected)
+
+
+@pytest.mark.parametrize("inputs", [1, 2])
+def test_networks_of_noise_have_no_frequencies(inputs):
+    networks = [network(67, 24, inputs, seed)[0] for seed in range(400)]
+    with_some = sum(bool(fourier.frequencies(w_in, 67)) for w_in in networks)
+    assert with_some <= 12  # 4 are expected; more than 12 by one chance in 2,000
+
+
+def test_a_neuron_has_a_frequency_above_the_least_share_only():
+    least = fourier.least_share(67, 1)
+    rest = np.random.default_rng(0).normal(size=67)
+    rest -= fourier.basis(67)[[0, 9, 10]].T @ (fourier.basis(67)[[0, 9, 10]] @ rest)  # none of frequency 5
+    rest /= np.linalg.norm(rest)
+    for share, frequency in ((least + 1e-6, [5]), (least - 1e-6, [0])):
+        column = np.sqrt(share) * fourier.basis(67)[9] + np.sqrt(1 - share) * rest
+        table = fourier.neurons(0.05 + column[:, None], 67)  # the energy of the constant does not count
+        assert table["frequency"].tolist() == frequency
+        assert table["share"].tolist() == pytest.approx([share])
+
+
+def test_of_a_single_frequency_nothing_is_known():
+    assert fourier.least_share(3, 1) == 1
+    assert fourier.frequencies(wave(3, 1, 0.3)[:, None], 3) == {}
+    assert list(fourier.frequencies(wave(5, 1, 0.3)[:, None], 5)) == [1]
 
 
 def test_a_neuron_of_two_inputs_is_what_the_input_with_the_larger_coefficient_says():
@@ -128,11 +175,13 @@ def test_logits_are_those_of_the_network_fed_one_hot_rows(inputs):
 
 @pytest.mark.parametrize("inputs", [1, 2])
 def test_contributions_of_all_frequencies_and_of_none_sum_to_the_logits(inputs):
-    w_in, w_out = network(hidden=9, inputs=inputs)
-    w_in[:, 4] = 7.0  # of none
+    _, w_out = network(hidden=9)
+    waves = [wave(11, 1 + k % 5, k) for k in range(9)]
+    w_in = np.vstack([np.stack(waves, axis=1) + 1e-3 * network(hidden=9, seed=k)[0] for k in range(inputs)])
+    w_in[:, 4], w_in[:, 6] = 7.0, 8.0 * network(inputs=inputs)[0][:, 0]  # of none
     parts = [fourier.contribution(w_in, w_out, every_pair(11), frequency) for frequency in range(6)]
     assert np.allclose(sum(parts), fourier.logits(w_in, w_out, every_pair(11)))
-    assert np.allclose(parts[0], 14.0 * w_out[4])
+    assert np.allclose(parts[0], fourier.logits(w_in[:, [4, 6]], w_out[[4, 6]], every_pair(11)))
 
 
 def test_a_contribution_masks_the_neurons_of_other_frequencies():

@@ -76,8 +76,10 @@ function drawWaves(page, div, run, w_in, high, clear) {
   groups.sort((a, b) => b[1].length - a[1].length);
   const room = Math.max(1, Math.min(MOST_FREQUENCIES, Math.floor((div.clientWidth || 900) / 150)));
   const shown = groups.slice(0, room).sort((a, b) => a[0] - b[0]);
+  const without = run.groups.filter(([frequency]) => frequency === 0).reduce((count, [, members]) => count + members.length, 0);
   document.getElementById("waves_left").textContent =
-    groups.length > room ? ` Of ${groups.length} frequencies the ${room} with most neurons are drawn.` : "";
+    (groups.length > room ? ` Of ${groups.length} frequencies the ${room} with most neurons are drawn.` : "") +
+    (without ? ` ${plural(without, "neuron")} of no frequency: none holds more of them than it would in noise.` : "");
   const w_out = matrix(page, page.state.opened, "w_out", page.state.snapshot);
   const column = (k, from) => w_in.slice(from, from + run.modulus).map((row) => row[k]);
   const inputs = run.w_in[0] > run.modulus ? [0, run.modulus] : [0];
