@@ -7,6 +7,7 @@ it opens; imports nothing else of grok_sweep, nor jax, ray or hydra.
 from analysis import fourier
 from analysis.cells import cells, wilson
 from analysis.circuits import circuits
+from analysis.expected import expected_runs
 from analysis.figures import phase_diagram, save
 from analysis.phases import DEFINITIONS, MAX_RATIO, MIN_LOSS, PHASES, classify
 from analysis.read import Weights, each_weights, load_curves, load_runs, load_weights, settings
@@ -26,6 +27,7 @@ __all__ = [
     "classify",
     "each_weights",
     "end_report",
+    "expected_runs",
     "fourier",
     "load_curves",
     "load_runs",

@@ -20,6 +20,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Outline
 
+from analysis.expected import with_missing
 from analysis.phases import PHASES
 from analysis.places import MAX_SLOTS, Axis, Places, arrange
 from analysis.read import need
@@ -52,11 +53,14 @@ def phase_diagram(
     x: str | None = None,
     y: str | None = None,
     title: str | None = None,
+    expected: pd.DataFrame | None = None,
 ) -> Figure:
     """Draw `phases` (see `classify`): a panel for each combination of `panels`, in each a grid of x by y.
 
-    In a cell each seed has a dot, at the same place in every cell; a faint point is a run that is not there
-    yet. Above 64 seeds, or where dots would be too small, a cell is filled by the shares of its phases.
+    In a cell each seed has a dot, at the same place in every cell. `expected`: a row for each run that the
+    sweep has in the end, its axes and `seed` (see `analysis.expected_runs`); one that is not in `phases` yet
+    is a faint point. Above 64 seeds, or where dots would be too small, a cell is filled by the shares of
+    its phases.
 
     By default x is hidden_size, from large to small, y train_size, and the panels are all other axes that
     vary, or weight_decay. Where x or y would not vary another axis takes its place, weight_decay last. Axes
@@ -69,6 +73,8 @@ def phase_diagram(
     need(phases, ["phase", "seed"], "a table of phases")
     if phases.empty:
         raise ValueError("there are no runs to draw: the table of phases is empty")
+    if expected is not None:
+        phases = with_missing(phases, expected)
     places = arrange(phases, [panels] if isinstance(panels, str) else panels, x, y)
     if title is None:
         title = ", ".join(map(str, phases["sweep"].unique()[:3])) if "sweep" in phases else ""
@@ -111,7 +117,7 @@ def _draw(phases: pd.DataFrame, places: Places, title: str) -> Figure:
     dot = 72 * cell * BLOCK_SHARE / math.ceil(math.sqrt(places.slots))
     dots = places.slots <= MAX_SLOTS and dot >= SMALLEST_DOT
 
-    handles = _legend(phases, missing=_cells(places) * places.slots - len(phases) if dots else 0)
+    handles = _legend(phases)
     caption = _caption(phases, dots, places.pooled)
     turned = text_width(across.texts) > 0.9 * cell
     below = (text_width(across.texts) if turned else LINE) + LINE + 0.08
@@ -171,16 +177,12 @@ def _draw(phases: pd.DataFrame, places: Places, title: str) -> Figure:
     return figure
 
 
-def _cells(places: Places) -> int:
-    return len(places.panel) * len(places.x) * len(places.y)
-
-
 def text_width(texts: Sequence[str]) -> float:
     """Inches that the longest of some texts takes at 9 points, roughly."""
     return LETTER * max(map(len, texts))
 
 
-def _legend(phases: pd.DataFrame, missing: int) -> list[Line2D]:
+def _legend(phases: pd.DataFrame) -> list[Line2D]:
     """A dot and a count for each phase, and for the runs that are not there, if any."""
     handles = [
         _marker(
@@ -192,7 +194,7 @@ def _legend(phases: pd.DataFrame, missing: int) -> list[Line2D]:
         )
         for name in PHASES
     ]
-    if missing:
+    if missing := int(phases["phase"].isna().sum()):
         handles.append(_marker(f"not finished {missing:,}", 3.0, MISSING, MISSING, outline=0))
     return handles
 
@@ -264,19 +266,17 @@ def _dots(plot: Axes, places: Places, here: np.ndarray, phase: np.ndarray, dot: 
     """Draw the runs with the indices `here`, a dot each. `dot`: points from one to the next."""
     right, up = _block(places.slots)
     x, y, slot = places.x.places[here], places.y.places[here], places.slot[here]
-    empty = np.ones((len(places.x), len(places.y), places.slots), dtype=bool)
-    empty[x, y, slot] = False
 
-    def mark(line: Line2D, x: np.ndarray, y: np.ndarray, slot: np.ndarray) -> None:
-        line.set_data(x + right[slot], y + up[slot])
+    def mark(line: Line2D, of: np.ndarray) -> None:
+        line.set_data(x[of] + right[slot[of]], y[of] + up[slot[of]])
         line.set_clip_on(False)
         plot.add_line(line)
 
-    mark(_marker("missing", max(0.22 * dot, 1.2), MISSING, MISSING, outline=0), *np.nonzero(empty))
+    mark(_marker("missing", max(0.22 * dot, 1.2), MISSING, MISSING, outline=0), pd.isna(phase))
     for name in PHASES:
         of = phase == name
         line = _marker(name, 0.8 * dot, COLOURS[name], OUTLINES[name], outline=round(min(0.7, 0.08 * dot), 2))
-        mark(line, x[of], y[of], slot[of])
+        mark(line, of)
 
 
 def _shares(plot: Axes, x: np.ndarray, y: np.ndarray, phase: np.ndarray) -> None:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from analysis.cells import cells
 from analysis.circuits import circuits
+from analysis.expected import expected_runs
 from analysis.figures import phase_diagram, picture
 from analysis.gallery import NAMES, chosen, gallery
 from analysis.page import ended, page
@@ -90,7 +91,7 @@ def analyze(
     by_cell = cells(phases)
     not_drawn = ""
     try:
-        figure = phase_diagram(phases)
+        figure = phase_diagram(phases, expected=expected_runs(store.sweep()["config"]))
     except ValueError as error:
         figure, not_drawn = None, str(error)
 

@@ -30,6 +30,7 @@ from analysis.read import Weights
 
 MOST_COLUMNS = 3
 COSINE = "#e3b23c"
+WIDEST = 0.02  # of the width of the picture, a snapshot: what lies between two was not recorded
 USED = 0.04  # of the energy at the last snapshot: frequencies with less are not named
 
 
@@ -91,8 +92,8 @@ def coefficients_over_training(weights: Weights, modulus: int, title: str = "") 
 
     The energy of a frequency is the sum of squares of its Fourier coefficients, of sine and cosine, of all
     neurons (and of both inputs). Frequencies with a share of 4 % or more at the last snapshot are named.
-    Snapshots
-    that are no numbers are grey. Raises ValueError where there are no snapshots.
+    Each snapshot is a column at its step; those that are far apart leave the steps between them empty.
+    Snapshots that are no numbers are grey. Raises ValueError where there are no snapshots.
     """
     w_in_SDH = weights.arrays["w_in"]
     if not w_in_SDH.size:
@@ -103,21 +104,29 @@ def coefficients_over_training(weights: Weights, modulus: int, title: str = "") 
     share_SF = np.ma.array(energy_SF / total_S1, mask=np.broadcast_to(~known_S[:, None], energy_SF.shape))
     many = share_SF.shape[1]
 
+    edges_S2 = _edges(weights.step_S)
+    apart_S = edges_S2[1:, 0] > edges_S2[:-1, 1]
     caption = "share of each frequency in the energy of the input weights"
+    if apart_S.any():
+        caption += f"; {plural(len(weights.step_S), 'snapshot')}, nothing recorded between them"
     high = float(np.clip(0.1 * many, 1.6, 5))
     figure, (plot,) = page(title, caption, rows=[(0.15, high)], width=5.6, left=0.65, right=1.15)
-    image = plot.pcolormesh(
-        _edges(weights.step_S),
-        np.arange(many + 1) - 0.5,
-        share_SF.T,
-        cmap=mpl.colormaps["BuPu"].with_extremes(bad=UNKNOWN),
-        vmin=0,
-        vmax=float(share_SF.filled(0).max()) or 1.0,
-        rasterized=True,
-    )
+    colours = mpl.colormaps["BuPu"].with_extremes(bad=UNKNOWN)
+    highest = float(share_SF.filled(0).max()) or 1.0
+    for edges_2, share_F in zip(edges_S2, share_SF, strict=True):
+        image = plot.pcolormesh(
+            edges_2,
+            np.arange(many + 1) - 0.5,
+            share_F[:, None],
+            cmap=colours,
+            vmin=0,
+            vmax=highest,
+            rasterized=True,
+        )
     step_axis(plot, weights.step_S)
+    plot.set_xlim(edges_S2[0, 0], edges_S2[-1, 1])
     if len(weights.step_S) == 1:
-        plot.set(xlim=_edges(weights.step_S), xticks=weights.step_S)
+        plot.set_xticks(weights.step_S)
     ticks = range(10, many, 10)
     plot.set_yticks([0, *ticks], ["constant", *map(str, ticks)])
     plot.set_ylabel("frequency", size=9, color=INK, labelpad=3)
@@ -202,13 +211,17 @@ def _name(frequency: int) -> str:
     return f"frequency {frequency}" if frequency else "no frequency"
 
 
-def _edges(steps: np.ndarray) -> np.ndarray:
-    """S + 1 edges of S snapshots, halfway between them; a snapshot alone is one step wide."""
-    steps = np.asarray(steps, float)
-    between = np.diff(steps) / 2 if len(steps) > 1 else np.array([0.5])
-    return np.concatenate(
-        [[steps[0] - between[0]], steps[:-1] + np.diff(steps) / 2, [steps[-1] + between[-1]]]
-    )
+def _edges(step_S: np.ndarray) -> np.ndarray:
+    """Where the columns of S snapshots begin and end, (S, 2): halfway to their neighbours if near,
+    never wider than WIDEST of all steps. A snapshot alone is one step wide.
+    """
+    steps_S = np.asarray(step_S, float)
+    most = WIDEST / 2 * (steps_S[-1] - steps_S[0]) if len(steps_S) > 1 else 0.5
+    half = np.minimum(np.diff(steps_S) / 2, most)
+    before_S, after_S = np.concatenate([half[:1], half]), np.concatenate([half, half[-1:]])
+    if not half.size:
+        before_S = after_S = np.array([most])
+    return np.stack([steps_S - before_S, steps_S + after_S], axis=1)
 
 
 def _label(plot: Axes, text: str, below: str) -> None:

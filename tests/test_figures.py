@@ -11,7 +11,7 @@ import pytest
 from matplotlib.colors import to_hex
 from test_phases import grid_table, runs_table
 
-from analysis import PHASES, classify, phase_diagram, save
+from analysis import PHASES, classify, expected_runs, phase_diagram, save
 
 COLOURS = {"fail": "#aaaaaa", "memorize": "#ffffff", "generalize": "#7cb9df", "grok": "#f7db5c"}
 DECAYS = (0.01, 0.03, 0.1, 0.3, 1.0)
@@ -92,13 +92,39 @@ def test_a_seed_is_at_the_same_place_in_every_cell():
 
 
 def test_runs_that_are_not_there_yet_stay_empty(article):
-    half = article[(article["weight_decay"] < 0.3) & ~article["run_id"].isin(article["run_id"][:12])]
-    figure = phase_diagram(half)
+    three = article[article["weight_decay"] < 0.3]
+    half = three[~three["run_id"].isin(article["run_id"][:12])]
+    figure = phase_diagram(half, expected=three[["train_size", "weight_decay", "hidden_size", "seed"]])
     assert len(figure.axes) == 3
     # The first cell of the table, and three runs of the second.
     assert in_cells(dots(figure.axes[0], "missing")) == {(4, 0): 9, (4, 1): 3}
     assert legend(figure)[-1] == "not finished 12"
     assert sum(len(dots(plot, phase)) for plot in figure.axes for phase in PHASES) == len(half)
+
+
+def test_a_panel_of_which_nothing_is_there_yet(article):
+    grid = article[["weight_decay", "hidden_size", "train_size", "seed"]]
+    figure = phase_diagram(article[article["weight_decay"] < 1], expected=grid)
+    assert len(figure.axes) == 5
+    assert len(dots(figure.axes[4], "missing")) == 225
+    assert legend(figure)[-1] == "not finished 225"
+
+
+def test_combinations_that_no_grid_has_are_not_missing():
+    """Axes that change together fill a diagonal of their product."""
+    pairs = [(1.0, 0.0), (0.3, 0.0), (0.0, 1e-7), (0.0, 1e-8)]
+    phases = classify(runs_table([{"weight_decay": a, "l1_decay": b} for a, b in pairs]))
+    phases["l1_decay"] = [b for _, b in pairs]
+    phases.insert(5, "l1_decay", phases.pop("l1_decay"))
+    config = {"grid": {"weight_decay": [1, 0.3, 0, 0], "l1_decay": [0, 0, 1e-7, 1e-8]}, "seeds": 1}
+    config["zip"] = [["weight_decay", "l1_decay"]]
+    for expected in (None, expected_runs(config)):
+        figure = phase_diagram(phases, x="weight_decay", y="l1_decay", expected=expected)
+        assert not any("not finished" in text for text in legend(figure))
+        assert not any(len(dots(plot, "missing")) for plot in figure.axes)
+    figure = phase_diagram(phases[1:], x="weight_decay", y="l1_decay", expected=expected_runs(config))
+    assert legend(figure)[-1] == "not finished 1"
+    assert in_cells(dots(figure.axes[0], "missing")) == {(2, 0): 1}
 
 
 @pytest.mark.parametrize("seeds", [1, 2, 3, 10, 64])

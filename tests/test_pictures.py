@@ -331,11 +331,15 @@ def test_waves_where_no_neuron_has_a_frequency():
 # --- coefficients
 
 
+def shares_drawn(plot):
+    """(frequencies, snapshots)"""
+    return np.ma.hstack([mesh.get_array() for mesh in plot.collections])
+
+
 def test_the_coefficients_become_sparse():
     figure = coefficients_over_training(noisy_waves(), P, "f")
     plot = figure.axes[0]
-    (mesh,) = plot.collections
-    share = mesh.get_array().filled()
+    share = shares_drawn(plot).filled()
     assert share.shape == ((P + 1) // 2, 4)
     assert share.sum(axis=0) == pytest.approx(np.ones(4))
     assert share[:, -1] == pytest.approx(
@@ -346,12 +350,28 @@ def test_the_coefficients_become_sparse():
     wave = np.exp(2j * np.pi * 7 * np.arange(P) / P) * np.sqrt(2 / P)
     assert share[7, 0] == pytest.approx((np.abs(wave @ noise) ** 2).sum() / (noise**2).sum())
     assert share[0, 0] == pytest.approx((noise.sum(axis=0) ** 2).sum() / P / (noise**2).sum())
-    assert mesh.get_clim() == pytest.approx((0, 4 / 6))
+    assert all(mesh.get_clim() == pytest.approx((0, 4 / 6)) for mesh in plot.collections)
     assert texts(plot.texts) == ["3", "5"]
     assert [text.xy[1] for text in plot.texts] == pytest.approx([3, 5])
-    assert (mesh.get_coordinates()[0, :, 0] == [-250, 250, 750, 1250, 1750]).all()
-    assert plot.get_xlim() == (0, 1500)
     assert_inside(figure)
+
+
+def test_what_was_not_recorded_is_not_drawn():
+    """A snapshot is a column at its step: no change is drawn where none was seen."""
+    for count, step in ((2, 50_000), (4, 500), (101, 500)):
+        steps = np.arange(count) * step
+        w_in = np.repeat(noisy_waves().arrays["w_in"][:1], count, axis=0)
+        figure = coefficients_over_training(Weights(steps, {"w_in": w_in}), P)
+        plot = figure.axes[0]
+        columns = [mesh.get_coordinates()[0, :, 0] for mesh in plot.collections]
+        width = min(step, 0.02 * steps[-1])
+        assert np.allclose(columns, [(s - width / 2, s + width / 2) for s in steps])
+        assert plot.get_xlim() == pytest.approx((-width / 2, steps[-1] + width / 2))
+        said = any(f"{count} snapshots, nothing recorded between them" in t for t in texts(figure.texts))
+        assert said == (width < step)
+    uneven = coefficients_over_training(Weights(np.array([0, 10, 1000]), {"w_in": w_in[:3]}), P)
+    columns = [mesh.get_coordinates()[0, :, 0].tolist() for mesh in uneven.axes[0].collections]
+    assert columns == [[-5, 5], [5, 20], [990, 1010]]
 
 
 def test_coefficients_of_one_snapshot_and_of_both_inputs():
@@ -368,7 +388,7 @@ def test_coefficients_of_a_run_that_diverged_are_grey():
     weights = noisy_waves()
     weights.arrays["w_in"][2:, 0, 0] = np.nan
     figure = coefficients_over_training(weights, P)
-    assert (figure.axes[0].collections[0].get_array().mask == [[False, False, True, True]] * 12).all()
+    assert (shares_drawn(figure.axes[0]).mask == [[False, False, True, True]] * 12).all()
     assert texts(figure.axes[0].texts) == []
     picture(figure, "png")
 
