@@ -277,7 +277,7 @@ def test_axes_not_shown_are_pooled():
 # A real pseudo-terminal
 
 SWEEP = """
-import signal, time, pandas as pd
+import os, signal, sys, time, pandas as pd
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite started in the background ignores it
 from grok_sweep.progress import Progress
 with Progress(runs_total=8, work_total=8.0, axes={"hidden_size": (16, 258)}, seeds=4) as progress:
@@ -285,7 +285,8 @@ with Progress(runs_total=8, work_total=8.0, axes={"hidden_size": (16, 258)}, see
     progress.landed(pd.DataFrame({"hidden_size": [16] * 4, "phase": ["grok"] * 4}), 4.0)
     print("a word from elsewhere")
     progress.note("now")
-    time.sleep(60)
+    os.write(int(sys.argv[1]), b"drawn")
+    time.sleep(600)
 """
 
 
@@ -316,15 +317,21 @@ def test_an_interrupt_leaves_the_terminal_sane():
     termios.tcsetwinsize(theirs, (24, 80))
     environment = {k: v for k, v in os.environ.items() if k not in ("CI", "NO_COLOR", "COLUMNS", "LINES")}
     environment |= {"TERM": "xterm-256color", "PYTHONUTF8": "1"}
-    command = [sys.executable, "-c", SWEEP]
-    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
+    # Not before all of it is written: a sweep does not end in the middle of a line either (see `Stop`).
+    drawn, draws = os.pipe()
+    command = [sys.executable, "-c", SWEEP, str(draws)]
+    at = {"stdin": theirs, "stdout": theirs, "stderr": theirs, "env": environment, "pass_fds": [draws]}
+    with subprocess.Popen(command, **at) as process:
         os.close(theirs)
-        terminal = fdspawn(ours, timeout=60, encoding="utf-8")
+        os.close(draws)
+        terminal = fdspawn(ours, timeout=300, encoding="utf-8")
         terminal.expect("now")
         seen = terminal.before + terminal.after
+        assert os.read(drawn, 5) == b"drawn"
         process.send_signal(signal.SIGINT)
         terminal.expect(pexpect.EOF)
         seen += terminal.before
+    os.close(drawn)
     terminal.close()
 
     cursor = re.findall(r"\x1b\[\?25[lh]", seen)
