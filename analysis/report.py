@@ -1,6 +1,5 @@
 """One call that analyses a results folder: phases, cells, circuits and pictures beside the runs."""
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from analysis.page import ended, page
 from analysis.phases import MAX_RATIO, MIN_LOSS, PHASES, classify
 from analysis.read import Weights, each_weights, load_curves, load_runs, load_weights
 from analysis.steps import steps
+from grok_sweep import effects
 from grok_sweep.store import CIRCUITS, REPORT, Store, StoreError
 
 NOT_YET = "no finished runs yet; wait for the first shard, then analyse again"
@@ -180,15 +180,13 @@ def _expected(config: Mapping[str, Any]) -> int:
     """How many runs a sweep has in the end; 0 where its record does not say."""
     try:
         grid, seeds = config.get("grid") or {}, config.get("seeds", 1)
-        together = [set(keys) for keys in config.get("zip") or []]
-        # Of axes that change together the first one counts.
-        counted = [
-            len(values)
-            for i, (key, values) in enumerate(grid.items())
-            if not any(key in keys and keys & set(list(grid)[:i]) for keys in together)
-        ]
-        return math.prod(counted) * (len(seeds) if isinstance(seeds, list) else int(seeds))
-    except (AttributeError, TypeError, ValueError):
+        together = config.get("zip") or []
+        alone = [[key] for key in grid if not any(key in keys for keys in together)]
+        loops = [{key: grid[key] for key in keys} for keys in [*together, *alone]]
+        model = config.get("model") or {}
+        cells = effects.n_cells(str(model.get("name")), model, loops)
+        return cells * (len(seeds) if isinstance(seeds, list) else int(seeds))
+    except (AttributeError, KeyError, TypeError, ValueError):
         return 0
 
 
