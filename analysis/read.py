@@ -35,9 +35,10 @@ def load_runs(folder: str | Path) -> pd.DataFrame:
     """
     runs = Store(folder).runs().astype({"diverged_step": "Int64"})  # whole numbers, although some are missing
     runs = runs.sort_values(["task", *settings(runs), "seed", "run_id"])
-    effective = {name: runs[name].mask(off_R) for name, off_R in without_effect(runs).items()}
-    again_R = runs[["task", *settings(runs), "seed"]].assign(**effective).duplicated()
-    return runs[~again_R].reset_index(drop=True)
+    if off := without_effect(runs):
+        effective = {name: runs[name].mask(off_R) for name, off_R in off.items()}
+        runs = runs[~runs[["task", *settings(runs), "seed"]].assign(**effective).duplicated()]
+    return runs.reset_index(drop=True)
 
 
 def select(runs: pd.DataFrame, **values: Any) -> pd.DataFrame:
