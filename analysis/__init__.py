@@ -1,7 +1,8 @@
 """What a sweep's results mean: phases, cells and the phase diagram.
 
-Reads a results folder through grok_sweep.store, and asks grok_sweep.tasks for the rows of runs whose weights
-it opens; imports nothing else of grok_sweep, nor jax, ray or hydra.
+Reads a results folder through grok_sweep.store, asks grok_sweep.tasks for the rows of runs whose weights it
+opens, and grok_sweep.effects which hyperparameters have no effect on a run; imports nothing else of
+grok_sweep, nor jax, ray or hydra.
 """
 
 from analysis import fourier
@@ -10,7 +11,7 @@ from analysis.circuits import circuits
 from analysis.expected import expected_runs
 from analysis.figures import phase_diagram, save
 from analysis.phases import DEFINITIONS, MAX_RATIO, MIN_LOSS, PHASES, classify
-from analysis.read import Weights, each_weights, load_curves, load_runs, load_weights, settings
+from analysis.read import Weights, each_weights, load_curves, load_runs, load_weights, select, settings
 from analysis.report import Analysis, analyze, end_report, write_report
 from analysis.steps import steps
 
@@ -34,6 +35,7 @@ __all__ = [
     "load_weights",
     "phase_diagram",
     "save",
+    "select",
     "settings",
     "steps",
     "wilson",

@@ -1,12 +1,14 @@
 """Which runs a sweep has in the end: the combinations of its grid, as its sweep.yaml says."""
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from analysis.read import settings
+from grok_sweep import effects
 
 MOST_RUNS = 500_000  # of which a table is made; no picture shows more
 
@@ -14,14 +16,13 @@ MOST_RUNS = 500_000  # of which a table is made; no picture shows more
 def expected_runs(config: Mapping[str, Any]) -> pd.DataFrame | None:
     """A row for each run of the grid of a sweep's `config`, its columns the axes of the grid and `seed`.
 
-    Axes that change together do so. None where the config does not say, or there are more than MOST_RUNS.
+    Axes that change together do so, and combinations that repeat others (see `grok_sweep.effects`) are left
+    out. None where the config does not say, or there are more than MOST_RUNS combinations.
     """
     try:
         loops, seeds = _loops(config), _seeds(config)
-        count = len(seeds)
-        for loop in loops:
-            count *= len(next(iter(loop.values())))
-        if count > MOST_RUNS:
+        sizes = [len(next(iter(loop.values()))) for loop in loops]
+        if math.prod(sizes) * len(seeds) > MOST_RUNS:
             return None
         points = [
             [dict(zip(loop, values, strict=True)) for values in zip(*loop.values(), strict=True)]
@@ -30,9 +31,22 @@ def expected_runs(config: Mapping[str, Any]) -> pd.DataFrame | None:
         rows = [
             dict(itertools.chain.from_iterable(map(dict.items, one))) for one in itertools.product(*points)
         ]
-        return pd.DataFrame(rows)
+        runs = pd.DataFrame(rows)
+        model = config.get("model") or {}
+        name = str(model.get("name"))
+        fixed = {key: model[key] for key in effects.deciding(name) if key not in runs}
+        return runs[~effects.effective(name, runs.assign(**fixed)).duplicated()]
     except (AttributeError, KeyError, TypeError, ValueError, StopIteration):
         return None
+
+
+def n_expected(config: Mapping[str, Any]) -> int:
+    """How many runs a sweep has in the end; 0 where its config does not say."""
+    try:
+        model = config.get("model") or {}
+        return effects.n_cells(str(model.get("name")), model, _loops(config)) * len(_seeds(config))
+    except (AttributeError, KeyError, TypeError, ValueError, StopIteration):
+        return 0
 
 
 def with_missing(phases: pd.DataFrame, expected: pd.DataFrame) -> pd.DataFrame:

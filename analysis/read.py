@@ -3,10 +3,12 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from grok_sweep import effects
 from grok_sweep.store import BEFORE, RESULTS, Store, StoreError
 
 
@@ -27,11 +29,44 @@ class Weights:
 def load_runs(folder: str | Path) -> pd.DataFrame:
     """One row per finished run, ordered by task, settings and seed.
 
-    The order does not depend on how the sweep was cut into shards. Raises StoreError where `folder` holds no
-    sweep or cannot be read.
+    The order does not depend on how the sweep was cut into shards. Of rows that differ in hyperparameters
+    without effect only, which are one run computed again, the first is kept: older folders have some. Raises
+    StoreError where `folder` holds no sweep or cannot be read.
     """
     runs = Store(folder).runs().astype({"diverged_step": "Int64"})  # whole numbers, although some are missing
-    return runs.sort_values(["task", *settings(runs), "seed", "run_id"], ignore_index=True)
+    runs = runs.sort_values(["task", *settings(runs), "seed", "run_id"])
+    if off := without_effect(runs):
+        effective = {name: runs[name].mask(off_R) for name, off_R in off.items()}
+        runs = runs[~runs[["task", *settings(runs), "seed"]].assign(**effective).duplicated()]
+    return runs.reset_index(drop=True)
+
+
+def select(runs: pd.DataFrame, **values: Any) -> pd.DataFrame:
+    """The rows of `runs` (or of a table with the same columns) that are at these values of their columns.
+
+    A hyperparameter without effect on a run is at any value: the run is found by all of them, although its
+    row holds one. Raises ValueError where a column is missing.
+    """
+    need(runs, values, "this table")
+    off = without_effect(runs)
+    at_R = np.ones(len(runs), dtype=bool)
+    for name, value in values.items():
+        at_R &= (runs[name] == value).to_numpy(bool) | off.get(name, False)
+    return runs[at_R]
+
+
+def without_effect(runs: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Hyperparameter -> on which of `runs` it has no effect: bool, by run. Only those that some run has.
+
+    Raises ValueError where a column that decides about it is missing.
+    """
+    found: dict[str, np.ndarray] = {}
+    for model in runs["model"].unique() if "model" in runs else ():
+        need(runs, effects.deciding(model), f"a table of runs of {model}")
+        mine_R = (runs["model"] == model).to_numpy()
+        for name, off_R in effects.without_effect(model, runs).items():
+            found[name] = found.get(name, False) | (mine_R & off_R.to_numpy(bool))
+    return {name: off_R for name, off_R in found.items() if name in runs and off_R.any()}
 
 
 def load_curves(folder: str | Path, run_ids: Iterable[str] | None = None) -> pd.DataFrame:

@@ -1,17 +1,15 @@
 """One call that analyses a results folder: phases, cells, circuits and pictures beside the runs."""
 
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.cells import cells
 from analysis.circuits import circuits
-from analysis.expected import expected_runs
+from analysis.expected import expected_runs, n_expected
 from analysis.figures import phase_diagram, picture
 from analysis.gallery import NAMES, chosen, gallery
 from analysis.page import ended, page
@@ -148,7 +146,7 @@ def write_report(
         _some_weights(folder, phases, curves),
         title=str(config.get("name") or store.place()),
         folder=str(folder),
-        expected=max(_expected(config), len(phases)),
+        expected=max(n_expected(config), len(phases)),
         live=live,
     )
     return store.write_figure(REPORT, content)
@@ -175,22 +173,6 @@ def _some_weights(
         when = steps(runs, curves).sort_values("generalize_step", kind="stable")
         for run_id in when["run_id"].head(MOST_OPENED):
             yield run_id, load_weights(folder, run_id)
-
-
-def _expected(config: Mapping[str, Any]) -> int:
-    """How many runs a sweep has in the end; 0 where its record does not say."""
-    try:
-        grid, seeds = config.get("grid") or {}, config.get("seeds", 1)
-        together = [set(keys) for keys in config.get("zip") or []]
-        # Of axes that change together the first one counts.
-        counted = [
-            len(values)
-            for i, (key, values) in enumerate(grid.items())
-            if not any(key in keys and keys & set(list(grid)[:i]) for keys in together)
-        ]
-        return math.prod(counted) * (len(seeds) if isinstance(seeds, list) else int(seeds))
-    except (AttributeError, TypeError, ValueError):
-        return 0
 
 
 def _stale(store: Store, run_ids: set[str]) -> str:

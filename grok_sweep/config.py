@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from grok_sweep import tasks
+from grok_sweep import effects, tasks
 from grok_sweep.hyperparameters import HYPERPARAMETERS, Number
 from grok_sweep.messages import ConfigError, nearest, nearest_of, one_of, shorten, show
 from grok_sweep.store import uris
@@ -115,10 +115,11 @@ class Sweep:
         """The axes as the grid goes through them: each a tuple of axes that change together."""
         return _loops(self.axes, self.together)
 
-    @property
+    @functools.cached_property
     def n_cells(self) -> int:
-        """Combinations of the axes; each is run once per seed."""
-        return math.prod(len(self.axes[loop[0]]) for loop in self.loops)
+        """Combinations of the axes but for those that repeat others (see effects); a run of each per seed."""
+        loops = [{key: self.axes[key] for key in loop} for loop in self.loops]
+        return effects.n_cells(self.model, self.values, loops)
 
     @property
     def n_runs(self) -> int:
@@ -177,7 +178,7 @@ class _Parser:
         steps, log_every, snapshot_every = self._steps()
         cells = math.prod(len(axes[loop[0]]) for loop in loops)
         if cells * len(seeds) > MAX_RUNS:
-            runs = f"{cells:,} cells x {len(seeds):,} seeds are {cells * len(seeds):,} runs"
+            runs = f"{cells:,} combinations x {len(seeds):,} seeds are {cells * len(seeds):,}"
             self.problems.append(f"grid: {runs}; at most {MAX_RUNS:,}, so split the sweep")
         self._check_task(names["task"], names["model"], list(files["task"]), values, axes, together)
         rest = {

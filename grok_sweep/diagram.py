@@ -1,12 +1,14 @@
 """The phase diagram on a terminal, as it fills up: the majority phase of each cell so far."""
 
 import math
-from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from rich.text import Text
+
+from grok_sweep import effects
 
 # phase -> glyph and style of a cell. Shapes differ so that the diagram reads without colour; the colours are
 # the article's. A complete cell is a tile, so that white is seen on white; a partial one is an outline.
@@ -34,20 +36,34 @@ PREFERRED = {"columns": "hidden_size", "rows": "train_size", "panels": "weight_d
 
 
 class Diagram:
-    """The phase diagram as it fills up: the majority phase of each cell so far."""
+    """The phase diagram as it fills up: the majority phase of each cell so far.
 
-    def __init__(self, axes: Mapping[str, Sequence[Any]], seeds: int) -> None:
+    `runs`: the columns of all runs of the sweep, which tell how many each cell has; all are of `model`. A
+    run counts at every value of an axis that has no effect on it: it is what would be trained there.
+    """
+
+    def __init__(self, axes: Mapping[str, Sequence[Any]], model: str, runs: Mapping[str, Any]) -> None:
+        self._model = model
         self._roles = _roles(axes)
         self._values = {role: _ordered(role, axes[name]) for role, name in self._roles.items()}
-        cells = math.prod(len(values) for values in self._values.values())
-        self._runs_per_cell = seeds * math.prod(len(values) for values in axes.values()) // cells
-        self._cells: defaultdict[tuple[Any, ...], Counter[str]] = defaultdict(Counter)
+        # By place along each axis; the last place along one is of the runs that stand at all of its values.
+        shape = [len(values) + 1 for values in self._values.values()]
+        self._runs = np.zeros(shape, np.int32)
+        self._phases = np.zeros((len(TIES), *shape), np.int32)
+        if self._roles:
+            np.add.at(self._runs, self._places(runs), 1)
 
     def count(self, phases: pd.DataFrame) -> None:
         """Count one shard's runs."""
-        columns = [phases[name].tolist() for name in (*self._roles.values(), "phase")]
-        for *cell, phase in zip(*columns, strict=True):
-            self._cells[tuple(cell)][phase] += 1
+        np.add.at(self._phases, (_index(TIES, phases["phase"]), *self._places(phases)), 1)
+
+    def _places(self, runs: Mapping[str, Any] | pd.DataFrame) -> tuple[np.ndarray, ...]:
+        """Where runs stand along each axis of the diagram, an int by run."""
+        off = effects.without_effect(self._model, runs)
+        return tuple(
+            np.where(off.get(name, False), -1, _index(self._values[role], runs[name]))
+            for role, name in self._roles.items()
+        )
 
     def lines(self, width: int, height: int) -> list[Text]:
         """The diagram in at most `height` lines; no lines where it does not fit."""
@@ -73,6 +89,7 @@ class Diagram:
             return []
         bands, tile, panel = min(fits)  # as few bands of panels as can be, then as large a tile
         across, tile = math.ceil(len(panels) / bands), -tile
+        tiles = self._tiles(tile)
 
         lines = []
         for first in range(0, len(panels), across):
@@ -80,24 +97,41 @@ class Diagram:
             if headings:
                 heads = (" " * tile + f"{titles[i]:^{panel}}" for i in band)
                 lines.append(Text(" " * indent + "".join(heads), "bold"))
-            for row, label in zip(rows, labels, strict=True):
+            for k, label in enumerate(labels):
                 line = Text(f"{label:>{indent}}")
                 for i in band:
                     line.append(" " * tile)
-                    for column in columns:
-                        at = {"columns": column, "rows": row, "panels": panels[i]}
-                        line.append_text(self._tile(tuple(at[role] for role in self._roles), tile))
+                    for j in range(len(columns)):
+                        at = {"columns": j, "rows": k, "panels": i}
+                        line.append_text(tiles[tuple(at[role] for role in self._roles)])
                     line.append(" " * (panel - tile * len(columns)))
                 lines.append(line)
         return [*lines, *caption]
 
-    def _tile(self, cell: tuple[Any, ...], width: int) -> Text:
-        counts = self._cells.get(cell)
-        if not counts:
-            return Text(f"{'·':^{width}}", "dim")
-        look = COMPLETE if counts.total() >= self._runs_per_cell else PARTIAL
-        glyph, style = look[max(TIES, key=lambda phase: counts[phase])]
-        return Text(f"{glyph:^{width}}", style)
+    def _tiles(self, width: int) -> dict[tuple[int, ...], Text]:
+        """The look of every cell, by its place along each axis."""
+        runs, phases = _spread(self._runs), np.stack([_spread(counts) for counts in self._phases])
+        landed, majority = phases.sum(axis=0), phases.argmax(axis=0)
+        tiles = {}
+        for cell in np.ndindex(runs.shape):
+            look = COMPLETE if landed[cell] >= runs[cell] else PARTIAL
+            glyph, style = look[TIES[majority[cell]]] if landed[cell] else ("·", "dim")
+            tiles[cell] = Text(f"{glyph:^{width}}", style)
+        return tiles
+
+
+def _index(values: Sequence[Any], column: Any) -> np.ndarray:
+    """Which of the values each of the column is."""
+    index: np.ndarray = pd.Index(values).get_indexer(column)
+    return index
+
+
+def _spread(counts: np.ndarray) -> np.ndarray:
+    """Counts by place, those that are of all places along an axis, its last, added to each of them."""
+    for axis in range(counts.ndim):
+        own, everywhere = np.split(counts, [-1], axis)
+        counts = own + everywhere
+    return counts
 
 
 def _roles(axes: Mapping[str, Sequence[Any]]) -> dict[str, str]:

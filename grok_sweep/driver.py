@@ -188,13 +188,19 @@ def _look(results: Store, sweep: Sweep) -> _Left:
     except StoreError as error:
         raise ConfigError([str(error)]) from None
     whole = unfinished(make_plan(sweep, grid), failed)
-    return _Left(whole, unfinished(whole, found.finished), found, len(failed))
+    # Under the id of a copy too: of an earlier order of the grid, or from before copies were left out.
+    return _Left(whole, unfinished(whole, grid.standing(found.finished)), found, len(failed))
 
 
 def _failed(results: Store, grid: Grid, finished: Collection[str]) -> pd.DataFrame:
-    """The runs of the grid, which may have shrunk, that failed and are not finished: see Store.failed."""
+    """The runs of the grid, which may have shrunk, that failed and are not finished: see Store.failed.
+
+    A run that failed, or is finished, under the id of a copy of it has done so.
+    """
     failed = results.failed(finished)
-    return failed[failed["run_id"].isin(grid.columns["run_id"])].reset_index(drop=True)
+    failed["run_id"] = grid.standing(failed["run_id"])
+    left = failed["run_id"].isin(grid.columns["run_id"]) & ~failed["run_id"].isin(grid.standing(finished))
+    return failed[left].drop_duplicates("run_id", keep="last", ignore_index=True)
 
 
 def _train(sweep: Sweep, left: _Left, results: Store, workers: Executor, stop: Stop) -> dict[str, Any]:
@@ -208,7 +214,8 @@ def _train(sweep: Sweep, left: _Left, results: Store, workers: Executor, stop: S
         work_total=left.whole.work,
         # Of axes that change together one is shown.
         axes={loop[0]: tuple(dict.fromkeys(sweep.axes[loop[0]])) for loop in sweep.loops},
-        seeds=len(sweep.seeds),
+        model=sweep.model,
+        runs=left.whole.grid.columns,
         work_per_second=plan.work / plan.seconds(max(1, workers.workers)),
     )
     queue = Queue(jobs(sweep, plan), ended=lambda: stop.asked is not None or bool(failed and sweep.fail_fast))
@@ -217,8 +224,10 @@ def _train(sweep: Sweep, left: _Left, results: Store, workers: Executor, stop: S
         _say(f"the page: {results.place(REPORT)}, from the first shard on")
     with display:
         if plan.n_runs < runs_total:
-            before = results.runs()
-            here = before[before["run_id"].isin(left.whole.grid.columns["run_id"])]  # it may have shrunk
+            before, grid = results.runs(), left.whole.grid
+            standing = pd.Series(grid.standing(before["run_id"]), before.index, dtype=object)
+            # The grid may have shrunk, and copies are of one run.
+            here = before[standing.isin(grid.columns["run_id"]) & ~standing.duplicated()]
             display.resumed(_phases(sweep, here, results.curves), left.whole.work - plan.work)
         for done in workers.run(queue, display.workers):
             most_workers = max(most_workers, workers.workers)

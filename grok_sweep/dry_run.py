@@ -5,6 +5,7 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
+from grok_sweep import effects
 from grok_sweep.config import Sweep
 from grok_sweep.messages import in_bytes
 from grok_sweep.needs import JAX_MEMORY, disk_bytes
@@ -60,7 +61,7 @@ def show(sweep: Sweep, plan: Plan, finished: int = 0, free_disk: int | None = No
     most = max((program.bytes for program in plan.programs), default=0)
     seeds = len(sweep.seeds)
     console.print(
-        f"\n{plan.n_runs:,} runs to train"
+        f"\n{_copies(sweep, plan)}{plan.n_runs:,} runs to train"
         f" ({sweep.n_cells:,} cells x {seeds:,} seed{'s' * (seeds > 1)}, {finished:,} finished)"
         f" in {len(by_program):,} programs, {len(plan.shards):,} shards\n"
         f"operations {_operations(plan.work)} useful, {_padding(plan.shards)} more in padding"
@@ -71,6 +72,19 @@ def show(sweep: Sweep, plan: Plan, finished: int = 0, free_disk: int | None = No
         f"time       {_time(plan.seconds(workers))} on {workers} {sweep.cluster.device} worker"
         f"{'s' * (workers > 1)} (estimate)",
         soft_wrap=True,
+    )
+
+
+def _copies(sweep: Sweep, plan: Plan) -> str:
+    """A line of how many combinations of the grid fall together, and why; nothing where none do."""
+    runs, copies = len(plan.grid), len(plan.grid.copies)
+    if not copies:
+        return ""
+    off = effects.without_effect(sweep.model, plan.grid.columns)
+    names = [name for name, off_R in off.items() if len({*sweep.axes.get(name, ())}) > 1 and off_R.any()]
+    return (
+        f"{runs + copies:,} combinations, of which {copies:,} would repeat others"
+        f" ({', '.join(names)} without effect there): {runs:,} runs\n"
     )
 
 

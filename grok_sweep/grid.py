@@ -2,16 +2,18 @@
 
 A run is one training, known by its run_id: 16 hex digits of sha256 over the canonical JSON (sorted keys, no
 spaces) of every scientific field and a schema version. So a run has the same id in whatever grid it stands.
+Of combinations that are one training, as they differ in nothing that has an effect, the first is the run.
 """
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from grok_sweep import effects
 from grok_sweep.config import Sweep
 from grok_sweep.hyperparameters import HYPERPARAMETERS
 
@@ -39,9 +41,13 @@ def canonical(fields: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Grid:
-    """The runs of a sweep as columns, R runs long: every hyperparameter, `seed` and `run_id`."""
+    """The runs of a sweep as columns, R runs long: every hyperparameter, `seed` and `run_id`.
+
+    `copies`: the other combinations, which would repeat runs of it: the id of each -> that of its run.
+    """
 
     columns: Mapping[str, np.ndarray]
+    copies: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.columns["run_id"])
@@ -51,12 +57,24 @@ class Grid:
         wanted = self.columns if names is None else self.columns.keys() & names
         return {name: self.columns[name][index_R] for name in wanted}
 
+    def standing(self, run_ids: Iterable[str]) -> list[str]:
+        """For each id the id of the run that stands for it: its own, unless it is that of a copy."""
+        return [self.copies.get(run_id, run_id) for run_id in run_ids] if self.copies else [*run_ids]
+
 
 def expand(sweep: Sweep) -> Grid:
     """The table of runs of `sweep`, in the order of its axes, the seed fastest."""
     lengths = [len(sweep.axes[loop[0]]) for loop in sweep.loops] + [len(sweep.seeds)]
     index = np.indices(lengths, dtype=np.int32).reshape(len(lengths), -1)
     at = {key: index[i] for i, loop in enumerate([*sweep.loops, ("seed",)]) for key in loop}
+    run_id_R = _run_ids(sweep, at)
+    copies: dict[str, str] = {}
+    copy_C, run_C = _copies(sweep, index, lengths)
+    if len(copy_C):
+        copies = dict(zip(run_id_R[copy_C].tolist(), run_id_R[run_C].tolist(), strict=True))
+        run_id_R = np.delete(run_id_R, copy_C)
+        index = np.delete(index, copy_C, axis=1)
+        at = {key: index[i] for i, loop in enumerate([*sweep.loops, ("seed",)]) for key in loop}
     columns: dict[str, np.ndarray] = {}
     for key, value in sweep.values.items():
         kind = np.int64 if HYPERPARAMETERS[key].kind is int else np.float64
@@ -65,8 +83,27 @@ def expand(sweep: Sweep) -> Grid:
     for key, values in sweep.axes.items():
         columns[key] = np.asarray(values, columns[key].dtype)[at[key]]
     columns["seed"] = np.asarray(sweep.seeds, np.int64)[at["seed"]]
-    columns["run_id"] = _run_ids(sweep, at)
-    return Grid(columns)
+    columns["run_id"] = run_id_R
+    return Grid(columns, copies)
+
+
+def _copies(sweep: Sweep, index: np.ndarray, lengths: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Which combinations repeat others, and which those are, the first of the grid: int, shape (C,) each.
+
+    `index`: which value each combination has in each loop, the seed last; `lengths`: how many there are.
+    """
+    loops = [{key: sweep.axes[key] for key in loop} for loop in sweep.loops]
+    among = effects.concerned(sweep.model, loops)
+    if not among:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    # The same for every value of the other loops, in whose order the first stays the first.
+    sizes = [lengths[i] for i in among]
+    first_P = effects.first_alike(sweep.model, sweep.values, loops)
+    place_R = np.ravel_multi_index([*index[among]], sizes)
+    copy_C = np.flatnonzero(first_P[place_R] != place_R)
+    run_LC = index[:, copy_C]
+    run_LC[among] = np.unravel_index(first_P[place_R[copy_C]], sizes)
+    return copy_C, np.ravel_multi_index([*run_LC], lengths)
 
 
 def _run_ids(sweep: Sweep, at: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Flax modules, one function of their hyperparameters each, named as in conf/model/.
 
 A model says, beside its flax module, what the planner must know (its operations, its memory, its layout) and
-which arrays are recorded of its weights.
+which arrays are recorded of its weights. Where one of its hyperparameters has no effect it says so in
+effects.py, which is read without jax.
 """
 
 from collections.abc import Mapping
@@ -175,6 +176,8 @@ class _Modular(nn.Module):
 
 class ModularMLP(_Modular):
     """`_Modular` with an embedding E_PM at input and output, or at the input only; see conf/model/.
+
+    Which of its hyperparameters have no effect on a collapsed network: see `effects.DECLARED`.
 
     E is truncated normal (2 sd) with sd = init_scale * sqrt(2 / P) after the truncation, the other weights
     with init_scale * sqrt(1 / fan_in) before it.

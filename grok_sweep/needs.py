@@ -30,6 +30,7 @@ SHAPES = 500  # of a sweep's networks that are looked at to tell the size of the
 
 # In memory, measured at 90,000 to 1,000,000 runs.
 RUN_MEMORY = 800  # of a run on the driver: grid and plan take 210 to 330, then the analysis 800 to 1150
+COPY_MEMORY = 300  # of a combination that repeats another, on the driver: its id and that of its run
 PROGRAM_MEMORY = 1600  # of a program on the driver, beside its runs
 CURVE_MEMORY = 100  # of a logged step of a run on its worker: its metrics thrice, and its row of the table
 READ_CURVE_MEMORY = 75  # of one on the driver, where the phases need the curves of all runs at once
@@ -90,7 +91,9 @@ def driver_bytes(sweep: Sweep) -> int:
     # Those that differ in their training rows only may share a program.
     shapes = (len(sweep.axes[loop[0]]) for loop in sweep.loops if any(map(_static, loop)))
     curves = READ_CURVE_MEMORY * _logged(sweep) if sweep.definition != "pair" else 0
-    return sweep.n_runs * (RUN_MEMORY + curves) + PROGRAM_MEMORY * math.prod(shapes)
+    combinations = math.prod(len(sweep.axes[loop[0]]) for loop in sweep.loops) * len(sweep.seeds)
+    copies = combinations - sweep.n_runs
+    return sweep.n_runs * (RUN_MEMORY + curves) + copies * COPY_MEMORY + PROGRAM_MEMORY * math.prod(shapes)
 
 
 def available_memory(root: Path = Path("/")) -> float:

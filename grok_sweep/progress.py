@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self, TextIO
 
+import numpy as np
 import pandas as pd
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
@@ -29,7 +30,8 @@ SPARE_LINES = 3  # of the terminal's height, for notes and the shell's prompt
 class Progress:
     """The progress of one sweep; a context manager, and a rich renderable.
 
-    `axes` maps the name of every axis but the seed to its values, `seeds` is the number of seeds per cell.
+    `axes` maps the name of every axis but the seed to its values; `runs` are the columns of all runs of the
+    sweep, finished or not, and `model` is theirs: it knows which axes have no effect on a run.
     `work_per_second` is the rate that the plan expects; it stands in until this session has one of its own.
     Tables given to `resumed` and `landed` have a row per run, the axes as columns, and `phase`.
     """
@@ -40,7 +42,8 @@ class Progress:
         runs_total: int,
         work_total: float,
         axes: Mapping[str, Sequence[Any]],
-        seeds: int,
+        model: str,
+        runs: Mapping[str, np.ndarray],
         work_per_second: float | None = None,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -53,7 +56,7 @@ class Progress:
         self._live = _live(self, stream)
         self._workers: Mapping[str, str] = {}
         self._expected = work_per_second
-        self._diagram = Diagram(axes, seeds)
+        self._diagram = Diagram(axes, model, runs)
         self._started = self._last_landing = clock()
         self._ended: float | None = None
         self._session_runs, self._session_work = 0, 0.0

@@ -305,7 +305,7 @@ ONE = {
     ),
     "too many runs": (
         [("seeds", MAX_RUNS)],
-        "grid: 4 cells x 20,000,000 seeds are 80,000,000 runs; at most 20,000,000, so split the sweep",
+        "grid: 4 combinations x 20,000,000 seeds are 80,000,000; at most 20,000,000, so split the sweep",
     ),
     "unknown task": (
         [("task.name", "nonsense")],
@@ -493,7 +493,7 @@ def test_the_largest_grid_is_good_and_one_seed_more_is_not():
     axis = [("grid", {"hidden_size": list(range(1, 1001))})]
     assert parse(changed(*axis, ("seeds", MAX_RUNS // 1000))).n_runs == MAX_RUNS
     assert problems(*axis, ("seeds", MAX_RUNS // 1000 + 1)) == [
-        "grid: 1,000 cells x 20,001 seeds are 20,001,000 runs; at most 20,000,000, so split the sweep"
+        "grid: 1,000 combinations x 20,001 seeds are 20,001,000; at most 20,000,000, so split the sweep"
     ]
 
 

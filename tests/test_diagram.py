@@ -6,7 +6,10 @@ from hypothesis import strategies as st
 
 from analysis import PHASES, cells
 from grok_sweep import diagram
+from grok_sweep.compose import compose
+from grok_sweep.config import parse
 from grok_sweep.diagram import COMPLETE, PARTIAL, Diagram
+from grok_sweep.grid import expand
 
 
 def runs(phases):
@@ -15,7 +18,7 @@ def runs(phases):
 
 @given(st.lists(st.sampled_from(PHASES), min_size=1, max_size=9))
 def test_a_cell_shows_the_majority_that_analysis_finds(phases):
-    drawn = Diagram({"weight_decay": (0.1, 1.0)}, seeds=9)
+    drawn = Diagram({"weight_decay": (0.1, 1.0)}, "relu_mlp", {"weight_decay": [0.1, 1.0] * 9})
     for phase in phases:  # one shard each
         drawn.count(runs([phase]))
     table = runs(phases).assign(seed=range(len(phases)), min_train_loss=0.0)
@@ -31,8 +34,39 @@ def test_every_phase_has_a_glyph_of_its_own():
 
 
 def test_no_axes_no_diagram():
-    assert Diagram({}, seeds=3).lines(80, 20) == []
+    assert Diagram({}, "relu_mlp", {}).lines(80, 20) == []
 
 
 def test_control_codes_do_not_reach_the_terminal():
     assert diagram.one_line("a\x1b[31m\nb") == "a?[31m b"
+
+
+def test_a_run_stands_at_every_value_that_has_no_effect_on_it():
+    """Both sides collapsed one run per seed stands for three; it alone makes all of its cells complete."""
+    axes = {"embed_size": (8, 16, 32), "collapsed_input": (0, 1), "weight_decay": (0.1, 1.0)}
+    config, _ = compose(["sweeps=modular_architectures", "seeds=2"])
+    config["model"] |= {"collapsed_output": 1}
+    sweep = parse(config | {"grid": {name: [*values] for name, values in axes.items()}, "zip": []})
+    runs = pd.DataFrame(expand(sweep).columns)
+    assert len(runs) == 2 * (3 + 1) * 2
+    drawn = Diagram(axes, "modular_mlp", expand(sweep).columns)
+
+    def tiles():
+        return [line.plain.split()[1:] for line in drawn.lines(60, 20)[1:3]]
+
+    for k, name in enumerate(("fail", "memorize")):
+        drawn.count(runs.query("collapsed_input == 1 and weight_decay == 1").iloc[[k]].assign(phase=name))
+        look = PARTIAL if k == 0 else COMPLETE
+        assert tiles() == [["·"] * 3 + [look["fail"][0]] * 3, ["·"] * 6]
+    drawn.count(runs.query("collapsed_input == 0 and embed_size == 16").assign(phase="grok"))
+    grok, fail = COMPLETE["grok"][0], COMPLETE["fail"][0]
+    assert tiles() == [["·"] * 3 + [fail] * 3, ["·", grok, "·"] * 2]
+
+
+def test_values_that_an_axis_has_more_than_once_are_more_runs():
+    """Of axes that change together one is shown."""
+    drawn = Diagram({"weight_decay": (0.0, 1.0)}, "relu_mlp", {"weight_decay": [0.0, 0.0, 1.0]})
+    for look in (PARTIAL, COMPLETE):
+        drawn.count(runs(["grok"]).assign(weight_decay=0.0))
+        (line,) = [line.plain for line in drawn.lines(80, 20) if "·" in line.plain]
+        assert look["grok"][0] in line

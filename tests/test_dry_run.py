@@ -3,6 +3,8 @@ import re
 import pytest
 
 from grok_sweep import dry_run
+from grok_sweep.compose import compose
+from grok_sweep.config import parse
 from grok_sweep.grid import expand
 from grok_sweep.messages import in_bytes
 from grok_sweep.plan import make_plan, unfinished
@@ -43,6 +45,22 @@ def test_what_is_finished_is_not_planned(tiny, capsys):
     ids = expand(sweep).columns["run_id"].tolist()
     assert "6 runs to train (8 cells x 2 seeds, 10 finished)" in shown(sweep, capsys, ids[:10])[1]
     assert "0 runs to train (8 cells x 2 seeds, 16 finished)" in shown(sweep, capsys, ids)[1]
+
+
+def test_combinations_that_fall_together_are_said(capsys):
+    architectures = parse(compose(["sweeps=modular_architectures"])[0])
+    plan, text = shown(architectures, capsys)
+    assert plan.n_runs == 11_340
+    assert (
+        "21,600 combinations, of which 10,260 would repeat others (tied_embedding, embed_size without effect "
+        "there): 11,340 runs\n11,340 runs to train (1,260 cells x 9 seeds, 0 finished)"
+    ) in text
+
+
+def test_what_is_not_swept_is_not_said_to_be_without_effect(tiny, capsys):
+    assert "combinations" not in shown(tiny(), capsys)[1]
+    one_size = parse(compose(["sweeps=modular_architectures", "grid.embed_size=[32]"])[0])
+    assert "would repeat others (tied_embedding without effect there)" in shown(one_size, capsys)[1]
 
 
 def test_a_disk_that_is_too_small_is_said(tiny, capsys):

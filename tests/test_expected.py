@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from analysis import expected_runs
+from analysis.expected import expected_runs, n_expected
 from grok_sweep.compose import compose
 from grok_sweep.config import parse
 from grok_sweep.grid import expand
@@ -20,6 +20,8 @@ PAIRS = ["grid.b1=[0.9,0.99]", "grid.b2=[0.95,0.98]", "zip=[[b2,b1]]"]
         ["sweeps=quickstart", *PAIRS, "grid.learning_rate=[0.1,0.2]", "grid.eps=[1e-8,1e-7]"],
         ["sweeps=parity_digits", "zip=[[weight_decay,l1_decay]]"],
         ["sweeps=quickstart", "grid={}"],
+        ["sweeps=modular_architectures", "seeds=2"],
+        ["sweeps=modular_architectures", "seeds=1", "grid.collapsed_input=[1]", "grid.collapsed_output=[1]"],
     ],
 )
 def test_they_are_those_of_the_grid(overrides):
@@ -28,6 +30,7 @@ def test_they_are_those_of_the_grid(overrides):
     grid = expand(parse(config)).columns
     found = expected_runs(config)
     names = [*config["grid"], "seed"]
+    assert len(found) == n_expected(config) == len(grid["seed"])
     assert sorted(found) == sorted(names)
     whole = pd.DataFrame({name: grid[name] for name in names})
     key = {"by": names, "ignore_index": True}

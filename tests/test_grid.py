@@ -1,4 +1,5 @@
 import hashlib
+import itertools
 import json
 
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from grok_sweep.compose import compose
 from grok_sweep.config import ConfigError, parse
-from grok_sweep.grid import expand
+from grok_sweep.grid import canonical, expand, identity
 
 
 def sweep(*overrides):
@@ -117,3 +118,105 @@ def test_axes_that_change_together_are_checked_at_their_points_only():
     )
     with pytest.raises(ConfigError, match=r"grid\.n_parity_bits=5: must be at most n_bits=3"):
         parse(config)
+
+
+ARCHITECTURES = {
+    "tied_embedding": (1, 0),
+    "tied_hidden": (1, 0),
+    "collapsed_input": (0, 1),
+    "collapsed_output": (1, 0),
+    "embed_size": (64, 32, 128),
+}
+
+
+def architectures(*overrides):
+    return parse(compose(["sweeps=modular_architectures", *overrides])[0])
+
+
+def combinations(sweep):
+    """Every combination in the grid's order: (its id, what a run at it depends on), one by one."""
+    for points in itertools.product(
+        *(list(zip(*(sweep.axes[key] for key in loop), strict=True)) for loop in sweep.loops), sweep.seeds
+    ):
+        values = dict(sweep.values)
+        for loop, point in zip(sweep.loops, points[:-1], strict=True):
+            values |= zip(loop, point, strict=True)
+        text = canonical(identity(sweep, values, points[-1]))
+        matters = {**values, "seed": points[-1]}
+        if values["collapsed_input"] or values["collapsed_output"]:
+            del matters["tied_embedding"]
+        if values["collapsed_input"] and values["collapsed_output"]:
+            del matters["embed_size"]
+        yield hashlib.sha256(text.encode()).hexdigest()[:16], tuple(sorted(matters.items()))
+
+
+def check(sweep):
+    """The grid against the combinations, one by one: the first of those that are one run, and its copies."""
+    grid = expand(sweep)
+    first, copies = {}, {}
+    for run_id, matters in combinations(sweep):
+        if first.setdefault(matters, run_id) != run_id:
+            copies[run_id] = first[matters]
+    assert grid.columns["run_id"].tolist() == list(first.values())
+    assert grid.copies == copies
+    assert len(grid) == sweep.n_runs
+    for run in range(len(grid)):
+        values = {key: grid.columns[key][run].item() for key in sweep.values}
+        text = canonical(identity(sweep, values, int(grid.columns["seed"][run])))
+        assert hashlib.sha256(text.encode()).hexdigest()[:16] == grid.columns["run_id"][run]
+    return grid
+
+
+def test_16_ways_to_write_10_architectures():
+    few = ["grid.learning_rate=[0.01]", "grid.weight_decay=[1,0]", "grid.l1_decay=[0,1e-7]", "seeds=2"]
+    grid = check(architectures(*few))
+    kinds = set(zip(*(grid.columns[key].tolist() for key in list(ARCHITECTURES)[:4]), strict=True))
+    assert (len(grid), len(kinds), len(grid.copies)) == (168, 10, 152)
+
+
+def test_the_whole_of_modular_architectures():
+    sweep = architectures()
+    grid = expand(sweep)
+    assert (len(grid), len(grid.copies), sweep.n_cells) == (11_340, 10_260, 1_260)
+    assert len({*grid.columns["run_id"], *grid.copies}) == 21_600
+    assert set(grid.copies.values()) <= set(grid.columns["run_id"])
+    copy, run = next(iter(grid.copies.items()))
+    assert grid.standing(["unknown", copy, run]) == ["unknown", run, run]
+
+
+def some(values):
+    return st.lists(st.sampled_from(values), min_size=1, unique=True)
+
+
+@given(
+    axes=st.fixed_dictionaries({}, optional={key: some(of) for key, of in ARCHITECTURES.items()}),
+    order=st.permutations(list(ARCHITECTURES)),
+    seeds=st.integers(1, 2),
+)
+@settings(max_examples=60)
+def test_of_combinations_that_are_one_run_the_first_is_the_run(axes, order, seeds):
+    config, _ = compose(["sweeps=modular_architectures", f"seeds={seeds}"])
+    check(parse(config | {"grid": {key: axes[key] for key in order if key in axes}, "zip": []}))
+
+
+@pytest.mark.parametrize(
+    ("grid", "together", "runs"),
+    [
+        # Every point of the two is another run, as the rates differ.
+        ({"embed_size": [8, 16, 32], "learning_rate": [0.1, 0.2, 0.3]}, [["embed_size", "learning_rate"]], 3),
+        ({"embed_size": [8, 16, 32], "tied_embedding": [0, 1, 1]}, [["embed_size", "tied_embedding"]], 1),
+        ({"embed_size": [8, 16], "collapsed_input": [0, 1]}, [["embed_size", "collapsed_input"]], 2),
+        # An axis decides, whatever stands in the model's own block.
+        ({"embed_size": [8, 16], "collapsed_input": [0]}, [], 2),
+        ({"weight_decay": [0.1, 0.2], "embed_size": [8, 16], "b1": [0.5, 0.9]}, [], 4),
+    ],
+)
+def test_axes_that_change_together_and_one_that_decides_from_afar(grid, together, runs):
+    config, _ = compose(["sweeps=modular_architectures", "seeds=[3]"])
+    config["model"] |= {"collapsed_input": 1, "collapsed_output": 1}
+    assert len(check(parse(config | {"grid": grid, "zip": together}))) == runs
+
+
+def test_a_grid_without_copies_has_none():
+    assert expand(sweep()).copies == {}
+    assert expand(architectures("grid.collapsed_input=[0]", "grid.collapsed_output=[0]")).copies == {}

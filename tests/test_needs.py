@@ -49,6 +49,15 @@ def test_programs_take_memory_too(tiny):
     assert needs.driver_bytes(one) - needs.RUN_MEMORY * one.n_runs == needs.PROGRAM_MEMORY
 
 
+def test_copies_take_memory_only():
+    sweep = parse(compose(["sweeps=modular_architectures"])[0])
+    alone = needs.driver_bytes(dataclasses.replace(sweep, axes={}, together=(), seeds=[0]))
+    of_runs = 11_340 * (needs.RUN_MEMORY + 101 * needs.READ_CURVE_MEMORY) + 10_260 * needs.COPY_MEMORY
+    of_one = needs.RUN_MEMORY + 101 * needs.READ_CURVE_MEMORY
+    assert needs.driver_bytes(sweep) - of_runs == 16 * 5 * (alone - of_one)
+    assert needs.disk_bytes(sweep, sweep.n_runs) == 11_340 * (250 + 20 * 101)
+
+
 def test_phases_that_need_all_curves(tiny):
     pair, liu = tiny(), tiny("phases.definition=liu")
     assert needs.driver_bytes(liu) - needs.driver_bytes(pair) == 16 * 5 * needs.READ_CURVE_MEMORY

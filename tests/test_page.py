@@ -512,6 +512,35 @@ def test_the_code_that_is_copied_gives_the_rows_that_are_shown(look, tmp_path):
 
 
 @in_browser
+def test_a_filter_keeps_runs_on_which_it_has_no_effect(look, tmp_path):
+    """With both sides collapsed the runs hold one size of the embedding, and are those of any."""
+    record = ROOT / "sweeps" / "modular_architectures"
+    runs, curves = analysis.load_runs(record), analysis.load_curves(record)
+    both = (runs["collapsed_input"] == 1) & (runs["collapsed_output"] == 1)
+    runs["embed_size"] = runs["embed_size"].where(both, [256, 512] * 20)
+    path = tmp_path / "report.html"
+    path.write_bytes(page(analysis.classify(runs), curves, title="m", folder=str(record), expected=40))
+    shown = look(path)
+    shown.evaluate("grokPage.set({ x: 'collapsed_input', y: 'collapsed_output', panel: '' })")
+    for place, size in enumerate([128, 256, 512]):
+        shown.select_option("#filter_embed_size", str(place))
+        expected = analysis.select(analysis.classify(runs), embed_size=size)
+        assert len(expected) == (10 if size == 128 else 25)
+        assert counts(shown) == counted(expected)
+        assert set(run_ids(shown, "grokPage.cells.cells.flat()")) == set(expected["run_id"])
+        assert run_ids(shown, "tableRows(grokPage)") == expected["run_id"].tolist()
+        # The code for the rows finds the same in the same table.
+        shown.click("#copy")
+        line = next(line for line in shown.inner_text("#code").splitlines() if line.startswith("shown = "))
+        there = {"analysis": analysis, "table": analysis.classify(runs)}
+        exec(line, there)
+        assert there["shown"]["run_id"].tolist() == expected["run_id"].tolist()
+    # In the cells a run stands at its own value only.
+    shown.evaluate("grokPage.set({ x: 'embed_size', filters: {} })")
+    assert shown.evaluate("grokPage.cells.shown") == 40
+
+
+@in_browser
 def test_fields_and_headings_of_the_table(look, parity):
     shown = look(parity)
 

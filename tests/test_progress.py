@@ -52,8 +52,15 @@ def rows(phase, count=1, **cell):
     return pd.DataFrame([CELLS[0] | cell | {"phase": phase}] * count)
 
 
-def started(clock=None, stream=None, **changes):
-    given = {"runs_total": 1125, "work_total": 1000.0, "axes": AXES, "seeds": 9} | changes
+def every(axes, seeds):
+    """The columns of all runs of a sweep."""
+    columns = zip(*product(*axes.values()), strict=True)
+    return {name: seeds * list(column) for name, column in zip(axes, columns, strict=False)}
+
+
+def started(clock=None, stream=None, axes=AXES, seeds=9, **changes):
+    given = {"runs_total": 1125, "work_total": 1000.0, "axes": axes} | changes
+    given |= {"model": "relu_mlp", "runs": every(axes, seeds)}
     stream = io.StringIO() if stream is None else stream
     return Progress(**given, stream=stream, clock=clock or Clock()).__enter__()
 
@@ -280,7 +287,8 @@ SWEEP = """
 import os, signal, sys, time, pandas as pd
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite started in the background ignores it
 from grok_sweep.progress import Progress
-with Progress(runs_total=8, work_total=8.0, axes={"hidden_size": (16, 258)}, seeds=4) as progress:
+sweep = {"axes": {"hidden_size": (16, 258)}, "model": "relu_mlp", "runs": {"hidden_size": [16, 258] * 4}}
+with Progress(runs_total=8, work_total=8.0, **sweep) as progress:
     progress.note("[b]starting[/b]")
     progress.landed(pd.DataFrame({"hidden_size": [16] * 4, "phase": ["grok"] * 4}), 4.0)
     print("a word from elsewhere")

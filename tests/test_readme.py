@@ -27,7 +27,7 @@ COMMANDS = [
     for line in block.splitlines()
 ]
 RECORD = ROOT / "sweeps" / "parity_1125"
-RECORDS = (RECORD, ROOT / "sweeps" / "modular_24")
+RECORDS = (RECORD, ROOT / "sweeps" / "modular_24", ROOT / "sweeps" / "modular_architectures")
 
 
 def commands(program):

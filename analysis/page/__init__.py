@@ -22,7 +22,7 @@ from analysis import fourier
 from analysis.cells import axes
 from analysis.figures import COLOURS, OUTLINES
 from analysis.phases import LIU_APART, MAX_RATIO, MIN_LOSS, PHASES, liu_steps
-from analysis.read import Weights
+from analysis.read import Weights, without_effect
 from analysis.steps import steps
 
 CURVE_POINTS = 230_000  # logged steps of all curves in a page; of more a sample
@@ -100,11 +100,16 @@ def ended(content: bytes) -> bytes:
 
 
 def _axes(arrays: _Arrays, phases: pd.DataFrame) -> list[dict[str, Any]]:
-    """What tells the runs apart: name, distinct values in order, and (as an array) which one each run has."""
-    found = []
+    """What tells the runs apart: name, distinct values in order, and (as an array) which one each run has.
+
+    Another array says which runs it has no effect on, where there are such: a filter by any value keeps them.
+    """
+    found, off = [], without_effect(phases)
     for name in axes(phases):
         place_R, values = pd.factorize(phases[name], sort=True, use_na_sentinel=False)
         arrays.add(f"axis {name}", place_R.astype(np.int32))
+        if name in off:
+            arrays.add(f"anywhere {name}", off[name].astype(np.uint8))
         found.append({"name": name, "values": [_plain(value) for value in values]})
     return found
 

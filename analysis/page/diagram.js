@@ -20,6 +20,12 @@ const COLOURINGS = {
   generalizes: "share that generalize, at once or late",
 };
 
+// Whether a run passes a filter: one that the hyperparameter has no effect on is at any of its values.
+function filterOf(arrays, name, place) {
+  const [code, anywhere] = [arrays[`axis ${name}`], arrays[`anywhere ${name}`]];
+  return (i) => code[i] === place || Boolean(anywhere && anywhere[i]);
+}
+
 // Where each run stands: its panel, x and y, those runs left out that the filters or the room leave out.
 function arrange(page) {
   const { about, arrays, state } = page;
@@ -30,12 +36,12 @@ function arrange(page) {
   const nx = Math.min(x.values.length, MOST_VALUES);
   const ny = Math.min(y.values.length, MOST_VALUES);
   const panels = Math.min(panel.values.length, MOST_PANELS);
-  const filters = Object.entries(state.filters).map(([name, value]) => [arrays[`axis ${name}`], value]);
+  const filters = Object.entries(state.filters).map(([name, place]) => filterOf(arrays, name, place));
   const cells = Array.from({ length: panels * nx * ny }, () => []);
   let shown = 0;
   let beyond = 0;
   for (let i = 0; i < about.runs; i++) {
-    if (filters.some(([code, value]) => code[i] !== value)) continue;
+    if (!filters.every((passes) => passes(i))) continue;
     const [a, b, c] = [codeX ? codeX[i] : 0, codeY ? codeY[i] : 0, codePanel ? codePanel[i] : 0];
     if (a >= nx || b >= ny || c >= panels) beyond++;
     else {

@@ -48,16 +48,24 @@ function condition(name, column, typed) {
   return { test, code: `${of} ${operator} ${JSON.stringify(number)}` };
 }
 
-// All conditions on the rows: of the table's own fields, of the diagram's filters, of the kept cell.
+// All conditions on the rows: of the table's own fields, of the diagram's filters, of the kept cell; {of, test, code}:
+// what of a run is tested, whether it passes, and pandas for the same.
 function conditions(page) {
   const found = [];
   const exactly = (name, value) => {
-    const of = `table[${JSON.stringify(name)}]`;
-    const column = page.columns.get(name);
-    if (value === null) found.push({ name, test: (is) => is === null || Number.isNaN(is), code: `${of}.isna()` });
-    else found.push({ name, test: (is) => is === value, code: `${of} == ${JSON.stringify(value)}`, column });
+    const column = `table[${JSON.stringify(name)}]`;
+    const { of } = page.columns.get(name);
+    if (value === null) found.push({ of, test: (is) => is === null || Number.isNaN(is), code: `${column}.isna()` });
+    else found.push({ of, test: (is) => is === value, code: `${column} == ${JSON.stringify(value)}` });
   };
-  Object.entries(page.state.filters).forEach(([name, place]) => exactly(name, page.axis(name).values[place]));
+  Object.entries(page.state.filters).forEach(([name, place]) => {
+    const value = page.axis(name).values[place];
+    if (!page.arrays[`anywhere ${name}`]) exactly(name, value);
+    else {
+      const selected = `analysis.select(table, ${name}=${JSON.stringify(value)})`;
+      found.push({ of: (i) => i, test: filterOf(page.arrays, name, place), code: `table.index.isin(${selected}.index)` });
+    }
+  });
   const cell = page.state.pinned;
   if (page.state.only && cell) {
     const { x, y, panel, valuesX } = page.cells;
@@ -66,17 +74,18 @@ function conditions(page) {
     if (panel.name) exactly(panel.name, panel.values[cell.panel]);
   }
   Object.entries(page.state.find).forEach(([name, typed]) => {
-    const one = page.columns.has(name) && condition(name, page.columns.get(name), typed);
-    if (one) found.push({ name, ...one });
+    const column = page.columns.get(name);
+    const one = column && condition(name, column, typed);
+    if (one) found.push({ of: column.of, ...one });
   });
   return found;
 }
 
 // The runs that are shown, in order.
 function tableRows(page) {
-  const asked = conditions(page).map(({ name, test }) => [page.columns.get(name).of, test]);
+  const asked = conditions(page);
   const rows = [];
-  for (let i = 0; i < page.about.runs; i++) if (asked.every(([of, test]) => test(of(i)))) rows.push(i);
+  for (let i = 0; i < page.about.runs; i++) if (asked.every(({ of, test }) => test(of(i)))) rows.push(i);
   const [name, ascending] = page.state.sort || [];
   if (!page.columns.has(name)) return rows;
   const column = page.columns.get(name);
