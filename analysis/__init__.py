@@ -7,11 +7,12 @@ it opens; imports nothing else of grok_sweep, nor jax, ray or hydra.
 from analysis import fourier
 from analysis.cells import cells, wilson
 from analysis.circuits import circuits
-from analysis.figures import phase_diagram, save
+from analysis.figures import phase_diagram
 from analysis.phases import DEFINITIONS, MAX_RATIO, MIN_LOSS, PHASES, classify
 from analysis.read import Weights, each_weights, load_curves, load_runs, load_weights, settings
 from analysis.report import Analysis, analyze, end_report, write_report
 from analysis.steps import steps
+from analysis.style import save
 
 __all__ = [
     "DEFINITIONS",

@@ -16,10 +16,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.constructed import accuracy, constructed
-from analysis.figures import INK, PALE_INK, plain_style
 from analysis.fourier import basis, frequencies
 from analysis.panels import INPUT_A, INPUT_B, RULE, bare, head, need_numbers, page, plural
 from analysis.read import need
+from analysis.style import INK, PALE_INK, plain_style
 
 MOST_COLUMNS = 6
 GENERALIZED, OTHERS = "#5BA3D0", "#cfcfca"

@@ -1,16 +1,11 @@
 """The phase diagram: every run a dot, in the colour of its phase, at the place of its hyperparameters.
 
-After the figure of "Do Machine Learning Models Memorize or Generalize?" (Pearce et al., 2023). Figures are
-matplotlib objects made without pyplot: no display is needed and no global state is left behind.
+After the figure of "Do Machine Learning Models Memorize or Generalize?" (Pearce et al., 2023).
 """
 
-import io
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -23,21 +18,11 @@ from matplotlib.path import Path as Outline
 from analysis.phases import PHASES
 from analysis.places import MAX_SLOTS, Axis, Places, arrange
 from analysis.read import need
-
-COLOURS = {"memorize": "#ffffff", "grok": "#F7DB5C", "generalize": "#7CB9DF", "fail": "#aaaaaa"}
-OUTLINES = {"memorize": "#4d4d4d", "grok": "#c9a92b", "generalize": "#4d8fb8", "fail": "#8a8a8a"}
-TILE = "#f3f3f1"
-MISSING = "#b9b9b4"
-INK = "#333333"
-PALE_INK = "#777777"
-
-PNG_DPI = 160
+from analysis.style import COLOURS, INK, MARGIN, MISSING, OUTLINES, PALE_INK, TILE, plain_style, text_width
 
 # Lengths in inches. The figure is laid out by hand, so that dots fill their cells whatever the grid.
-MARGIN = 0.2
 GAP = 0.28
 TITLE, LEGEND, LINE = 0.34, 0.32, 0.19
-LETTER = 0.075  # about the width of a letter at 9 points
 GRID, SMALLEST, LARGEST = 2.1, 0.12, 0.75  # a panel, and the bounds of a cell
 
 TILE_SHARE = 0.9  # of a cell's width; the rest is the gap to its neighbour
@@ -74,35 +59,6 @@ def phase_diagram(
         title = ", ".join(map(str, phases["sweep"].unique()[:3])) if "sweep" in phases else ""
     with plain_style():
         return _draw(phases, places, title)
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write `figure` to `path` in the format of its extension: the same bytes for the same figure.
-
-    Text in an SVG stays text. Raises OSError where the file cannot be written.
-    """
-    path.write_bytes(picture(figure, path.suffix.removeprefix(".")))
-
-
-def picture(figure: Figure, extension: str) -> bytes:
-    """The content of a file of that extension, such as png or svg; see `save`."""
-    file = io.BytesIO()
-    with plain_style():
-        undated = {"Date": None} if extension == "svg" else {}
-        figure.savefig(file, format=extension, dpi=PNG_DPI, metadata=undated)
-    return file.getvalue()
-
-
-@contextmanager
-def plain_style() -> Iterator[None]:
-    """The same look, and the same bytes, whatever style the user has set."""
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams["font.family"] = "sans-serif"
-        mpl.rcParams["font.sans-serif"] = ["DejaVu Sans"]
-        mpl.rcParams["svg.fonttype"] = "none"
-        mpl.rcParams["svg.hashsalt"] = "grok_sweep"
-        yield
 
 
 def _draw(phases: pd.DataFrame, places: Places, title: str) -> Figure:
@@ -173,11 +129,6 @@ def _draw(phases: pd.DataFrame, places: Places, title: str) -> Figure:
 
 def _cells(places: Places) -> int:
     return len(places.panel) * len(places.x) * len(places.y)
-
-
-def text_width(texts: Sequence[str]) -> float:
-    """Inches that the longest of some texts takes at 9 points, roughly."""
-    return LETTER * max(map(len, texts))
 
 
 def _legend(phases: pd.DataFrame, missing: int) -> list[Line2D]:

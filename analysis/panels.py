@@ -14,7 +14,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from analysis.figures import INK, MARGIN, PALE_INK, text_width
+from analysis.style import INK, MARGIN, PALE_INK, text_width
 
 TRAIN, TEST = "#9730c9", "#4CB769"  # the article's colours, as are those of the inputs
 INPUT_A, INPUT_B = "#2979FF", "#FF6D00"

@@ -11,12 +11,13 @@ from matplotlib.figure import Figure
 
 from analysis.cells import cells
 from analysis.circuits import circuits
-from analysis.figures import phase_diagram, picture
+from analysis.figures import phase_diagram
 from analysis.gallery import NAMES, chosen, gallery
 from analysis.page import ended, page
 from analysis.phases import MAX_RATIO, MIN_LOSS, PHASES, classify
 from analysis.read import Weights, each_weights, load_curves, load_runs, load_weights
 from analysis.steps import steps
+from analysis.style import picture
 from grok_sweep.store import CIRCUITS, REPORT, Store, StoreError
 
 NOT_YET = "no finished runs yet; wait for the first shard, then analyse again"

@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.figures import INK, PALE_INK, plain_style
 from analysis.fourier import contribution, energies, frequencies, groups
 from analysis.panels import (
     INPUT_A,
@@ -27,6 +26,7 @@ from analysis.panels import (
     step_axis,
 )
 from analysis.read import Weights
+from analysis.style import INK, PALE_INK, plain_style
 
 MOST_COLUMNS = 3
 COSINE = "#e3b23c"

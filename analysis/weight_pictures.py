@@ -13,7 +13,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.figures import INK, PALE_INK, plain_style
 from analysis.fourier import neurons
 from analysis.panels import (
     RULE,
@@ -31,6 +30,7 @@ from analysis.panels import (
 )
 from analysis.parity import digits
 from analysis.read import Weights, need
+from analysis.style import INK, PALE_INK, plain_style
 
 # Three colours that differ for every kind of colour blindness (Okabe and Ito), the last in black.
 KINDS = {"signal": "#0072B2", "distractors": "#DD8A00", "bias": "#222222"}

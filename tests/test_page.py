@@ -270,7 +270,7 @@ def test_sliders_change_dots_counts_and_table_at_once(look, parity):
     assert counts(shown) == counted(expected)
     after = marks(shown, "marker.color")
     assert before != after
-    names = {colour: name for name, colour in analysis.figures.COLOURS.items()}
+    names = {colour: name for name, colour in analysis.style.COLOURS.items()}
     assert {names[c]: after.count(c) for c in set(after)} == counted(expected)
     shown.fill("#max_ratio_number", "1e3")
     expected = analysis.classify(runs, min_loss=min_loss, max_ratio=1e3)

@@ -14,8 +14,8 @@ from matplotlib.colors import to_hex
 from analysis import Weights
 from analysis.circuit_pictures import constructed_circle, frequency_distribution, stars
 from analysis.constructed import constructed
-from analysis.figures import picture
 from analysis.panels import apart
+from analysis.style import picture
 from analysis.wave_pictures import coefficients_over_training, logits_picture, waves
 from analysis.weight_pictures import curves_picture, trajectories, weights_over_training
 

@@ -20,10 +20,10 @@ import pandas as pd
 
 from analysis import fourier
 from analysis.cells import axes
-from analysis.figures import COLOURS, OUTLINES
 from analysis.phases import LIU_APART, MAX_RATIO, MIN_LOSS, PHASES, liu_steps
 from analysis.read import Weights
 from analysis.steps import steps
+from analysis.style import COLOURS, OUTLINES
 
 CURVE_POINTS = 230_000  # logged steps of all curves in a page; of more a sample
 CURVE_STEPS = 400  # and of one
