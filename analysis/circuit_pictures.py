@@ -17,9 +17,9 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.constructed import accuracy, constructed
 from analysis.fourier import basis, frequencies
-from analysis.panels import INPUT_A, INPUT_B, RULE, bare, head, need_numbers, page, plural
+from analysis.panels import INPUT_A, INPUT_B, RULE, bare, head, need_numbers, page
 from analysis.read import need
-from analysis.style import INK, PALE_INK, plain_style
+from analysis.style import INK, PALE_INK, plain_style, plural
 
 MOST_COLUMNS = 6
 GENERALIZED, OTHERS = "#5BA3D0", "#cfcfca"

@@ -5,20 +5,36 @@ After the figure of "Do Machine Learning Models Memorize or Generalize?" (Pearce
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import PathPatch
+from matplotlib.patches import Patch, PathPatch
 from matplotlib.path import Path as Outline
 
 from analysis.phases import PHASES
 from analysis.places import MAX_SLOTS, Axis, Places, arrange
 from analysis.read import need
-from analysis.style import COLOURS, INK, MARGIN, MISSING, OUTLINES, PALE_INK, TILE, plain_style, text_width
+from analysis.style import (
+    COLOURS,
+    HATCHES,
+    INK,
+    MARGIN,
+    MARKERS,
+    MISSING,
+    OUTLINES,
+    PALE_INK,
+    SHAPES,
+    TILE,
+    plain_style,
+    plural,
+    text_width,
+)
 
 # Lengths in inches. The figure is laid out by hand, so that dots fill their cells whatever the grid.
 GAP = 0.28
@@ -40,8 +56,9 @@ def phase_diagram(
 ) -> Figure:
     """Draw `phases` (see `classify`): a panel for each combination of `panels`, in each a grid of x by y.
 
-    In a cell each seed has a dot, at the same place in every cell; a faint point is a run that is not there
-    yet. Above 64 seeds, or where dots would be too small, a cell is filled by the shares of its phases.
+    In a cell each seed has a dot in the colour and shape of its phase, at the same place in every cell; a
+    faint point is a run that is not there yet. Above 64 seeds, or where dots would be too small, a cell is
+    filled by the shares of its phases.
 
     By default x is hidden_size, from large to small, y train_size, and the panels are all other axes that
     vary, or weight_decay. Where x or y would not vary another axis takes its place, weight_decay last. Axes
@@ -67,8 +84,8 @@ def _draw(phases: pd.DataFrame, places: Places, title: str) -> Figure:
     dot = 72 * cell * BLOCK_SHARE / math.ceil(math.sqrt(places.slots))
     dots = places.slots <= MAX_SLOTS and dot >= SMALLEST_DOT
 
-    handles = _legend(phases, missing=_cells(places) * places.slots - len(phases) if dots else 0)
-    caption = _caption(phases, dots, places.pooled)
+    handles = _legend(phases, missing=_cells(places) * places.slots - len(phases) if dots else 0, dots=dots)
+    caption = _caption(phases, dots, places)
     turned = text_width(across.texts) > 0.9 * cell
     below = (text_width(across.texts) if turned else LINE) + LINE + 0.08
     beside = text_width(up.texts) + LINE + 0.12
@@ -76,7 +93,7 @@ def _draw(phases: pd.DataFrame, places: Places, title: str) -> Figure:
     wide, high = len(across) * cell, len(up) * cell
     # Panel titles are rarely wider than panels; where they are, panels stand further apart.
     pitch = max(wide, 1.1 * text_width([line for text in panel.texts for line in text.split("\n")])) + GAP
-    rows = math.ceil(len(panel) / columns)
+    rows = places.spots[-1][0] + 1
 
     left = MARGIN + beside
     inner = max(
@@ -110,7 +127,7 @@ def _draw(phases: pd.DataFrame, places: Places, title: str) -> Figure:
 
     phase = phases["phase"].to_numpy()
     for index, text in enumerate(panel.texts):
-        row, column = divmod(index, columns)
+        row, column = places.spots[index]
         foot = height - above - row * (head + high + GAP) - head - high
         plot = figure.add_axes(
             ((left + column * pitch) / width, foot / height, wide / width, high / height),
@@ -118,7 +135,8 @@ def _draw(phases: pd.DataFrame, places: Places, title: str) -> Figure:
             ylim=(-0.5, len(up) - 0.5),
             facecolor="none",
         )
-        _frame(plot, text, across, up, lowest=index + columns >= len(panel), first=column == 0, turned=turned)
+        lowest = (row, column) == max(spot for spot in places.spots if spot[1] == column)
+        _frame(plot, text, across, up, lowest=lowest, first=column == 0, turned=turned)
         here = np.flatnonzero(panel.places == index)
         if dots:
             _dots(plot, places, here, phase[here], dot)
@@ -131,30 +149,34 @@ def _cells(places: Places) -> int:
     return len(places.panel) * len(places.x) * len(places.y)
 
 
-def _legend(phases: pd.DataFrame, missing: int) -> list[Line2D]:
-    """A dot and a count for each phase, and for the runs that are not there, if any."""
-    handles = [
-        _marker(
-            f"{name} {int((phases['phase'] == name).sum()):,}",
-            8.0,
-            COLOURS[name],
-            OUTLINES[name],
-            outline=0.7,
-        )
-        for name in PHASES
-    ]
+def _legend(phases: pd.DataFrame, missing: int, dots: bool) -> list[Artist]:
+    """A mark and a count for each phase, and for the runs that are not there, if any."""
+    handles: list[Artist] = []
+    for name in PHASES:
+        label = f"{name} {int((phases['phase'] == name).sum()):,}"
+        if dots:
+            handles.append(_marker(label, 8.0, COLOURS[name], OUTLINES[name], 0.7, SHAPES[name]))
+        else:
+            handles.append(Patch(**_area(name), label=label))
     if missing:
         handles.append(_marker(f"not finished {missing:,}", 3.0, MISSING, MISSING, outline=0))
     return handles
 
 
-def _marker(label: str, size: float, colour: str, edge: str, outline: float) -> Line2D:
+def _area(name: str) -> dict[str, Any]:
+    """How a part of a cell that is in one phase is filled."""
+    look = {"facecolor": COLOURS[name], "edgecolor": OUTLINES[name], "hatch": HATCHES[name]}
+    return {**look, "linewidth": 0.5}
+
+
+def _marker(label: str, size: float, colour: str, edge: str, outline: float, shape: str = "circle") -> Line2D:
+    marker, larger = MARKERS[shape]
     return Line2D(
         [],
         [],
         linestyle="none",
-        marker="o",
-        markersize=size,
+        marker=marker,
+        markersize=larger * size,
         markerfacecolor=colour,
         markeredgecolor=edge,
         markeredgewidth=outline,
@@ -162,16 +184,25 @@ def _marker(label: str, size: float, colour: str, edge: str, outline: float) -> 
     )
 
 
-def _caption(phases: pd.DataFrame, dots: bool, pooled: list[str]) -> str:
-    """What a reader must know: what a mark is, the definition of the phases, what a cell pools."""
+def _caption(phases: pd.DataFrame, dots: bool, places: Places) -> str:
+    """What a reader must know: what a mark is, of how many runs, the definition of the phases, what a cell
+    pools.
+    """
     known = phases.attrs
-    said = ["each dot is one run" if dots else "each cell shows the shares of its runs"]
+    mark = "each mark is one run" if dots else "each cell shows the shares of its runs"
+    here = np.ravel_multi_index(
+        (places.panel.places, places.y.places, places.x.places),
+        (len(places.panel), len(places.y), len(places.x)),
+    )
+    least, most = (int(f(np.unique(here, return_counts=True)[1])) for f in (min, max))
+    runs = plural(most, "run") if least == most else f"{least:,} to {plural(most, 'run')}"
+    said = [f"{mark}, {runs} per cell"]
     if known.get("definition") == "pair":
         said.append(f"phases: pair, min_loss {known['min_loss']:g}, max_ratio {known['max_ratio']:g}")
     elif "definition" in known:
         said.append(f"phases: {known['definition']}")
-    if pooled:
-        said.append(f"pooled over {', '.join(pooled)}")
+    if places.pooled:
+        said.append(f"pooled over {', '.join(places.pooled)}")
     return "; ".join(said)
 
 
@@ -226,7 +257,8 @@ def _dots(plot: Axes, places: Places, here: np.ndarray, phase: np.ndarray, dot: 
     mark(_marker("missing", max(0.22 * dot, 1.2), MISSING, MISSING, outline=0), *np.nonzero(empty))
     for name in PHASES:
         of = phase == name
-        line = _marker(name, 0.8 * dot, COLOURS[name], OUTLINES[name], outline=round(min(0.7, 0.08 * dot), 2))
+        outline = round(min(0.7, 0.08 * dot), 2)
+        line = _marker(name, 0.8 * dot, COLOURS[name], OUTLINES[name], outline, SHAPES[name])
         mark(line, x[of], y[of], slot[of])
 
 
@@ -241,13 +273,4 @@ def _shares(plot: Axes, x: np.ndarray, y: np.ndarray, phase: np.ndarray) -> None
             for (i, j), share, end in zip(shares.index, shares[name], ends[name], strict=True)
             if share > 0
         ]
-        plot.add_collection(
-            PolyCollection(
-                bars,
-                label=name,
-                facecolor=COLOURS[name],
-                edgecolor=OUTLINES[name],
-                linewidth=0.5,
-                clip_on=False,
-            )
-        )
+        plot.add_collection(PolyCollection(bars, label=name, **_area(name), clip_on=False))

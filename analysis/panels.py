@@ -180,8 +180,3 @@ def need_numbers(*arrays: np.ndarray) -> None:
     """Raise ValueError where a weight is not finite."""
     if not all(np.isfinite(array).all() for array in arrays):
         raise ValueError("there are weights that are no numbers: the run has diverged")
-
-
-def plural(count: int, noun: str) -> str:
-    """`1 neuron`, `2 neurons`."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -13,6 +13,11 @@ from matplotlib.figure import Figure
 
 COLOURS = {"memorize": "#ffffff", "grok": "#F7DB5C", "generalize": "#7CB9DF", "fail": "#aaaaaa"}
 OUTLINES = {"memorize": "#4d4d4d", "grok": "#c9a92b", "generalize": "#4d8fb8", "fail": "#8a8a8a"}
+# As on the terminal, since two of the colours are one grey in print. These are plotly's names, which the page
+# takes; matplotlib's, and the sizes at which they look as large as a circle, follow.
+SHAPES = {"memorize": "square", "grok": "triangle-up", "generalize": "circle", "fail": "x"}
+MARKERS = {"square": ("s", 0.88), "triangle-up": ("^", 1.05), "circle": ("o", 1.0), "x": ("X", 1.05)}
+HATCHES = {"memorize": "", "grok": "", "generalize": "", "fail": "//////"}  # of areas, which have no shape
 TILE = "#f3f3f1"
 MISSING = "#b9b9b4"
 INK = "#333333"
@@ -56,3 +61,8 @@ def plain_style() -> Iterator[None]:
 def text_width(texts: Sequence[str]) -> float:
     """Inches that the longest of some texts takes at 9 points, roughly."""
     return LETTER * max(map(len, texts))
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 neuron`, `2 neurons`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

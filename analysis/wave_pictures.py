@@ -22,11 +22,10 @@ from analysis.panels import (
     head,
     need_numbers,
     page,
-    plural,
     step_axis,
 )
 from analysis.read import Weights
-from analysis.style import INK, PALE_INK, plain_style
+from analysis.style import INK, PALE_INK, plain_style, plural
 
 MOST_COLUMNS = 3
 COSINE = "#e3b23c"

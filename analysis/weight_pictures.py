@@ -24,13 +24,12 @@ from analysis.panels import (
     head,
     log_axis,
     page,
-    plural,
     step_axis,
     thin_lines,
 )
 from analysis.parity import digits
 from analysis.read import Weights, need
-from analysis.style import INK, PALE_INK, plain_style
+from analysis.style import INK, PALE_INK, plain_style, plural
 
 # Three colours that differ for every kind of colour blindness (Okabe and Ito), the last in black.
 KINDS = {"signal": "#0072B2", "distractors": "#DD8A00", "bias": "#222222"}

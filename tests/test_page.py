@@ -472,7 +472,15 @@ def test_colours_are_those_of_the_numbers(look, tmp_path):
             "['memorize', 'grok', 'generalize', 'fail'].map((p) => swatch(grokPage, p).innerHTML)"
         )
         assert len(set(looks)) == 4
-    assert len(set(marks(shown, "marker.symbol"))) == analysis.classify(runs)["phase"].nunique()
+        # The shapes of the phase diagram, with colours of either kind.
+        shapes = {analysis.style.SHAPES[phase] for phase in analysis.classify(runs)["phase"].unique()}
+        assert set(marks(shown, "marker.symbol")) == shapes
+    # A square that stands for a cell is crossed out where it fails.
+    shown.evaluate("grokPage.cells.dots = false")
+    named = shown.evaluate(
+        "Object.fromEntries(grokPage.about.phases.map((phase) => [phase, shapeOf(grokPage, phase)]))"
+    )
+    assert named == {phase: "square-x" if phase == "fail" else "square" for phase in PHASES}
 
 
 @in_browser

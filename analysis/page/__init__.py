@@ -23,7 +23,7 @@ from analysis.cells import axes
 from analysis.phases import LIU_APART, MAX_RATIO, MIN_LOSS, PHASES, liu_steps
 from analysis.read import Weights
 from analysis.steps import steps
-from analysis.style import COLOURS, OUTLINES
+from analysis.style import COLOURS, OUTLINES, SHAPES
 
 CURVE_POINTS = 230_000  # logged steps of all curves in a page; of more a sample
 CURVE_STEPS = 400  # and of one
@@ -81,6 +81,7 @@ def page(
         "phases": list(PHASES),
         "colours": COLOURS,
         "outlines": OUTLINES,
+        "shapes": SHAPES,
         "article": {"definition": "pair", "min_loss": MIN_LOSS, "max_ratio": MAX_RATIO},
         "own": {"min_loss": MIN_LOSS, "max_ratio": MAX_RATIO} | phases.attrs,
         "liu_apart": LIU_APART,

@@ -9,7 +9,6 @@ const MOST_LETTERS = 14; // of a value beside an axis
 const MOST_LINES = 40; // runs whose curves can
 const TIES = ["fail", "memorize", "generalize", "grok"]; // of equals the first, as in analysis.cells
 const SAFE = { memorize: "#d55e00", grok: "#f0e442", generalize: "#0072b2", fail: "#8c8c8c" }; // Okabe and Ito
-const SHAPES = { memorize: "diamond", grok: "circle", generalize: "square", fail: "x" };
 const VIRIDIS = ["#440154", "#3b528b", "#21918c", "#5ec962", "#fde725"];
 const SHARES = ["grok", "generalizes"]; // colourings of a cell as a whole
 const COLOURINGS = {
@@ -98,11 +97,17 @@ function measure(page) {
   return { of: (runs) => median(runs.map(one)), ends: low <= high ? [low, high] : [0, 1], text };
 }
 
+// Shapes as well as colours, of which two are one grey in print; a cell that fails is crossed out.
+function shapeOf(page, phase) {
+  if (page.cells.dots) return page.about.shapes[phase];
+  return phase === "fail" ? "square-x" : "square";
+}
+
 // What a dot (one run) or a square (the runs of a cell) looks like: [colour, outline, shape].
 function look(page, runs, scale) {
   const { about, state, phases } = page;
-  const shape = page.cells.dots ? "circle" : "square";
   if (scale) {
+    const shape = page.cells.dots ? "circle" : "square";
     const value = scale.of(runs);
     const [low, high] = scale.ends;
     // Empty: there is no number. The outline shows dark colours on a dark page.
@@ -113,8 +118,8 @@ function look(page, runs, scale) {
   for (const i of runs) counts[phases[i]]++;
   const most = Math.max(...counts);
   const name = TIES.find((phase) => counts[about.phases.indexOf(phase)] === most);
-  if (state.safe) return [SAFE[name], SAFE[name], page.cells.dots ? SHAPES[name] : "square"];
-  return [about.colours[name], about.outlines[name], shape];
+  if (state.safe) return [SAFE[name], page.colour("--ink"), shapeOf(page, name)];
+  return [about.colours[name], about.outlines[name], shapeOf(page, name)];
 }
 
 // The marks of one panel, in the order in which they are drawn.
