@@ -19,7 +19,8 @@ from analysis.constructed import accuracy, constructed
 from analysis.fourier import basis, frequencies
 from analysis.panels import INPUT_A, INPUT_B, RULE, bare, head, need_numbers, page
 from analysis.read import need
-from analysis.style import INK, PALE_INK, plain_style, plural
+from analysis.style import INK, PALE_INK, plain_style
+from analysis.words import plural
 
 MOST_COLUMNS = 6
 GENERALIZED, OTHERS = "#5BA3D0", "#cfcfca"

@@ -32,9 +32,9 @@ from analysis.style import (
     SHAPES,
     TILE,
     plain_style,
-    plural,
     text_width,
 )
+from analysis.words import definition, plural
 
 # Lengths in inches. The figure is laid out by hand, so that dots fill their cells whatever the grid.
 GAP = 0.28
@@ -188,7 +188,6 @@ def _caption(phases: pd.DataFrame, dots: bool, places: Places) -> str:
     """What a reader must know: what a mark is, of how many runs, the definition of the phases, what a cell
     pools.
     """
-    known = phases.attrs
     mark = "each mark is one run" if dots else "each cell shows the shares of its runs"
     here = np.ravel_multi_index(
         (places.panel.places, places.y.places, places.x.places),
@@ -197,10 +196,8 @@ def _caption(phases: pd.DataFrame, dots: bool, places: Places) -> str:
     least, most = (int(f(np.unique(here, return_counts=True)[1])) for f in (min, max))
     runs = plural(most, "run") if least == most else f"{least:,} to {plural(most, 'run')}"
     said = [f"{mark}, {runs} per cell"]
-    if known.get("definition") == "pair":
-        said.append(f"phases: pair, min_loss {known['min_loss']:g}, max_ratio {known['max_ratio']:g}")
-    elif "definition" in known:
-        said.append(f"phases: {known['definition']}")
+    if by := definition(phases):
+        said.append(f"phases: {by}")
     if places.pooled:
         said.append(f"pooled over {', '.join(places.pooled)}")
     return "; ".join(said)

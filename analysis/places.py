@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis.cells import axes
 from analysis.read import need
+from analysis.words import in_words
 
 MAX_PANELS = 30
 MOST_COLUMNS = 6  # panels side by side
@@ -127,14 +128,8 @@ def _axis(phases: pd.DataFrame, name: str | None, *, descending: bool = False) -
     if name is None:
         return Axis("", np.zeros(len(phases), dtype=int), [""])
     places, values = pd.factorize(phases[name], sort=True, use_na_sentinel=False)
-    texts = [_text(value) for value in values]
+    texts = [in_words(value) for value in values]
     return Axis(name, len(texts) - 1 - places, texts[::-1]) if descending else Axis(name, places, texts)
-
-
-def _text(value: object) -> str:
-    if isinstance(value, float):
-        return "none" if math.isnan(value) else f"{value:g}"
-    return "none" if value is None else str(value)
 
 
 def _product(parts: Sequence[Axis], runs: int) -> Axis:

@@ -61,8 +61,3 @@ def plain_style() -> Iterator[None]:
 def text_width(texts: Sequence[str]) -> float:
     """Inches that the longest of some texts takes at 9 points, roughly."""
     return LETTER * max(map(len, texts))
-
-
-def plural(count: int, noun: str) -> str:
-    """`1 neuron`, `2 neurons`."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

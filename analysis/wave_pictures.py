@@ -25,7 +25,8 @@ from analysis.panels import (
     step_axis,
 )
 from analysis.read import Weights
-from analysis.style import INK, PALE_INK, plain_style, plural
+from analysis.style import INK, PALE_INK, plain_style
+from analysis.words import plural
 
 MOST_COLUMNS = 3
 COSINE = "#e3b23c"

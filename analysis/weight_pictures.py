@@ -1,87 +1,35 @@
-"""Pictures of training itself: accuracy and loss, and the input weights from first to last.
+"""Pictures of the input weights over training, from first to last.
 
 They are E2 of "Do Machine Learning Models Memorize or Generalize?" (Pearce et al., 2023): one parity model
-in detail. Modular addition has the first two as well.
+in detail. Modular addition has the first as well.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.fourier import neurons
 from analysis.panels import (
     RULE,
-    TEST,
-    TRAIN,
     UNKNOWN,
     bare,
-    end_labels,
     head,
-    log_axis,
     page,
     step_axis,
     thin_lines,
 )
 from analysis.parity import digits
-from analysis.read import Weights, need
-from analysis.style import INK, PALE_INK, plain_style, plural
+from analysis.read import Weights
+from analysis.style import INK, PALE_INK, plain_style
+from analysis.words import plural
 
 # Three colours that differ for every kind of colour blindness (Okabe and Ito), the last in black.
 KINDS = {"signal": "#0072B2", "distractors": "#DD8A00", "bias": "#222222"}
 SNAPSHOTS = 6
 WEIGHT_COLOURS = "RdBu_r"
-
-
-@plain_style()
-def curves_picture(curves: pd.DataFrame, title: str = "") -> Figure:
-    """Accuracy, and loss on a log axis, over the steps of one run or, in thin lines, of many.
-
-    `curves`: as load_curves reads them, a row per run and logged step. Losses of 0, and what is no number,
-    leave a gap. Raises ValueError where a column is missing or there are no rows.
-    """
-    sides = {"train": ("train", TRAIN), "test": ("eval", TEST)}
-    need(
-        curves,
-        [
-            "run_id",
-            "step",
-            *(f"{side}_{metric}" for side, _ in sides.values() for metric in ("loss", "accuracy")),
-        ],
-        "a table of curves",
-    )
-    if curves.empty:
-        raise ValueError("there are no runs to draw: the table of curves is empty")
-    runs = [run for _, run in curves.groupby("run_id", sort=False)]
-    look: dict[str, Any] = (
-        {"linewidth": 1.6} if len(runs) == 1 else {"linewidth": 0.7, "alpha": max(0.15, 0.8 - len(runs) / 60)}
-    )
-
-    caption = "" if len(runs) == 1 else plural(len(runs), "run")
-    figure, plots = page(title, caption, rows=[(0.3, 1.5), (0.3, 2.1)], width=5.2, left=0.45, right=0.4)
-    for plot, metric in zip(plots, ("accuracy", "loss"), strict=True):
-        ends, every = {}, []
-        for label, (side, colour) in sides.items():
-            lines = [run[["step", f"{side}_{metric}"]].to_numpy(float) for run in runs]
-            for line in lines:
-                line[~np.isfinite(line[:, 1]) | ((line[:, 1] <= 0) & (metric == "loss")), 1] = np.nan
-            thin_lines(plot, lines, colour, label, **look)
-            last = [line[-1, 1] for line in lines if np.isfinite(line[-1, 1])]
-            ends[label] = (float(np.median(last)) if last else np.nan, colour)
-            every.append(np.concatenate(lines)[:, 1])
-        if metric == "accuracy":
-            plot.set(ylim=(-0.03, 1.04), yticks=[0, 0.5, 1], yticklabels=["0", "50 %", "100 %"])
-        else:
-            log_axis(plot, np.concatenate(every))
-        head(plot, metric)
-        step_axis(plot, curves["step"].to_numpy(), name="step" if metric == "loss" else "")
-        plot.tick_params(labelbottom=metric == "loss")
-        end_labels(plot, ends)
-    return figure
 
 
 @plain_style()
