@@ -37,7 +37,8 @@ def weights_over_training(
     weights: Weights, steps: Sequence[int] | None = None, n_parity_bits: int | None = None, title: str = ""
 ) -> Figure:
     """Heat maps of w_in, a panel for each of `steps`: of the snapshots nearest to them, by default about six
-    from first to last. All share one scale, whose end is passed by the largest weights.
+    from first to last. Each step has its own scale, whose end is its largest weight: those of the first steps
+    are small.
 
     With `n_parity_bits` of a parity network its rows are named; neurons stand in order of their size at the
     last snapshot drawn. Otherwise w_in (S, P, H) or (S, 2P, H) is that of modular addition, and neurons stand
@@ -65,25 +66,27 @@ def weights_over_training(
         if rows == 2 * modulus:
             groups = {"input a": slice(0, modulus), "input b": slice(modulus, rows)}
     drawn_SDH = np.ma.masked_invalid(w_in_SDH[chosen][:, :, order_H])
-    sizes = [np.percentile(np.abs(w.compressed()), 99) for w in drawn_SDH if w.count()]
-    end = float(max(sizes, default=0)) or 1.0
-    beyond = "both" if np.abs(drawn_SDH.compressed()).max(initial=0) > end else "neither"
 
     figure, plots = page(
         title,
-        across,
+        f"{across}\neach step has its own scale: the number below is its largest weight",
         rows=[(0.3, float(np.clip(0.085 * rows, 1.2, 3.4)))],
         columns=len(chosen),
         width=float(np.clip(0.05 * size, 0.85, 1.45)),
         left=0.85 if n_parity_bits is not None else 0.6,
-        right=0.5,
+        right=0.85,
         gap=0.1,
-        foot=0.1,
+        foot=0.25,
     )
     for plot, place, w_DH in zip(plots, chosen, drawn_SDH, strict=True):
         colours = mpl.colormaps[WEIGHT_COLOURS].with_extremes(bad=UNKNOWN)
+        largest = float(np.abs(w_DH.compressed()).max(initial=0))
+        end = largest or 1.0
         image = plot.imshow(w_DH, cmap=colours, vmin=-end, vmax=end, aspect="auto")
         bare(plot)
+        plot.set_xlabel(
+            f"± {largest:.2g}" if w_DH.count() else "no numbers", size=8, color=PALE_INK, labelpad=4
+        )
         head(plot, f"{'step ' if plot is plots[0] else ''}{weights.step_S[place]:,}")
         for group in list(groups.values())[1:]:
             plot.axhline(group.start - 0.5, color="white", linewidth=2.5)
@@ -100,7 +103,8 @@ def weights_over_training(
             color=KINDS.get(name, INK),
         )
     key = plots[-1].inset_axes((1.12, 0, 0.07, 1))
-    bar = figure.colorbar(image, cax=key, ticks=[-end, 0, end], extend=beyond, format=_short)
+    bar = figure.colorbar(image, cax=key, ticks=[-end, 0, end])
+    bar.ax.set_yticklabels(["− largest", "0", "+ largest"])
     bar.outline.set_visible(False)
     key.tick_params(length=0, pad=2, labelsize=8, labelcolor=PALE_INK)
     return figure
@@ -160,7 +164,3 @@ def trajectories(weights: Weights, n_parity_bits: int, title: str = "") -> Figur
 def _modulus(weights: Weights) -> int:
     """Of modular addition: the classes are the remainders."""
     return int(weights.arrays["w_out"].shape[-1])
-
-
-def _short(weight: float, _: int) -> str:
-    return f"{weight:.2g}".replace("-", "−")

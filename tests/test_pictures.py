@@ -1,5 +1,6 @@
 """The pictures of runs: what is drawn is what is in the curves, weights and circuits."""
 
+import inspect
 import itertools
 import subprocess
 import sys
@@ -310,9 +311,13 @@ def test_heat_maps_of_a_parity_network():
     figure = weights_over_training(weights, n_parity_bits=2, title="w")
     plots = figure.axes
     assert heads(figure) == ["step 0", "2,000", "4,000", "6,000", "8,000", "10,000"]
-    limits = {plot.images[0].get_clim() for plot in plots}
-    ((low, high),) = limits
-    assert low == -high < 0
+    # Each step has the scale of its own largest weight, and says it.
+    for plot, snapshot in zip(plots, (0, 2, 4, 6, 8, 10), strict=True):
+        largest = np.abs(weights.arrays["w_in"][snapshot]).max()
+        low, high = plot.images[0].get_clim()
+        assert -low == high == pytest.approx(largest)
+        assert plot.get_xlabel() == f"± {largest:.2g}"
+    assert "each step has its own scale" in texts(figure.texts)[-1]
     for plot, snapshot in zip(plots, (0, 2, 4, 6, 8, 10), strict=True):
         # The neurons stand from the largest, the last of four, to the smallest.
         drawn = plot.images[0].get_array().filled()
@@ -361,6 +366,7 @@ def test_weights_that_are_no_numbers_are_grey():
     assert image.get_array().mask.all()
     assert to_hex(image.to_rgba(image.get_array())[0, 0]) == "#dddddd"
     assert np.isfinite(image.get_clim()).all()
+    assert figure.axes[1].get_xlabel() == "no numbers"
     picture(figure, "png")
 
 
@@ -418,13 +424,23 @@ def test_each_frequency_has_a_panel_of_its_waves():
     w_in, _ = wave_neurons(*evenly(7, 3), (0, 0), *evenly(4, 5))
     figure = waves(w_in, P, "waves")
     assert heads(figure) == ["frequency 4 · 5 neurons", "frequency 7 · 3 neurons", "no frequency · 1 neuron"]
-    for plot, members in zip(figure.axes, ([4, 5, 6, 7, 8], [0, 1, 2], [3]), strict=True):
+    for plot, members, f in zip(figure.axes, ([4, 5, 6, 7, 8], [0, 1, 2], [3]), (4, 7, 1), strict=True):
         lines = plot.lines[1:]  # the first is at 0
         assert {to_hex(line.get_color()) for line in lines} == {INPUT_A}
-        assert np.array([line.get_ydata() for line in lines]) == pytest.approx(w_in[:, members].T)
+        # Input n stands at f n mod P; where there is no frequency, at n.
+        drawn = np.array([line.get_ydata() for line in lines])
+        assert drawn[:, f * np.arange(P) % P] == pytest.approx(w_in[:, members].T)
         assert all((line.get_xdata() == np.arange(P)).all() for line in lines)
     assert len({plot.get_ylim() for plot in figure.axes}) == 1
+    assert texts(figure.texts)[-1].endswith("a wave of frequency f is one period; without a frequency n")
     assert_inside(figure)
+
+
+def test_a_wave_of_any_frequency_is_one_period():
+    (plot,) = waves(wave_neurons((11, 0.4))[0], P).axes  # half of P: a zigzag over n
+    x, y = plot.lines[1].get_data()
+    assert y == pytest.approx(np.cos(2 * np.pi * x / P - 0.4))
+    assert "without" not in texts(plot.figure.texts)[-1]
 
 
 def test_waves_of_a_and_of_b():
@@ -433,7 +449,8 @@ def test_waves_of_a_and_of_b():
     (plot,) = waves(np.concatenate([w_a, w_b]), P).axes
     for colour, w in ((INPUT_A, w_a), (INPUT_B, w_b)):
         lines = [line for line in plot.lines if to_hex(line.get_color()) == colour]
-        assert np.array([line.get_ydata() for line in lines]) == pytest.approx(w.T)
+        drawn = np.array([line.get_ydata() for line in lines])
+        assert drawn[:, 7 * np.arange(P) % P] == pytest.approx(w.T)
     assert [(text.get_text(), to_hex(text.get_color())) for text in plot.texts] == [
         ("input a", INPUT_A),
         ("input b", INPUT_B),
@@ -508,26 +525,56 @@ def test_contributions_meet_at_the_sum():
     w_in, w_out = wave_neurons(*evenly(2, 5), *evenly(9, 7), (0, 0))
     a, b = 20, 9
     figure = logits_picture(w_in, w_out, P, a, b, "l")
-    assert len(figure.axes) == 3
+    assert len(figure.axes) == 4
     c = np.arange(P)
     total = 0
-    for plot, frequency, members in zip(figure.axes, (2, 9), (range(5), range(5, 12)), strict=False):
+    named = ["frequency 2", "frequency 9", "no frequency"]
+    for plot, frequency, members in zip(figure.axes, (2, 9, 0), (range(5), range(5, 12), [12]), strict=False):
         expected = sum(max(w_in[a, h] + w_in[b, h], 0) * w_out[h] for h in members)
         total = total + expected
-        cosine, line = plot.lines[:2]
+        line = next(line for line in plot.lines if line.get_marker() == "o")
         assert line.get_ydata() == pytest.approx(expected)
-        wave = np.cos(2 * np.pi * frequency * (a + b - c) / P)
-        fitted = np.polyfit(wave, expected, 1)  # least squares
-        assert cosine.get_ydata() == pytest.approx(np.polyval(fitted, wave))
-        assert texts(plot.texts) == [f"frequency {frequency}", f"{len(members)} neurons"]
-    line, dot = figure.axes[-1].lines[:2]
+        cosines = [line for line in plot.lines if len(line.get_xdata()) > P]
+        if frequency:
+            (cosine,) = cosines
+            wave = np.cos(2 * np.pi * frequency * (a + b - c) / P)
+            fitted = np.polyfit(wave, expected, 1)  # least squares
+            assert cosine.get_ydata()[np.isin(cosine.get_xdata(), c)] == pytest.approx(
+                np.polyval(fitted, wave)
+            )
+        else:
+            assert not cosines
+        count = f"{len(members)} neurons" if len(members) > 1 else "1 neuron"
+        assert texts(plot.texts)[:2] == [named.pop(0), count]
+    # The sum is that of the whole network, those of no frequency too: so its largest is the answer.
+    dots = [line for line in figure.axes[-1].lines if line.get_marker() == "o"]
+    line, dot = sorted(dots, key=lambda line: -len(line.get_xdata()))
     assert line.get_ydata() == pytest.approx(total)
+    assert total == pytest.approx(np.maximum(w_in[a] + w_in[b], 0) @ w_out)
     assert dot.get_xdata()[0] == np.argmax(total) == 6
     for plot in figure.axes:
-        assert plot.lines[-1].get_xdata()[0] == (a + b) % P == 6
+        assert (a + b) % P == 6
+        assert [6, 6] in [list(line.get_xdata()) for line in plot.lines]
     assert texts(figure.axes[-1].get_xticklabels()) == ["0", "6", "22"]
-    assert len({round(np.ptp(plot.get_ylim()), 9) for plot in figure.axes[:2]}) == 1
     assert texts(figure.texts)[1].startswith("logits of 20 + 9 = 6 mod 23")
+    assert_inside(figure)
+
+
+@pytest.mark.parametrize("count", [1, 4, 11])
+def test_logits_have_one_scale_and_say_it(count):
+    w_in, w_out = wave_neurons(*[neuron for f in range(1, count + 1) for neuron in evenly(f, 5)], size=3)
+    figure = logits_picture(w_in, w_out, P, 3, 4, "l")
+    high = [plot.get_window_extent().height / np.ptp(plot.get_ylim()) for plot in figure.axes]
+    assert high == pytest.approx([high[0]] * (count + 1))
+    for plot in figure.axes:
+        (bar,) = (line for line in plot.lines if line.get_label() == "scale")
+        assert texts(plot.texts)[-1] == f"{np.ptp(bar.get_ydata()):g}"
+        assert f"each bar is {np.ptp(bar.get_ydata()):g}" in texts(figure.texts)[1]
+    for plot in figure.axes:
+        (line,) = (line for line in plot.lines if line.get_marker() == "o" and len(line.get_xdata()) == P)
+        low, top = plot.get_ylim()
+        assert low < line.get_ydata().min() <= line.get_ydata().max() < top
+    assert figure.get_size_inches()[1] < 12
     assert_inside(figure)
 
 
@@ -577,6 +624,9 @@ def test_stars_turn_twice_as_fast_as_circles():
         low, high = plot.get_xlim()
         assert low == -high
         assert high > size
+    # Panels differ in scale: each says the radius of its circle.
+    assert [texts(plot.texts)[-1] for plot in figure.axes] == [f"r {np.sqrt(P / 2):.3g}"] * 4
+    assert "each panel has its own scale: r is the radius" in texts(figure.texts)[-1]
     colours = [figure.axes[i].collections[0].get_facecolor() for i in (0, 2)]
     assert (colours[0] == colours[1]).all()
     assert len(np.unique(colours[0], axis=0)) == 5
@@ -663,6 +713,9 @@ def test_frequencies_are_counted_over_runs():
     assert len(colours) == 2
     # The run of unknown frequencies is left out.
     assert texts(many.get_legend().get_texts()) == ["generalised 2", "not generalised 2"]
+    default = inspect.signature(analysis.steps).parameters["accuracy"].default
+    meaning = f"generalised: a test accuracy of {100 * default:g} % or more at a logged step"
+    assert texts(figure.texts) == ["d", meaning]
     assert_inside(figure)
 
 
