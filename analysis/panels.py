@@ -23,7 +23,7 @@ RULE = "#cfcfca"  # frames and other lines that are not data
 
 POINTS = 72  # in an inch
 TITLE, CAPTION = 0.27, 0.17  # inches that they take
-STEP = 0.55  # the same for a step such as 10,000 below an axis
+STEP = 0.62  # the same for a step such as 10,000 below an axis
 
 
 def page(

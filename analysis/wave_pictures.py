@@ -53,7 +53,7 @@ def waves(w_in: np.ndarray, modulus: int, title: str = "") -> Figure:
     order = f"from left to right f n mod {modulus}, in which a wave of frequency f is one period"
     figure, plots = page(
         title,
-        f"{what}\n{order}{'; without a frequency n' if 0 in by_frequency else ''}",
+        f"{what}\n{order}{'; n where there is none' if 0 in by_frequency else ''}",
         rows=[(0.36, 1.05)] * rows,
         columns=columns,
         width=2.6,
@@ -181,7 +181,7 @@ def logits_picture(
     figure, plots = page(
         title,
         f"logits of {a} + {b} = {answer} mod {modulus} by frequency, all on one scale: each bar is {bar:g}\n"
-        "pale: the cosine that fits; dot: the network's answer",
+        "pale: the cosine that fits; orange dot: the network's answer",
         rows=[(0.14, 1.1 * PART)] * len(parts) + [(0.14, 1.1 * float(np.ptp(sum_P)) * scale + 0.2)],
         width=5.2,
         left=1.15,

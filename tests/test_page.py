@@ -368,6 +368,20 @@ def test_weights_on_a_narrow_phone(look, tmp_path):
 
 
 @in_browser
+@pytest.mark.parametrize(("folder", "unit"), [(PARITY, "nats per row"), (MODULAR, "nats per row / 67")])
+def test_a_loss_has_its_unit(look, tmp_path, folder, unit):
+    phases = analysis.classify(analysis.load_runs(folder))
+    path = tmp_path / "report.html"
+    path.write_bytes(page(phases, analysis.load_curves(folder), title="m", folder="m", expected=2))
+    shown = look(path)
+    axis = "document.getElementById('curves').layout.yaxis.title.text"
+    assert shown.evaluate(axis) == unit
+    assert shown.inner_text("[for=min_loss]").endswith(f"({unit})")
+    shown.select_option("#colour", "min_eval_loss")
+    assert shown.inner_text("#legend").splitlines()[0] == f"least test loss, {unit}"
+
+
+@in_browser
 def test_a_hundred_thousand_runs(look, tmp_path):
     runs, curves = tables(HUGE, seeds=50, logged=11)
     assert len(runs) == 100_000

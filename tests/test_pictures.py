@@ -432,7 +432,7 @@ def test_each_frequency_has_a_panel_of_its_waves():
         assert drawn[:, f * np.arange(P) % P] == pytest.approx(w_in[:, members].T)
         assert all((line.get_xdata() == np.arange(P)).all() for line in lines)
     assert len({plot.get_ylim() for plot in figure.axes}) == 1
-    assert texts(figure.texts)[-1].endswith("a wave of frequency f is one period; without a frequency n")
+    assert texts(figure.texts)[-1].endswith("a wave of frequency f is one period; n where there is none")
     assert_inside(figure)
 
 
@@ -440,7 +440,7 @@ def test_a_wave_of_any_frequency_is_one_period():
     (plot,) = waves(wave_neurons((11, 0.4))[0], P).axes  # half of P: a zigzag over n
     x, y = plot.lines[1].get_data()
     assert y == pytest.approx(np.cos(2 * np.pi * x / P - 0.4))
-    assert "without" not in texts(plot.figure.texts)[-1]
+    assert "none" not in texts(plot.figure.texts)[-1]
 
 
 def test_waves_of_a_and_of_b():

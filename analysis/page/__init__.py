@@ -24,6 +24,7 @@ from analysis.phases import LIU_APART, MAX_RATIO, MIN_LOSS, PHASES, liu_steps
 from analysis.read import Weights
 from analysis.steps import steps
 from analysis.style import COLOURS, OUTLINES, SHAPES
+from analysis.words import loss_unit
 
 CURVE_POINTS = 230_000  # logged steps of all curves in a page; of more a sample
 CURVE_STEPS = 400  # and of one
@@ -82,6 +83,7 @@ def page(
         "colours": COLOURS,
         "outlines": OUTLINES,
         "shapes": SHAPES,
+        "loss_unit": loss_unit(phases),
         "article": {"definition": "pair", "min_loss": MIN_LOSS, "max_ratio": MAX_RATIO},
         "own": {"min_loss": MIN_LOSS, "max_ratio": MAX_RATIO} | phases.attrs,
         "liu_apart": LIU_APART,

@@ -213,7 +213,8 @@ class Page {
     if (scale) {
       const [bar, ends, title] = ["bar", "ends", ""].map((name) => Object.assign(document.createElement("div"), { className: name }));
       bar.style.background = `linear-gradient(to right, ${VIRIDIS.join(",")})`;
-      title.textContent = COLOURINGS[this.state.colour];
+      const unit = this.state.colour === "min_eval_loss" && this.about.loss_unit;
+      title.textContent = COLOURINGS[this.state.colour] + (unit ? `, ${unit}` : "");
       ends.append(...scale.ends.map((end) => Object.assign(document.createElement("span"), { textContent: scale.text(end) })));
       keys.forEach((key) => (key.firstChild.style.visibility = "hidden")); // phases have no colours now
       keys.unshift(title, bar, ends, Object.assign(document.createElement("div"), { className: "hint", textContent: "empty: no value" }));
@@ -409,6 +410,7 @@ function fill(page) {
   byId("theme").value = state.theme;
   byId("safe").checked = state.safe;
   byId("only").checked = state.only;
+  byId("unit").textContent = about.loss_unit && ` (${about.loss_unit})`;
   const same = Object.entries(about.same).flatMap(([name, value]) => [
     Object.assign(document.createElement("dt"), { textContent: name }),
     Object.assign(document.createElement("dd"), { textContent: words(value) }),
