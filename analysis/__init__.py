@@ -9,11 +9,12 @@ from analysis import fourier
 from analysis.cells import cells, wilson
 from analysis.circuits import circuits
 from analysis.expected import expected_runs
-from analysis.figures import phase_diagram, save
+from analysis.figures import phase_diagram
 from analysis.phases import DEFINITIONS, MAX_RATIO, MIN_LOSS, PHASES, classify
 from analysis.read import Weights, each_weights, load_curves, load_runs, load_weights, select, settings
 from analysis.report import Analysis, analyze, end_report, write_report
 from analysis.steps import steps
+from analysis.style import save
 
 __all__ = [
     "DEFINITIONS",

@@ -16,14 +16,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.constructed import accuracy, constructed
-from analysis.figures import INK, PALE_INK, plain_style
 from analysis.fourier import basis, frequencies
-from analysis.panels import INPUT_A, INPUT_B, RULE, bare, head, need_numbers, page, plural
+from analysis.panels import INPUT_A, INPUT_B, RULE, bare, head, need_numbers, page
 from analysis.read import need
+from analysis.style import INK, PALE_INK, plain_style
+from analysis.words import GENERALISED, plural
 
 MOST_COLUMNS = 6
 GENERALIZED, OTHERS = "#5BA3D0", "#cfcfca"
 THREAD = "#9a9a95"
+SCALES = "each panel has its own scale: r is the radius of its pale circle, the mean"
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,8 @@ def frequency_distribution(circuits: pd.DataFrame, title: str = "") -> Figure:
     generalized = circuits["generalize_step"].notna()
     kinds = {"generalised": (generalized, GENERALIZED), "not generalised": (~generalized, OTHERS)}
 
-    figure, plots = page(title, rows=[(0.3, 1.5), (0.6, 1.5)], width=5.6, left=0.45)
+    caption = f"generalised: a test accuracy of {100 * GENERALISED:g} % or more at a logged step"
+    figure, plots = page(title, caption, rows=[(0.3, 1.5), (0.6, 1.5)], width=5.6, left=0.45)
     for plot, (name, (values, bins)) in zip(plots, panels.items(), strict=True):
         foot_B = np.zeros(len(bins))
         for kind, (of, colour) in kinds.items():
@@ -150,7 +153,7 @@ def _draw(columns: Sequence[_Stars], title: str, caption: str) -> Figure:
     bands = -(-len(columns) // across)
     figure, plots = page(
         title,
-        caption,
+        f"{caption}\n{SCALES}",
         rows=[(0.32, 1.15), (0.1, 1.15)] * bands,
         columns=across,
         width=1.15,
@@ -198,6 +201,7 @@ def _thread(plot: Axes, threads: Sequence[np.ndarray], colours: Sequence[str]) -
             linewidths=0.6,
             zorder=2,
         )
+    plot.text(1, 0, f"r {out_N.mean():.3g}", size=8, color=PALE_INK, ha="right", transform=plot.transAxes)
     end = 1.12 * (out_N.max() or 1)
     plot.set(xlim=(-end, end), ylim=(-end, end), aspect="equal")
 

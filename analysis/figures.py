@@ -1,44 +1,45 @@
 """The phase diagram: every run a dot, in the colour of its phase, at the place of its hyperparameters.
 
-After the figure of "Do Machine Learning Models Memorize or Generalize?" (Pearce et al., 2023). Figures are
-matplotlib objects made without pyplot: no display is needed and no global state is left behind.
+After the figure of "Do Machine Learning Models Memorize or Generalize?" (Pearce et al., 2023).
 """
 
-import io
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
+from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import PathPatch
+from matplotlib.patches import Patch, PathPatch
 from matplotlib.path import Path as Outline
 
 from analysis.expected import with_missing
 from analysis.phases import PHASES
 from analysis.places import MAX_SLOTS, Axis, Places, arrange
 from analysis.read import need
-
-COLOURS = {"memorize": "#ffffff", "grok": "#F7DB5C", "generalize": "#7CB9DF", "fail": "#aaaaaa"}
-OUTLINES = {"memorize": "#4d4d4d", "grok": "#c9a92b", "generalize": "#4d8fb8", "fail": "#8a8a8a"}
-TILE = "#f3f3f1"
-MISSING = "#b9b9b4"
-INK = "#333333"
-PALE_INK = "#777777"
-
-PNG_DPI = 160
+from analysis.style import (
+    COLOURS,
+    HATCHES,
+    INK,
+    MARGIN,
+    MARKERS,
+    MISSING,
+    OUTLINES,
+    PALE_INK,
+    SHAPES,
+    TILE,
+    plain_style,
+    text_width,
+)
+from analysis.words import definition, plural
 
 # Lengths in inches. The figure is laid out by hand, so that dots fill their cells whatever the grid.
-MARGIN = 0.2
 GAP = 0.28
 TITLE, LEGEND, LINE = 0.34, 0.32, 0.19
-LETTER = 0.075  # about the width of a letter at 9 points
 GRID, SMALLEST, LARGEST = 2.1, 0.12, 0.75  # a panel, and the bounds of a cell
 
 TILE_SHARE = 0.9  # of a cell's width; the rest is the gap to its neighbour
@@ -57,10 +58,10 @@ def phase_diagram(
 ) -> Figure:
     """Draw `phases` (see `classify`): a panel for each combination of `panels`, in each a grid of x by y.
 
-    In a cell each seed has a dot, at the same place in every cell. `expected`: a row for each run that the
-    sweep has in the end, its axes and `seed` (see `analysis.expected_runs`); one that is not in `phases` yet
-    is a faint point. Above 64 seeds, or where dots would be too small, a cell is filled by the shares of
-    its phases.
+    In a cell each seed has a dot in the colour and shape of its phase, at the same place in every cell.
+    `expected`: a row for each run that the sweep has in the end, its axes and `seed` (see
+    `analysis.expected_runs`); one that is not in `phases` yet is a faint point. Above 64 seeds, or where dots
+    would be too small, a cell is filled by the shares of its phases.
 
     By default x is hidden_size, from large to small, y train_size, and the panels are all other axes that
     vary, or weight_decay. Where x or y would not vary another axis takes its place, weight_decay last. Axes
@@ -82,43 +83,14 @@ def phase_diagram(
         return _draw(phases, places, title)
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write `figure` to `path` in the format of its extension: the same bytes for the same figure.
-
-    Text in an SVG stays text. Raises OSError where the file cannot be written.
-    """
-    path.write_bytes(picture(figure, path.suffix.removeprefix(".")))
-
-
-def picture(figure: Figure, extension: str) -> bytes:
-    """The content of a file of that extension, such as png or svg; see `save`."""
-    file = io.BytesIO()
-    with plain_style():
-        undated = {"Date": None} if extension == "svg" else {}
-        figure.savefig(file, format=extension, dpi=PNG_DPI, metadata=undated)
-    return file.getvalue()
-
-
-@contextmanager
-def plain_style() -> Iterator[None]:
-    """The same look, and the same bytes, whatever style the user has set."""
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams["font.family"] = "sans-serif"
-        mpl.rcParams["font.sans-serif"] = ["DejaVu Sans"]
-        mpl.rcParams["svg.fonttype"] = "none"
-        mpl.rcParams["svg.hashsalt"] = "grok_sweep"
-        yield
-
-
 def _draw(phases: pd.DataFrame, places: Places, title: str) -> Figure:
     panel, across, up, columns = places.panel, places.x, places.y, places.columns
     cell = float(np.clip(GRID / max(len(across), len(up)), SMALLEST, LARGEST))
     dot = 72 * cell * BLOCK_SHARE / math.ceil(math.sqrt(places.slots))
     dots = places.slots <= MAX_SLOTS and dot >= SMALLEST_DOT
 
-    handles = _legend(phases)
-    caption = _caption(phases, dots, places.pooled)
+    handles = _legend(phases, dots=dots)
+    caption = _caption(phases, dots, places)
     turned = text_width(across.texts) > 0.9 * cell
     below = (text_width(across.texts) if turned else LINE) + LINE + 0.08
     beside = text_width(up.texts) + LINE + 0.12
@@ -126,7 +98,7 @@ def _draw(phases: pd.DataFrame, places: Places, title: str) -> Figure:
     wide, high = len(across) * cell, len(up) * cell
     # Panel titles are rarely wider than panels; where they are, panels stand further apart.
     pitch = max(wide, 1.1 * text_width([line for text in panel.texts for line in text.split("\n")])) + GAP
-    rows = math.ceil(len(panel) / columns)
+    rows = places.spots[-1][0] + 1
 
     left = MARGIN + beside
     inner = max(
@@ -160,7 +132,7 @@ def _draw(phases: pd.DataFrame, places: Places, title: str) -> Figure:
 
     phase = phases["phase"].to_numpy()
     for index, text in enumerate(panel.texts):
-        row, column = divmod(index, columns)
+        row, column = places.spots[index]
         foot = height - above - row * (head + high + GAP) - head - high
         plot = figure.add_axes(
             ((left + column * pitch) / width, foot / height, wide / width, high / height),
@@ -168,7 +140,8 @@ def _draw(phases: pd.DataFrame, places: Places, title: str) -> Figure:
             ylim=(-0.5, len(up) - 0.5),
             facecolor="none",
         )
-        _frame(plot, text, across, up, lowest=index + columns >= len(panel), first=column == 0, turned=turned)
+        lowest = (row, column) == max(spot for spot in places.spots if spot[1] == column)
+        _frame(plot, text, across, up, lowest=lowest, first=column == 0, turned=turned)
         here = np.flatnonzero(panel.places == index)
         if dots:
             _dots(plot, places, here, phase[here], dot)
@@ -177,35 +150,34 @@ def _draw(phases: pd.DataFrame, places: Places, title: str) -> Figure:
     return figure
 
 
-def text_width(texts: Sequence[str]) -> float:
-    """Inches that the longest of some texts takes at 9 points, roughly."""
-    return LETTER * max(map(len, texts))
-
-
-def _legend(phases: pd.DataFrame) -> list[Line2D]:
-    """A dot and a count for each phase, and for the runs that are not there, if any."""
-    handles = [
-        _marker(
-            f"{name} {int((phases['phase'] == name).sum()):,}",
-            8.0,
-            COLOURS[name],
-            OUTLINES[name],
-            outline=0.7,
-        )
-        for name in PHASES
-    ]
+def _legend(phases: pd.DataFrame, dots: bool) -> list[Artist]:
+    """A mark and a count for each phase, and for the runs that are not there, if any."""
+    handles: list[Artist] = []
+    for name in PHASES:
+        label = f"{name} {int((phases['phase'] == name).sum()):,}"
+        if dots:
+            handles.append(_marker(label, 8.0, COLOURS[name], OUTLINES[name], 0.7, SHAPES[name]))
+        else:
+            handles.append(Patch(**_area(name), label=label))
     if missing := int(phases["phase"].isna().sum()):
         handles.append(_marker(f"not finished {missing:,}", 3.0, MISSING, MISSING, outline=0))
     return handles
 
 
-def _marker(label: str, size: float, colour: str, edge: str, outline: float) -> Line2D:
+def _area(name: str) -> dict[str, Any]:
+    """How a part of a cell that is in one phase is filled."""
+    look = {"facecolor": COLOURS[name], "edgecolor": OUTLINES[name], "hatch": HATCHES[name]}
+    return {**look, "linewidth": 0.5}
+
+
+def _marker(label: str, size: float, colour: str, edge: str, outline: float, shape: str = "circle") -> Line2D:
+    marker, larger = MARKERS[shape]
     return Line2D(
         [],
         [],
         linestyle="none",
-        marker="o",
-        markersize=size,
+        marker=marker,
+        markersize=larger * size,
         markerfacecolor=colour,
         markeredgecolor=edge,
         markeredgewidth=outline,
@@ -213,16 +185,23 @@ def _marker(label: str, size: float, colour: str, edge: str, outline: float) -> 
     )
 
 
-def _caption(phases: pd.DataFrame, dots: bool, pooled: list[str]) -> str:
-    """What a reader must know: what a mark is, the definition of the phases, what a cell pools."""
-    known = phases.attrs
-    said = ["each dot is one run" if dots else "each cell shows the shares of its runs"]
-    if known.get("definition") == "pair":
-        said.append(f"phases: pair, min_loss {known['min_loss']:g}, max_ratio {known['max_ratio']:g}")
-    elif "definition" in known:
-        said.append(f"phases: {known['definition']}")
-    if pooled:
-        said.append(f"pooled over {', '.join(pooled)}")
+def _caption(phases: pd.DataFrame, dots: bool, places: Places) -> str:
+    """What a reader must know: what a mark is, of how many runs, the definition of the phases, what a cell
+    pools.
+    """
+    mark = "each mark is one run" if dots else "each cell shows the shares of its runs"
+    here = np.ravel_multi_index(
+        (places.panel.places, places.y.places, places.x.places),
+        (len(places.panel), len(places.y), len(places.x)),
+    )
+    finished = np.bincount(here[phases["phase"].notna()], minlength=here.max() + 1)[np.unique(here)]
+    least, most = int(finished.min()), int(finished.max())
+    runs = plural(most, "run") if least == most else f"{least:,} to {plural(most, 'run')}"
+    said = [f"{mark}, {runs} per cell"]
+    if by := definition(phases):
+        said.append(f"phases: {by}")
+    if places.pooled:
+        said.append(f"pooled over {', '.join(places.pooled)}")
     return "; ".join(said)
 
 
@@ -275,7 +254,8 @@ def _dots(plot: Axes, places: Places, here: np.ndarray, phase: np.ndarray, dot: 
     mark(_marker("missing", max(0.22 * dot, 1.2), MISSING, MISSING, outline=0), pd.isna(phase))
     for name in PHASES:
         of = phase == name
-        line = _marker(name, 0.8 * dot, COLOURS[name], OUTLINES[name], outline=round(min(0.7, 0.08 * dot), 2))
+        outline = round(min(0.7, 0.08 * dot), 2)
+        line = _marker(name, 0.8 * dot, COLOURS[name], OUTLINES[name], outline, SHAPES[name])
         mark(line, of)
 
 
@@ -290,13 +270,4 @@ def _shares(plot: Axes, x: np.ndarray, y: np.ndarray, phase: np.ndarray) -> None
             for (i, j), share, end in zip(shares.index, shares[name], ends[name], strict=True)
             if share > 0
         ]
-        plot.add_collection(
-            PolyCollection(
-                bars,
-                label=name,
-                facecolor=COLOURS[name],
-                edgecolor=OUTLINES[name],
-                linewidth=0.5,
-                clip_on=False,
-            )
-        )
+        plot.add_collection(PolyCollection(bars, label=name, **_area(name), clip_on=False))

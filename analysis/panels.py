@@ -14,7 +14,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from analysis.figures import INK, MARGIN, PALE_INK, text_width
+from analysis.style import INK, MARGIN, PALE_INK, text_width
 
 TRAIN, TEST = "#9730c9", "#4CB769"  # the article's colours, as are those of the inputs
 INPUT_A, INPUT_B = "#2979FF", "#FF6D00"
@@ -23,6 +23,7 @@ RULE = "#cfcfca"  # frames and other lines that are not data
 
 POINTS = 72  # in an inch
 TITLE, CAPTION = 0.27, 0.17  # inches that they take
+STEP = 0.62  # the same for a step such as 10,000 below an axis
 
 
 def page(
@@ -39,19 +40,22 @@ def page(
 ) -> tuple[Figure, list[Axes]]:
     """A figure and its panels, row after row. All lengths in inches.
 
+    title: of several lines the first is bold, and the others stand above the caption, which may have several.
     rows: of each, the room above its panels and their height. left, right, foot: room for what stands beside
     and below all panels. gap: between columns.
     """
     inner = left + columns * width + (columns - 1) * gap + right
-    wide = 2 * MARGIN + max(inner, 1.5 * text_width([title]), text_width([caption]))
-    above = MARGIN + (TITLE if title else 0) + (CAPTION if caption else 0)
+    title, *more = title.split("\n")
+    lines = [*more, *(caption.split("\n") if caption else [])]
+    wide = 2 * MARGIN + max(inner, 1.5 * text_width([title]), text_width(["", *lines]))
+    above = MARGIN + (TITLE if title else 0) + CAPTION * len(lines)
     high = above + sum(room + height for room, height in rows) + foot + MARGIN / 2
     figure = Figure(figsize=(wide, high), facecolor="white")
     if title:
         figure.text(MARGIN / wide, 1 - MARGIN / high, title, va="top", size=13, weight="bold", color=INK)
-    if caption:
-        y = 1 - (above - CAPTION) / high
-        figure.text(MARGIN / wide, y, caption, va="top", size=9, color=PALE_INK)
+    for place, line in enumerate(lines):
+        y = 1 - (above - CAPTION * (len(lines) - place)) / high
+        figure.text(MARGIN / wide, y, line, va="top", size=9, color=PALE_INK)
 
     axes: list[Axes] = []
     y = high - above
@@ -104,11 +108,31 @@ def thin_lines(
         plot.plot(x, y, "o", color=colour, markersize=2.5, alpha=look.get("alpha"), clip_on=False)
 
 
-def step_axis(plot: Axes, steps: np.ndarray, *, name: str = "step") -> None:
-    """The x axis of a panel from the first of `steps` to the last, in numbers such as 10,000."""
+def step_axis(plot: Axes, steps: np.ndarray, *, name: str = "step", log: bool = False) -> None:
+    """The x axis of a panel from the first of `steps` to the last, in numbers such as 10,000.
+
+    log: in powers of ten, linear below the first step over 0, so that step 0 has a place.
+    """
     first, last = float(np.min(steps)), float(np.max(steps))
+    if log:
+        least = float(np.min(steps[steps > 0]))
+        plot.set_xscale("symlog", linthresh=least, linscale=0.3)
+        plot.xaxis.set_minor_locator(NullLocator())
     plot.set_xlim(first, last if last > first else first + 1)
-    plot.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    wide = plot.get_window_extent().width / plot.figure.dpi
+    if log:
+        powers = [10.0**power for power in range(math.ceil(math.log10(least)), math.ceil(math.log10(last)))]
+        ticks, room = [last], STEP / wide
+        for step in [*powers[::-1], first]:
+            at = [
+                plot.transAxes.inverted().transform(plot.transData.transform((x, 1)))[0]
+                for x in (step, ticks[-1], first)
+            ]
+            if step == first or (at[1] - at[0] >= room and at[0] - at[2] >= room / 2):
+                ticks.append(step)
+        plot.set_xticks(ticks[::-1])
+    else:
+        plot.xaxis.set_major_locator(MaxNLocator(min(5, int(wide / STEP)), integer=True))
     plot.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
     plot.set_xlabel(name, size=9, color=INK, labelpad=3)
 
@@ -180,8 +204,3 @@ def need_numbers(*arrays: np.ndarray) -> None:
     """Raise ValueError where a weight is not finite."""
     if not all(np.isfinite(array).all() for array in arrays):
         raise ValueError("there are weights that are no numbers: the run has diverged")
-
-
-def plural(count: int, noun: str) -> str:
-    """`1 neuron`, `2 neurons`."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -9,8 +9,10 @@ import pandas as pd
 
 from analysis.cells import axes
 from analysis.read import need
+from analysis.words import in_words
 
 MAX_PANELS = 30
+MOST_COLUMNS = 6  # panels side by side
 MAX_VALUES = 64
 """Values of x or y for which there is room."""
 MAX_SLOTS = 64
@@ -36,14 +38,15 @@ class Axis:
 class Places:
     """Where each run stands.
 
-    `columns`: panels side by side; `slot`: the run's place within its cell, int, by run, one of `slots`;
-    `pooled`: the columns that differ within a cell.
+    `columns`: the most panels side by side; `spots`: the row and column of each panel; `slot`: the run's
+    place within its cell, int, by run, one of `slots`; `pooled`: the columns that differ within a cell.
     """
 
     panel: Axis
     x: Axis
     y: Axis
     columns: int
+    spots: list[tuple[int, int]]
     slot: np.ndarray
     slots: int
     pooled: list[str]
@@ -63,13 +66,25 @@ def arrange(phases: pd.DataFrame, panels: Sequence[str] | None, x: str | None, y
                 f"{axis.name} has {len(axis)} values, at most {MAX_VALUES} can be drawn; "
                 "filter the runs or choose other axes"
             )
-    # Five panels side by side, or the values of the last axis, so that a row of panels is one story.
-    columns = _count(phases, panels[-1]) if len(panels) > 1 else len(panel)
+    # A row has the values of the last axis, or an equal part of them: then it is one story.
+    columns, spots = rows_of(len(panel), _count(phases, panels[-1]) if panels else 1, MOST_COLUMNS)
     cell = (panel.places * len(up) + up.places) * len(across) + across.places
     slot, slots = _slots(cell, phases["seed"])
     shown = {*panels, x, y}
     pooled = [name for name in axes(phases) if name not in shown and _count(phases, name) > 1]
-    return Places(panel, across, up, min(columns, 5), slot, slots, pooled)
+    return Places(panel, across, up, columns, spots, slot, slots, pooled)
+
+
+def rows_of(panels: int, values: int, most: int) -> tuple[int, list[tuple[int, int]]]:
+    """How many panels stand side by side, `most` at most, and the (row, column) of each of `panels`.
+
+    They are the product of some axes, the last of which has `values` and runs fastest. Its values are one
+    row, or rows of equal lengths as far as it goes, and a new round of them begins a new row.
+    """
+    parts = math.ceil(values / most)
+    columns = math.ceil(values / parts)
+    spots = [(i // values * parts + i % values // columns, i % values % columns) for i in range(panels)]
+    return columns, spots
 
 
 def _choose(
@@ -113,14 +128,8 @@ def _axis(phases: pd.DataFrame, name: str | None, *, descending: bool = False) -
     if name is None:
         return Axis("", np.zeros(len(phases), dtype=int), [""])
     places, values = pd.factorize(phases[name], sort=True, use_na_sentinel=False)
-    texts = [_text(value) for value in values]
+    texts = [in_words(value) for value in values]
     return Axis(name, len(texts) - 1 - places, texts[::-1]) if descending else Axis(name, places, texts)
-
-
-def _text(value: object) -> str:
-    if isinstance(value, float):
-        return "none" if math.isnan(value) else f"{value:g}"
-    return "none" if value is None else str(value)
 
 
 def _product(parts: Sequence[Axis], runs: int) -> Axis:

@@ -10,12 +10,13 @@ from matplotlib.figure import Figure
 from analysis.cells import cells
 from analysis.circuits import circuits
 from analysis.expected import expected_runs, n_expected
-from analysis.figures import phase_diagram, picture
-from analysis.gallery import NAMES, chosen, gallery
+from analysis.figures import phase_diagram
+from analysis.gallery import NAMES, Opened, chosen, gallery, varying
 from analysis.page import ended, page
 from analysis.phases import MAX_RATIO, MIN_LOSS, PHASES, classify
 from analysis.read import Weights, each_weights, load_curves, load_runs, load_weights
 from analysis.steps import steps
+from analysis.style import picture
 from grok_sweep.store import CIRCUITS, REPORT, Store, StoreError
 
 NOT_YET = "no finished runs yet; wait for the first shard, then analyse again"
@@ -95,7 +96,7 @@ def analyze(
 
     if run_id is not None and run_id not in set(runs["run_id"]):
         raise StoreError(f"{store.place()}: run {run_id} is not there; run_ids are in its runs")
-    opened, pictures = _open(folder, runs, run_id, say) if figures else (None, {})
+    opened, pictures = _open(folder, phases, run_id, say) if figures else (None, {})
 
     tables = store.write_phases(phases, by_cell)
     diagrams = []
@@ -185,7 +186,7 @@ def _stale(store: Store, run_ids: set[str]) -> str:
 
 
 def _open(
-    folder: str | Path, runs: pd.DataFrame, run_id: str | None, say: Callable[[str], None]
+    folder: str | Path, phases: pd.DataFrame, run_id: str | None, say: Callable[[str], None]
 ) -> tuple[pd.DataFrame, dict[str, Figure]]:
     """The table of circuits, and the pictures by name."""
     curves = load_curves(folder)
@@ -194,11 +195,13 @@ def _open(
     def seen() -> Iterator[tuple[str, Weights]]:
         for found, weights in each_weights(folder):
             with_weights.add(found)
-            say(f"opened {len(with_weights):,} of {len(runs):,} runs")
+            say(f"opened {len(with_weights):,} of {len(phases):,} runs")
             yield found, weights
 
-    table = circuits(runs, curves, seen())
-    if run_id is None:
-        run_id = chosen(table, with_weights)
-    weights = load_weights(folder, run_id) if run_id in with_weights else None
-    return table, dict(gallery(table, curves, run_id, weights))
+    table = circuits(phases, curves, seen())
+    why = chosen(table, with_weights, varying(phases), run_id)
+    opened = [
+        Opened(one, text, load_weights(folder, one) if one in with_weights else None)
+        for one, text in why.items()
+    ]
+    return table, dict(gallery(table, curves, phases, opened))

@@ -11,8 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.figures import INK, PALE_INK, plain_style
-from analysis.fourier import contribution, energies, frequencies, groups
+from analysis.fourier import contribution, energies, groups, logits
 from analysis.panels import (
     INPUT_A,
     INPUT_B,
@@ -23,32 +22,39 @@ from analysis.panels import (
     head,
     need_numbers,
     page,
-    plural,
     step_axis,
 )
 from analysis.read import Weights
+from analysis.style import INK, PALE_INK, plain_style
+from analysis.words import plural
 
 MOST_COLUMNS = 3
 COSINE = "#e3b23c"
+PART, WHOLE = 0.5, 3.5  # inches: the highest part of the logits, and their sum at most
+FINE = 8  # points of a cosine from one answer to the next
 WIDEST = 0.02  # of the width of the picture, a snapshot: what lies between two was not recorded
 USED = 0.04  # of the energy at the last snapshot: frequencies with less are not named
 
 
 @plain_style()
 def waves(w_in: np.ndarray, modulus: int, title: str = "") -> Figure:
-    """The input weights of the neurons over the inputs 0 to P - 1: a panel per frequency, a line per neuron.
+    """The input weights of the neurons over the inputs n: a panel per frequency, a line per neuron.
 
-    Neurons of no frequency come last. All panels have the same height in weights. Raises
-    ValueError where a weight is not finite.
+    In the panel of a frequency f the inputs stand in the order of f n mod P, in which a wave of that
+    frequency is one period: in the order of n, 24 periods over 67 inputs cannot be seen. Neurons of no
+    frequency come last, in the order of n. All panels have the same height in weights. Raises ValueError
+    where a weight is not finite.
     """
     need_numbers(w_in)
     by_frequency = groups(w_in, modulus)
     tied = len(w_in) == modulus
     rows = -(-len(by_frequency) // MOST_COLUMNS)
     columns = -(-len(by_frequency) // rows)
+    what = f"weights of the inputs n{'' if tied else ' of a and of b'}, a line for each neuron"
+    order = f"from left to right f n mod {modulus}, in which a wave of frequency f is one period"
     figure, plots = page(
         title,
-        "weights over the input" + ("" if tied else ", of a and of b"),
+        f"{what}\n{order}{'; n where there is none' if 0 in by_frequency else ''}",
         rows=[(0.36, 1.05)] * rows,
         columns=columns,
         width=2.6,
@@ -59,12 +65,13 @@ def waves(w_in: np.ndarray, modulus: int, title: str = "") -> Figure:
         plot.remove()
     plots = plots[: len(by_frequency)]
     largest = float(np.abs(w_in).max()) or 1.0
-    inputs = np.arange(modulus)
     for index, (plot, (frequency, members)) in enumerate(zip(plots, by_frequency.items(), strict=True)):
         plot.axhline(0, color=RULE, linewidth=0.8, zorder=0)
-        plot.plot(inputs, w_in[:modulus, members], color=INPUT_A, linewidth=0.7, alpha=0.75)
-        if not tied:
-            plot.plot(inputs, w_in[modulus:, members], color=INPUT_B, linewidth=0.7, alpha=0.75)
+        turned_P = (frequency or 1) * np.arange(modulus) % modulus
+        order_P = np.argsort(turned_P, kind="stable")
+        for w_PH, colour in zip(np.split(w_in, len(w_in) // modulus), (INPUT_A, INPUT_B), strict=False):
+            drawn_PK = w_PH[order_P][:, members]
+            plot.plot(turned_P[order_P], drawn_PK, color=colour, linewidth=0.7, alpha=0.75)
         plot.spines["bottom"].set_visible(False)
         plot.set(xlim=(0, modulus - 1), ylim=(-1.05 * largest, 1.05 * largest))
         plot.set_xticks([0, modulus - 1] if index + columns >= len(plots) else [])
@@ -158,10 +165,10 @@ def logits_picture(
 ) -> Figure:
     """What the neurons of each frequency f add to the logits of the answers c for the inputs a and b.
 
-    Beside it, pale, the cosine of 2 pi f (a + b - c) / P that fits it best, and at the foot the sum of the
-    contributions: the cosines meet at the right answer, where a line stands; a dot is the network's answer.
-    The panels of the contributions have one scale. Raises ValueError where no neuron
-    has a frequency, a weight is not finite, or a or b is not one of 0 to P - 1.
+    Beside it, pale, the cosine of 2 pi f (a + b - c) / P that fits it best; then what neurons of no
+    frequency add, and at the foot the sum, the logits of the network: the cosines meet at the right answer,
+    where a line stands; a dot is the network's answer. All panels have one scale. Raises ValueError where no
+    neuron has a frequency, a weight is not finite, or a or b is not one of 0 to P - 1.
     """
     if not (0 <= a < modulus and 0 <= b < modulus):
         raise ValueError(f"a = {a} and b = {b}: give two of 0 to {modulus - 1}")
@@ -171,40 +178,59 @@ def logits_picture(
     answers = np.arange(modulus)
     parts = {
         frequency: (contribution(w_in, w_out, pairs_N2, frequency)[0], len(members))
-        for frequency, members in frequencies(w_in, modulus).items()
+        for frequency, members in groups(w_in, modulus).items()
     }
-    if not parts:
+    if not any(parts):
         raise ValueError("there is nothing to draw: no neuron has a frequency")
-    span = (
-        1.15 * max(float(np.abs(logits_P - logits_P.mean()).max()) for logits_P, _ in parts.values()) or 1.0
-    )
+    sum_P = logits(w_in, w_out, pairs_N2)[0]
+    span = max(float(np.ptp(logits_P)) for logits_P, _ in parts.values()) or 1.0
+    # Inches of one logit: the sum may be several times as high as a part, and the page has an end.
+    scale = min(PART / span, WHOLE / (float(np.ptp(sum_P)) or 1.0))
+    bar = _round(0.4 / scale)
     figure, plots = page(
         title,
-        f"logits of {a} + {b} = {answer} mod {modulus} by frequency; pale: the cosine that fits",
-        rows=[(0.14, 0.5)] * len(parts) + [(0.14, 1.3)],
+        f"logits of {a} + {b} = {answer} mod {modulus} by frequency, all on one scale: each bar is {bar:g}\n"
+        "pale: the cosine that fits; orange dot: the network's answer",
+        rows=[(0.14, 1.1 * PART)] * len(parts) + [(0.14, 1.1 * float(np.ptp(sum_P)) * scale + 0.2)],
         width=5.2,
-        left=1.0,
+        left=1.15,
+        right=0.3,
         foot=0.4,
     )
-    for plot, (frequency, (logits_P, count)) in zip(plots, parts.items(), strict=False):
-        cosine_P = np.cos(2 * np.pi * frequency * (answer - answers) / modulus)
-        scale = 2 / modulus * logits_P @ cosine_P
-        plot.plot(answers, logits_P.mean() + scale * cosine_P, color=COSINE, linewidth=3.5, alpha=0.55)
-        plot.plot(answers, logits_P, color=INK, linewidth=1.1)
-        plot.set_ylim(logits_P.mean() - span, logits_P.mean() + span)
-        _label(plot, f"frequency {frequency}", plural(count, "neuron"))
-    sum_P = np.sum([logits_P for logits_P, _ in parts.values()], axis=0)
-    plots[-1].plot(answers, sum_P, color=INK, linewidth=1.4)
-    plots[-1].plot([sum_P.argmax()], [sum_P.max()], "o", color=INPUT_B, markersize=5)
-    plots[-1].margins(y=0.12)
-    _label(plots[-1], "their sum", f"largest at {sum_P.argmax()}")
-    for plot in plots:
+    fine = np.linspace(0, modulus - 1, FINE * (modulus - 1) + 1)
+    drawn = [*((_name(f), plural(count, "neuron"), f, part_P) for f, (part_P, count) in parts.items())]
+    drawn.append(("their sum", f"largest at {sum_P.argmax()}", 0, sum_P))
+    for plot, (name, below, frequency, logits_P) in zip(plots, drawn, strict=True):
         bare(plot)
-        plot.set_xlim(-0.5, modulus - 0.5)
+        if frequency:
+            phase_P, phase = (2 * np.pi * frequency * (answer - c) / modulus for c in (answers, fine))
+            fitted = logits_P.mean() + 2 / modulus * (logits_P @ np.cos(phase_P)) * np.cos(phase)
+            plot.plot(fine, fitted, color=COSINE, linewidth=3, alpha=0.55)
+        plot.plot(answers, logits_P, color=INK, linewidth=0.8, marker="o", markersize=1.6)
+        high = plot.get_window_extent().height / figure.dpi / scale / 2
+        middle = (float(logits_P.min()) + float(logits_P.max())) / 2
+        plot.set(xlim=(-0.5, modulus - 0.5), ylim=(middle - high, middle + high))
         plot.axvline(answer, color=INPUT_B, linewidth=0.9, alpha=0.7, zorder=0)
+        _label(plot, name, below)
+        _bar(plot, middle, bar)
+    plots[-1].plot([sum_P.argmax()], [sum_P.max()], "o", color=INPUT_B, markersize=5)
     plots[-1].set_xticks(sorted({0, modulus - 1, answer}))
     plots[-1].set_xlabel("answer c", size=9, color=INK, labelpad=3)
     return figure
+
+
+def _round(number: float) -> float:
+    """The largest of 1, 2, 5, 10, ... that is at most a number over 0."""
+    power = 10.0 ** np.floor(np.log10(number))
+    return float(power * max(digit for digit in (1, 2, 5) if digit * power <= number))
+
+
+def _bar(plot: Axes, middle: float, size: float) -> None:
+    """A bar of so many logits at the right of a panel, with its number."""
+    at = plot.get_yaxis_transform()
+    ends = [middle - size / 2, middle + size / 2]
+    plot.plot([1.01, 1.01], ends, color=PALE_INK, linewidth=1.2, transform=at, clip_on=False, label="scale")
+    plot.text(1.02, middle, f"{size:g}", size=8, color=PALE_INK, va="center", transform=at)
 
 
 def _name(frequency: int) -> str:

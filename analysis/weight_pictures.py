@@ -1,36 +1,30 @@
-"""Pictures of training itself: accuracy and loss, and the input weights from first to last.
+"""Pictures of the input weights over training, from first to last.
 
 They are E2 of "Do Machine Learning Models Memorize or Generalize?" (Pearce et al., 2023): one parity model
-in detail. Modular addition has the first two as well.
+in detail. Modular addition has the first as well.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.figures import INK, PALE_INK, plain_style
 from analysis.fourier import neurons
 from analysis.panels import (
     RULE,
-    TEST,
-    TRAIN,
     UNKNOWN,
     bare,
-    end_labels,
     head,
-    log_axis,
     page,
-    plural,
     step_axis,
     thin_lines,
 )
 from analysis.parity import digits
-from analysis.read import Weights, need
+from analysis.read import Weights
+from analysis.style import INK, PALE_INK, plain_style
+from analysis.words import plural
 
 # Three colours that differ for every kind of colour blindness (Okabe and Ito), the last in black.
 KINDS = {"signal": "#0072B2", "distractors": "#DD8A00", "bias": "#222222"}
@@ -39,58 +33,12 @@ WEIGHT_COLOURS = "RdBu_r"
 
 
 @plain_style()
-def curves_picture(curves: pd.DataFrame, title: str = "") -> Figure:
-    """Accuracy, and loss on a log axis, over the steps of one run or, in thin lines, of many.
-
-    `curves`: as load_curves reads them, a row per run and logged step. Losses of 0, and what is no number,
-    leave a gap. Raises ValueError where a column is missing or there are no rows.
-    """
-    sides = {"train": ("train", TRAIN), "test": ("eval", TEST)}
-    need(
-        curves,
-        [
-            "run_id",
-            "step",
-            *(f"{side}_{metric}" for side, _ in sides.values() for metric in ("loss", "accuracy")),
-        ],
-        "a table of curves",
-    )
-    if curves.empty:
-        raise ValueError("there are no runs to draw: the table of curves is empty")
-    runs = [run for _, run in curves.groupby("run_id", sort=False)]
-    look: dict[str, Any] = (
-        {"linewidth": 1.6} if len(runs) == 1 else {"linewidth": 0.7, "alpha": max(0.15, 0.8 - len(runs) / 60)}
-    )
-
-    caption = "" if len(runs) == 1 else plural(len(runs), "run")
-    figure, plots = page(title, caption, rows=[(0.3, 1.5), (0.3, 2.1)], width=5.2, left=0.45, right=0.4)
-    for plot, metric in zip(plots, ("accuracy", "loss"), strict=True):
-        ends, every = {}, []
-        for label, (side, colour) in sides.items():
-            lines = [run[["step", f"{side}_{metric}"]].to_numpy(float) for run in runs]
-            for line in lines:
-                line[~np.isfinite(line[:, 1]) | ((line[:, 1] <= 0) & (metric == "loss")), 1] = np.nan
-            thin_lines(plot, lines, colour, label, **look)
-            last = [line[-1, 1] for line in lines if np.isfinite(line[-1, 1])]
-            ends[label] = (float(np.median(last)) if last else np.nan, colour)
-            every.append(np.concatenate(lines)[:, 1])
-        if metric == "accuracy":
-            plot.set(ylim=(-0.03, 1.04), yticks=[0, 0.5, 1], yticklabels=["0", "50 %", "100 %"])
-        else:
-            log_axis(plot, np.concatenate(every))
-        head(plot, metric)
-        step_axis(plot, curves["step"].to_numpy(), name="step" if metric == "loss" else "")
-        plot.tick_params(labelbottom=metric == "loss")
-        end_labels(plot, ends)
-    return figure
-
-
-@plain_style()
 def weights_over_training(
     weights: Weights, steps: Sequence[int] | None = None, n_parity_bits: int | None = None, title: str = ""
 ) -> Figure:
     """Heat maps of w_in, a panel for each of `steps`: of the snapshots nearest to them, by default about six
-    from first to last. All share one scale, whose end is passed by the largest weights.
+    from first to last. Each step has its own scale, whose end is its largest weight: those of the first steps
+    are small.
 
     With `n_parity_bits` of a parity network its rows are named; neurons stand in order of their size at the
     last snapshot drawn. Otherwise w_in (S, P, H) or (S, 2P, H) is that of modular addition, and neurons stand
@@ -118,25 +66,27 @@ def weights_over_training(
         if rows == 2 * modulus:
             groups = {"input a": slice(0, modulus), "input b": slice(modulus, rows)}
     drawn_SDH = np.ma.masked_invalid(w_in_SDH[chosen][:, :, order_H])
-    sizes = [np.percentile(np.abs(w.compressed()), 99) for w in drawn_SDH if w.count()]
-    end = float(max(sizes, default=0)) or 1.0
-    beyond = "both" if np.abs(drawn_SDH.compressed()).max(initial=0) > end else "neither"
 
     figure, plots = page(
         title,
-        across,
+        f"{across}\neach step has its own scale: the number below is its largest weight",
         rows=[(0.3, float(np.clip(0.085 * rows, 1.2, 3.4)))],
         columns=len(chosen),
         width=float(np.clip(0.05 * size, 0.85, 1.45)),
         left=0.85 if n_parity_bits is not None else 0.6,
-        right=0.5,
+        right=0.85,
         gap=0.1,
-        foot=0.1,
+        foot=0.25,
     )
     for plot, place, w_DH in zip(plots, chosen, drawn_SDH, strict=True):
         colours = mpl.colormaps[WEIGHT_COLOURS].with_extremes(bad=UNKNOWN)
+        largest = float(np.abs(w_DH.compressed()).max(initial=0))
+        end = largest or 1.0
         image = plot.imshow(w_DH, cmap=colours, vmin=-end, vmax=end, aspect="auto")
         bare(plot)
+        plot.set_xlabel(
+            f"± {largest:.2g}" if w_DH.count() else "no numbers", size=8, color=PALE_INK, labelpad=4
+        )
         head(plot, f"{'step ' if plot is plots[0] else ''}{weights.step_S[place]:,}")
         for group in list(groups.values())[1:]:
             plot.axhline(group.start - 0.5, color="white", linewidth=2.5)
@@ -153,7 +103,8 @@ def weights_over_training(
             color=KINDS.get(name, INK),
         )
     key = plots[-1].inset_axes((1.12, 0, 0.07, 1))
-    bar = figure.colorbar(image, cax=key, ticks=[-end, 0, end], extend=beyond, format=_short)
+    bar = figure.colorbar(image, cax=key, ticks=[-end, 0, end])
+    bar.ax.set_yticklabels(["− largest", "0", "+ largest"])
     bar.outline.set_visible(False)
     key.tick_params(length=0, pad=2, labelsize=8, labelcolor=PALE_INK)
     return figure
@@ -213,7 +164,3 @@ def trajectories(weights: Weights, n_parity_bits: int, title: str = "") -> Figur
 def _modulus(weights: Weights) -> int:
     """Of modular addition: the classes are the remainders."""
     return int(weights.arrays["w_out"].shape[-1])
-
-
-def _short(weight: float, _: int) -> str:
-    return f"{weight:.2g}".replace("-", "−")

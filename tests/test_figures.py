@@ -3,17 +3,20 @@
 import subprocess
 import sys
 from collections import Counter
+from itertools import combinations
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from test_phases import grid_table, runs_table
 
-from analysis import PHASES, classify, expected_runs, phase_diagram, save
+from analysis import PHASES, classify, expected_runs, phase_diagram, save, style
+from grok_sweep.diagram import COMPLETE
 
 COLOURS = {"fail": "#aaaaaa", "memorize": "#ffffff", "generalize": "#7cb9df", "grok": "#f7db5c"}
+MARKS = {"fail": "X", "memorize": "s", "generalize": "o", "grok": "^"}
 DECAYS = (0.01, 0.03, 0.1, 0.3, 1.0)
 WIDTHS = (16, 32, 64, 128, 258)
 SIZES = (750, 1000, 1250, 1500, 1750)
@@ -29,6 +32,7 @@ def dots(plot, phase):
     (line,) = (line for line in plot.lines if line.get_label() == phase)
     if phase in COLOURS:
         assert to_hex(line.get_markerfacecolor()) == COLOURS[phase]
+        assert line.get_marker() == MARKS[phase]
     return np.column_stack(line.get_data())
 
 
@@ -70,8 +74,22 @@ def test_the_article_s_picture(article):
         everywhere = np.vstack([dots(plot, phase) for phase in PHASES])
         assert len(np.unique(everywhere.round(6), axis=0)) == len(panel) == 225
         assert len(dots(plot, "missing")) == 0
+    marks = {handle.get_label().split()[0]: handle.get_marker() for handle in figure.legends[0].get_lines()}
+    assert marks == MARKS
     counts = article["phase"].value_counts()
     assert legend(figure) == [f"{phase} {counts[phase]}" for phase in PHASES]
+
+
+def test_phases_differ_in_print():
+    def grey(phase):
+        return np.dot(to_rgb(style.COLOURS[phase]), (0.299, 0.587, 0.114))
+
+    assert abs(grey("generalize") - grey("fail")) < 0.01  # why colour alone does not do
+    for one, other in combinations(PHASES, 2):
+        assert style.SHAPES[one] != style.SHAPES[other]
+        assert style.HATCHES[one] != style.HATCHES[other] or abs(grey(one) - grey(other)) > 0.1
+    glyphs = {"■": "square", "▲": "triangle-up", "●": "circle", "X": "x"}
+    assert {phase: glyphs[glyph] for phase, (glyph, _) in COMPLETE.items()} == style.SHAPES
 
 
 def test_a_seed_is_at_the_same_place_in_every_cell():
@@ -99,6 +117,7 @@ def test_runs_that_are_not_there_yet_stay_empty(article):
     # The first cell of the table, and three runs of the second.
     assert in_cells(dots(figure.axes[0], "missing")) == {(4, 0): 9, (4, 1): 3}
     assert legend(figure)[-1] == "not finished 12"
+    assert "0 to 9 runs per cell" in figure.texts[-1].get_text()
     assert sum(len(dots(plot, phase)) for plot in figure.axes for phase in PHASES) == len(half)
 
 
@@ -107,6 +126,7 @@ def test_a_panel_of_which_nothing_is_there_yet(article):
     figure = phase_diagram(article[article["weight_decay"] < 1], expected=grid)
     assert len(figure.axes) == 5
     assert len(dots(figure.axes[4], "missing")) == 225
+    assert "0 to 9 runs per cell" in figure.texts[-1].get_text()
     assert legend(figure)[-1] == "not finished 225"
 
 
@@ -140,11 +160,16 @@ def test_any_number_of_seeds_has_its_dots(seeds):
 
 def test_many_seeds_are_drawn_as_shares():
     phases = classify(grid_table(65, weight_decay=(0.1,), hidden_size=(16, 64), train_size=(750,)))
-    (plot,) = phase_diagram(phases).axes
+    figure = phase_diagram(phases)
+    (plot,) = figure.axes
     assert len(plot.lines) == 0
+    hatched = [patch.get_label() for patch in figure.legends[0].get_patches() if patch.get_hatch()]
+    assert hatched == [f"fail {(phases['phase'] == 'fail').sum()}"]
+    assert figure.texts[-1].get_text().startswith("each cell shows the shares of its runs, 65 runs per cell")
     for phase in PHASES:
         (bars,) = (bars for bars in plot.collections if bars.get_label() == phase)
         assert {to_hex(colour) for colour in bars.get_facecolor()} == {COLOURS[phase]}
+        assert bool(bars.get_hatch()) == (phase == "fail")
         drawn = sorted((path.get_extents().x0, path.get_extents().height) for path in bars.get_paths())
         share = (phases["phase"] == phase).groupby(phases["hidden_size"]).mean()[[64, 16]]
         # A cell is 0.9 high.
@@ -184,12 +209,27 @@ def test_further_axes_multiply_the_panels():
     assert tops[0] == tops[1] > tops[2] == tops[3]
 
 
-def test_more_than_five_panels_wrap():
-    decays = [0.1 * i for i in range(7)]
-    figure = phase_diagram(classify(grid_table(1, weight_decay=decays, hidden_size=WIDTHS, train_size=SIZES)))
-    lefts = [plot.get_position().x0 for plot in figure.axes]
-    assert len(set(lefts)) == 5
-    assert lefts[5:] == lefts[:2]
+@pytest.mark.parametrize(
+    ("more", "decays", "rows"),
+    [
+        ((), 6, [6]),
+        ((), 7, [4, 3]),
+        ((), 10, [5, 5]),
+        ((0.9, 0.99), 6, [6, 6]),
+        ((0.9, 0.99), 7, [4, 3, 4, 3]),
+    ],
+)
+def test_a_row_of_panels_is_the_values_of_a_factor_or_an_equal_part(more, decays, rows):
+    axes = {"weight_decay": np.arange(decays) / 10, "hidden_size": WIDTHS, "train_size": SIZES}
+    phases = classify(grid_table(1, **axes, **({"b1": more} if more else {})))
+    figure = phase_diagram(phases, panels=[*(["b1"] if more else []), "weight_decay"])
+    tops = Counter(plot.get_position().y1 for plot in figure.axes)
+    assert list(tops.values()) == rows
+    # Each round of the factor begins at the left, with its first value.
+    firsts = [plot for plot in figure.axes if plot.get_title().endswith("decay 0")]
+    assert {plot.get_position().x0 for plot in firsts} == {figure.axes[0].get_position().x0}
+    lowest = [plot for plot in figure.axes if labels(plot.xaxis)]
+    assert len(lowest) == rows[0]
     for plot in figure.axes:
         box = plot.get_position()
         assert 0 < box.x0 < box.x1 < 1
@@ -211,6 +251,7 @@ def test_named_axes_pool_the_rest_and_say_so():
 
 def test_the_caption_says_which_definition(article):
     caption = phase_diagram(article).texts[-1].get_text()
+    assert caption.startswith("each mark is one run, 9 runs per cell; ")
     assert "min_loss 1e-05, max_ratio 50000" in caption
     assert phase_diagram(article).texts[0].get_text() == "made_up"
 
@@ -263,7 +304,7 @@ def test_neither_pyplot_nor_what_trains_is_imported():
     modules = set(done.stdout.split())
     assert not modules & {"matplotlib.pyplot", "jax", "flax", "optax", "ray", "hydra", "omegaconf"}
     rooms = {name.split(".")[1] for name in modules if name.startswith("grok_sweep.")}
-    assert rooms == {"store", "bounds", "tasks"}
+    assert rooms == {"store", "bounds", "effects", "tasks"}
 
 
 def test_text_phases_are_drawn(article):

@@ -37,7 +37,8 @@ def test_what_applies_is_drawn_and_the_table_says_what_was_learned(mine, capsys)
     out = capsys.readouterr().out
     assert str(mine / "figures" / "stars.png") in out
     assert str(mine / "circuits.parquet") in out
-    assert pictures(mine) == set(NAMES) - {"trajectories"}
+    more = {f"{name}_{k}" for name in ("weights", "trajectories") for k in (2, 3, 4)}
+    assert pictures(mine) == set(NAMES) - {"trajectories"} - more
     assert {path.stem for path in (mine / "figures").glob("*.svg")} == pictures(mine)
     table = pd.read_parquet(mine / "circuits.parquet")
     assert len(table) == 2
@@ -63,7 +64,11 @@ def test_what_applies_is_drawn_and_the_table_says_what_was_learned(mine, capsys)
 def test_one_run_is_opened_by_its_name(mine, capsys):
     run_id = analysis.load_runs(mine)["run_id"].iloc[-1]
     assert main([str(mine), "--run", run_id]) == 0
-    assert f"run {run_id} · seed" in (mine / "figures" / "run_curves.svg").read_text()
+    drawn = (mine / "figures" / "run_curves.svg").read_text()
+    assert f"run {run_id} · seed" in drawn
+    phase = pd.read_parquet(mine / "phases.parquet").set_index("run_id")["phase"][run_id]
+    assert f"hidden_size 5, weight_decay 0.001 · {phase} (liu) · chosen by --run" in drawn
+    assert ">loss, nats per row / 11<" in drawn
     assert main([str(mine), "--run", "nonsense"]) == 2
     assert "run nonsense is not there" in capsys.readouterr().err
     shutil.rmtree(mine / "weights")
@@ -108,10 +113,50 @@ def test_parity_has_its_own_pictures(tmp_path, recorded):
     assert ("n_neurons" in table) == recorded
 
 
+def test_each_of_a_few_settings_has_its_weights(tmp_path):
+    out = tmp_path / "out"
+    settings = ["grid.weight_decay=[0.1,0.3]", "grid.hidden_size=[16]", "grid.train_size=[750]"]
+    settings += ["seeds=2", "train.snapshot_every=10"]
+    assert grok_sweep([*PARITY, *settings, f"out={out}"]) == 0
+    assert main([str(out), "--figures"]) == 0
+    both = {"weights", "weights_2", "trajectories", "trajectories_2"}
+    assert pictures(out) == {"curves", "run_curves", *both}
+    ids = analysis.load_runs(out).set_index("run_id")
+    for one, other in (("weights", "weights_2"), ("trajectories", "trajectories_2")):
+        drawn = [(out / "figures" / f"{name}.svg").read_text() for name in (one, other)]
+        opened = [next(run_id for run_id in ids.index if f"run {run_id} ·" in text) for text in drawn]
+        decays = [ids["weight_decay"][run_id] for run_id in opened]
+        assert sorted(decays) == [0.1, 0.3]
+        for text, decay in zip(drawn, decays, strict=True):
+            assert f"weight_decay {decay:g} · " in text
+        # In 20 steps nothing is learned: no picture says that it was.
+        assert ">the first of 4 runs, none of which generalised<" in drawn[0]
+        assert ">the first of 2 runs of this setting, none of which generalised<" in drawn[1]
+    curves = (out / "figures" / "curves.svg").read_text()
+    assert "4 runs; a panel for each weight_decay" in curves
+    # What was drawn of settings that are there no more goes.
+    shutil.rmtree(out / "weights")
+    assert main([str(out), "--figures"]) == 0
+    assert pictures(out) == {"curves"}
+
+
 def test_the_first_to_generalise_is_opened():
     table = pd.DataFrame({"run_id": ["a", "b", "c"], "generalize_step": [None, 500, 200]})
     table = table.astype({"generalize_step": "Int64"})
-    assert chosen(table, {"a", "b", "c"}) == "c"
-    assert chosen(table, {"a", "b"}) == "b"
-    assert chosen(table, {"a"}) == "a"
-    assert chosen(table, set()) is None
+    assert chosen(table, {"a", "b", "c"}) == {"c": "the first of 3 runs to generalise"}
+    assert chosen(table, {"a", "b"}) == {"b": "the first of 2 runs with weights to generalise"}
+    assert chosen(table, {"a"}) == {"a": "the only run with weights"}
+    assert chosen(table, set()) == {}
+    assert chosen(table, set(), run_id="a") == {"a": "chosen by --run"}
+    never = table.assign(generalize_step=pd.array([None] * 3, dtype="Int64"))
+    assert chosen(never, {"a", "b", "c"}) == {"a": "the first of 3 runs, none of which generalised"}
+
+
+def test_the_first_of_each_of_a_few_settings_is_opened():
+    table = pd.DataFrame({"run_id": list("abcdef"), "generalize_step": [9, 8, 7, 6, None, None]})
+    table = table.astype({"generalize_step": "Int64"}).assign(b1=[1, 1, 2, 2, 3, 3])
+    every = set("abcdef")
+    assert list(chosen(table, every, ["b1"])) == ["d", "b", "e"]
+    assert chosen(table, every, ["b1"])["b"] == "the first of 2 runs of this setting to generalise"
+    assert list(chosen(table, every, ["b1"], "a")) == ["a", "d", "e"]  # b has the setting of a
+    assert list(chosen(table.assign(b1=[1, 2, 3, 4, 5, 5]), every, ["b1"])) == ["d"]  # five are too many

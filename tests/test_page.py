@@ -271,7 +271,7 @@ def test_sliders_change_dots_counts_and_table_at_once(look, parity):
     assert counts(shown) == counted(expected)
     after = marks(shown, "marker.color")
     assert before != after
-    names = {colour: name for name, colour in analysis.figures.COLOURS.items()}
+    names = {colour: name for name, colour in analysis.style.COLOURS.items()}
     assert {names[c]: after.count(c) for c in set(after)} == counted(expected)
     shown.fill("#max_ratio_number", "1e3")
     expected = analysis.classify(runs, min_loss=min_loss, max_ratio=1e3)
@@ -366,6 +366,20 @@ def test_weights_on_a_narrow_phone(look, tmp_path):
     columns = shown.evaluate("document.getElementById('waves').layout.annotations.length")
     assert 1 <= columns <= 2
     assert f"Of 4 frequencies the {columns} with most neurons are drawn" in shown.inner_text("#waves_hint")
+
+
+@in_browser
+@pytest.mark.parametrize(("folder", "unit"), [(PARITY, "nats per row"), (MODULAR, "nats per row / 67")])
+def test_a_loss_has_its_unit(look, tmp_path, folder, unit):
+    phases = analysis.classify(analysis.load_runs(folder))
+    path = tmp_path / "report.html"
+    path.write_bytes(page(phases, analysis.load_curves(folder), title="m", folder="m", expected=2))
+    shown = look(path)
+    axis = "document.getElementById('curves').layout.yaxis.title.text"
+    assert shown.evaluate(axis) == unit
+    assert shown.inner_text("[for=min_loss]").endswith(f"({unit})")
+    shown.select_option("#colour", "min_eval_loss")
+    assert shown.inner_text("#legend").splitlines()[0] == f"least test loss, {unit}"
 
 
 @in_browser
@@ -473,7 +487,15 @@ def test_colours_are_those_of_the_numbers(look, tmp_path):
             "['memorize', 'grok', 'generalize', 'fail'].map((p) => swatch(grokPage, p).innerHTML)"
         )
         assert len(set(looks)) == 4
-    assert len(set(marks(shown, "marker.symbol"))) == analysis.classify(runs)["phase"].nunique()
+        # The shapes of the phase diagram, with colours of either kind.
+        shapes = {analysis.style.SHAPES[phase] for phase in analysis.classify(runs)["phase"].unique()}
+        assert set(marks(shown, "marker.symbol")) == shapes
+    # A square that stands for a cell is crossed out where it fails.
+    shown.evaluate("grokPage.cells.dots = false")
+    named = shown.evaluate(
+        "Object.fromEntries(grokPage.about.phases.map((phase) => [phase, shapeOf(grokPage, phase)]))"
+    )
+    assert named == {phase: "square-x" if phase == "fail" else "square" for phase in PHASES}
 
 
 @in_browser

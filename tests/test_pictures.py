@@ -1,8 +1,11 @@
 """The pictures of runs: what is drawn is what is in the curves, weights and circuits."""
 
+import inspect
+import itertools
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -11,13 +14,16 @@ import pytest
 from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.colors import to_hex
 
+import analysis
 from analysis import Weights
 from analysis.circuit_pictures import constructed_circle, frequency_distribution, stars
 from analysis.constructed import constructed
-from analysis.figures import picture
+from analysis.curve_pictures import curves_picture
 from analysis.panels import apart
+from analysis.style import picture
 from analysis.wave_pictures import coefficients_over_training, logits_picture, waves
-from analysis.weight_pictures import curves_picture, trajectories, weights_over_training
+from analysis.weight_pictures import trajectories, weights_over_training
+from analysis.words import loss_unit
 
 TRAIN, TEST = "#9730c9", "#4cb769"
 INPUT_A, INPUT_B = "#2979ff", "#ff6d00"
@@ -135,6 +141,129 @@ def test_many_runs_are_thinner_lines_one_each():
     assert finals == set((curves["eval_loss"][curves["step"] == 300]).round(6))
 
 
+def many_runs(settings):
+    """The curves of a run for each row of a table of settings, each with a loss of its own."""
+    return pd.concat([run_curves(run_id, loss=0.1 + i) for i, run_id in enumerate(settings.index)])
+
+
+def settings_table(*rows, **columns):
+    """Settings by run_id: each combination of the columns, or the rows that are given."""
+    rows = rows or list(itertools.product(*columns.values()))
+    return pd.DataFrame(rows, columns=list(columns), index=[f"r{i}" for i in range(len(rows))])
+
+
+def losses_of(lines):
+    """The first training loss of each run, which tells it from others."""
+    return [round(float(s[0, 1]), 6) for s in lines.get_segments()] if lines.get_label() == "train" else []
+
+
+def losses(plot):
+    """The same of a panel, in order."""
+    return sorted(loss for lines in plot.collections for loss in losses_of(lines))
+
+
+def test_a_few_settings_have_a_panel_each():
+    settings = settings_table((0.0, 1e-4), (0.3, 0.0), (0.0, 1e-4), weight_decay=[], l1_decay=[])
+    figure = curves_picture(many_runs(settings), "two", settings=settings, unit="nats per row")
+    assert texts(figure.texts)[:2] == ["two", "3 runs; a panel for each weight_decay and l1_decay"]
+    first, _, *below = figure.axes
+    assert heads(figure)[:2] == ["weight decay 0\nl1 decay 0.0001", "weight decay 0.3\nl1 decay 0"]
+    assert [losses(plot) for plot in below] == [[0.1, 2.1], [1.1]]
+    assert (first.get_ylabel(), below[0].get_ylabel()) == ("accuracy", "loss, nats per row")
+    assert len({plot.get_ylim() for plot in below}) == 1  # so that they can be compared
+    assert texts(figure.texts)[2:] == ["train", "test"]
+    assert_inside(figure)
+
+
+def test_of_many_settings_the_axis_with_most_values_is_told_by_shades():
+    zipped = [(decay, 0.0) for decay in (0.01, 0.03, 0.1, 0.3, 1.0)] + [(0.0, 1e-9 * 10**i) for i in range(5)]
+    rows = [(a, b, *pair) for a in (0, 1) for b in (0, 1) for pair in zipped]
+    columns = dict.fromkeys(["collapsed_input", "collapsed_output", "weight_decay", "l1_decay"])
+    settings = settings_table(*rows, **columns)
+    figure = curves_picture(many_runs(settings), "many", settings=settings)
+    caption = "40 runs; a panel for each collapsed_input and collapsed_output; from pale to dark: "
+    assert texts(figure.texts)[1] == caption + "weight_decay, l1_decay"
+    assert len(figure.axes) == 8
+    # Rows of panels are the values of one of them, accuracy above loss.
+    assert heads(figure)[:2] == [
+        "collapsed input 0\ncollapsed output 0",
+        "collapsed input 0\ncollapsed output 1",
+    ]
+    key = texts(figure.texts)[2:]
+    assert key[:4] == ["train", "test", "0, 1e-09", "0, 1e-08"]
+    assert key[-1] == "1, 0"
+    assert len(key) == 12
+    for plot in figure.axes:
+        colours = {tuple(c.get_color()[0]) for c in plot.collections if c.get_label() == "train"}
+        assert len(colours) == 10
+    shades = {}
+    for place, run_id in enumerate(settings.index[:10]):
+        (mine,) = (c for c in figure.axes[2].collections if losses_of(c) == [round(0.1 + place, 6)])
+        shades[tuple(settings.loc[run_id, ["weight_decay", "l1_decay"]])] = np.sum(mine.get_color()[0][:3])
+    assert [shades[pair] for pair in sorted(shades)] == sorted(shades.values(), reverse=True)
+    assert_inside(figure)
+
+
+def test_as_many_axes_as_fit_are_panels_and_the_rest_is_pooled():
+    settings = settings_table(train_size=range(5), hidden_size=range(5), weight_decay=np.arange(5.0))
+    figure = curves_picture(many_runs(settings), settings=settings)
+    assert len(figure.axes) == 2 * 25
+    caption = "125 runs; a panel for each hidden_size and weight_decay; from pale to dark: train_size"
+    assert texts(figure.texts)[0] == caption
+    more = settings_table(b1=range(4), b2=range(4), eps=range(4), hidden_size=range(6))
+    figure = curves_picture(many_runs(more), settings=more)
+    assert len(figure.axes) == 2 * 16
+    assert texts(figure.texts)[0].endswith("from pale to dark: hidden_size; pooled over eps")
+    assert_inside(figure)
+    alone = settings_table(hidden_size=range(40))
+    figure = curves_picture(many_runs(alone), settings=alone)
+    assert len(figure.axes) == 2
+    assert texts(figure.texts)[2:5] == ["test", "0", "4"]  # ten of forty are named
+    assert_inside(figure)
+
+
+def test_runs_of_one_setting_are_as_before():
+    nothing = pd.DataFrame(index=["r0", "r1"])
+    figure = curves_picture(many_runs(nothing), "one", settings=nothing)
+    assert texts(figure.texts) == ["one", "2 runs"]
+    assert heads(figure) == ["accuracy", "loss"]
+
+
+def test_the_loss_has_its_unit():
+    assert heads(curves_picture(run_curves(), unit="nats per row"))[1] == "loss, nats per row"
+    runs = pd.DataFrame({"task": ["modular_addition"] * 2, "modulus": [67, 67]})
+    assert loss_unit(runs) == "nats per row / 67"  # a mean over the classes too
+    assert loss_unit(runs.assign(modulus=[67, 23])) == "nats per row / modulus"
+    assert loss_unit(runs.assign(task="parity")) == "nats per row"
+    assert loss_unit(runs.assign(task=["parity", "modular_addition"])) == ""
+
+
+def test_what_happens_early_has_room():
+    folder = Path(__file__).parent.parent / "sweeps" / "modular_returns"
+    figure = curves_picture(analysis.load_curves(folder, ["f7cf4b8982022665"]))
+    picture(figure, "png")
+    for plot in figure.axes:
+        low, high = (
+            plot.transAxes.inverted().transform(plot.transData.transform((step, 0.5)))[0]
+            for step in (2_400, 4_400)
+        )
+        assert high - low > 0.08  # of the width; of 80,000 steps it was 0.025
+        assert plot.get_xlim() == (0, 80_000)
+    assert figure.axes[1].get_xlabel() == "step (log)"
+    assert texts(figure.axes[1].get_xticklabels()) == ["0", "1,000", "10,000", "80,000"]
+    # Where training rows are known late, steps stay as they are.
+    late = curves_picture(run_curves(steps=range(0, 50_001, 10_000)))
+    assert (late.axes[1].get_xscale(), late.axes[1].get_xlabel()) == ("linear", "step")
+
+
+def test_further_lines_of_a_title_are_pale():
+    figure = curves_picture(run_curves(), "mine\nhidden_size 24 · grok (liu)")
+    bold, pale = figure.texts
+    assert (bold.get_text(), bold.get_weight()) == ("mine", "bold")
+    assert (pale.get_text(), pale.get_weight()) == ("hidden_size 24 · grok (liu)", "normal")
+    assert_inside(figure)
+
+
 def test_what_is_no_number_is_a_gap():
     curves = run_curves()
     curves.loc[1, "eval_loss"] = 0
@@ -182,9 +311,13 @@ def test_heat_maps_of_a_parity_network():
     figure = weights_over_training(weights, n_parity_bits=2, title="w")
     plots = figure.axes
     assert heads(figure) == ["step 0", "2,000", "4,000", "6,000", "8,000", "10,000"]
-    limits = {plot.images[0].get_clim() for plot in plots}
-    ((low, high),) = limits
-    assert low == -high < 0
+    # Each step has the scale of its own largest weight, and says it.
+    for plot, snapshot in zip(plots, (0, 2, 4, 6, 8, 10), strict=True):
+        largest = np.abs(weights.arrays["w_in"][snapshot]).max()
+        low, high = plot.images[0].get_clim()
+        assert -low == high == pytest.approx(largest)
+        assert plot.get_xlabel() == f"± {largest:.2g}"
+    assert "each step has its own scale" in texts(figure.texts)[-1]
     for plot, snapshot in zip(plots, (0, 2, 4, 6, 8, 10), strict=True):
         # The neurons stand from the largest, the last of four, to the smallest.
         drawn = plot.images[0].get_array().filled()
@@ -233,6 +366,7 @@ def test_weights_that_are_no_numbers_are_grey():
     assert image.get_array().mask.all()
     assert to_hex(image.to_rgba(image.get_array())[0, 0]) == "#dddddd"
     assert np.isfinite(image.get_clim()).all()
+    assert figure.axes[1].get_xlabel() == "no numbers"
     picture(figure, "png")
 
 
@@ -290,13 +424,23 @@ def test_each_frequency_has_a_panel_of_its_waves():
     w_in, _ = wave_neurons(*evenly(7, 3), (0, 0), *evenly(4, 5))
     figure = waves(w_in, P, "waves")
     assert heads(figure) == ["frequency 4 · 5 neurons", "frequency 7 · 3 neurons", "no frequency · 1 neuron"]
-    for plot, members in zip(figure.axes, ([4, 5, 6, 7, 8], [0, 1, 2], [3]), strict=True):
+    for plot, members, f in zip(figure.axes, ([4, 5, 6, 7, 8], [0, 1, 2], [3]), (4, 7, 1), strict=True):
         lines = plot.lines[1:]  # the first is at 0
         assert {to_hex(line.get_color()) for line in lines} == {INPUT_A}
-        assert np.array([line.get_ydata() for line in lines]) == pytest.approx(w_in[:, members].T)
+        # Input n stands at f n mod P; where there is no frequency, at n.
+        drawn = np.array([line.get_ydata() for line in lines])
+        assert drawn[:, f * np.arange(P) % P] == pytest.approx(w_in[:, members].T)
         assert all((line.get_xdata() == np.arange(P)).all() for line in lines)
     assert len({plot.get_ylim() for plot in figure.axes}) == 1
+    assert texts(figure.texts)[-1].endswith("a wave of frequency f is one period; n where there is none")
     assert_inside(figure)
+
+
+def test_a_wave_of_any_frequency_is_one_period():
+    (plot,) = waves(wave_neurons((11, 0.4))[0], P).axes  # half of P: a zigzag over n
+    x, y = plot.lines[1].get_data()
+    assert y == pytest.approx(np.cos(2 * np.pi * x / P - 0.4))
+    assert "none" not in texts(plot.figure.texts)[-1]
 
 
 def test_waves_of_a_and_of_b():
@@ -305,7 +449,8 @@ def test_waves_of_a_and_of_b():
     (plot,) = waves(np.concatenate([w_a, w_b]), P).axes
     for colour, w in ((INPUT_A, w_a), (INPUT_B, w_b)):
         lines = [line for line in plot.lines if to_hex(line.get_color()) == colour]
-        assert np.array([line.get_ydata() for line in lines]) == pytest.approx(w.T)
+        drawn = np.array([line.get_ydata() for line in lines])
+        assert drawn[:, 7 * np.arange(P) % P] == pytest.approx(w.T)
     assert [(text.get_text(), to_hex(text.get_color())) for text in plot.texts] == [
         ("input a", INPUT_A),
         ("input b", INPUT_B),
@@ -400,26 +545,56 @@ def test_contributions_meet_at_the_sum():
     w_in, w_out = wave_neurons(*evenly(2, 5), *evenly(9, 7), (0, 0))
     a, b = 20, 9
     figure = logits_picture(w_in, w_out, P, a, b, "l")
-    assert len(figure.axes) == 3
+    assert len(figure.axes) == 4
     c = np.arange(P)
     total = 0
-    for plot, frequency, members in zip(figure.axes, (2, 9), (range(5), range(5, 12)), strict=False):
+    named = ["frequency 2", "frequency 9", "no frequency"]
+    for plot, frequency, members in zip(figure.axes, (2, 9, 0), (range(5), range(5, 12), [12]), strict=False):
         expected = sum(max(w_in[a, h] + w_in[b, h], 0) * w_out[h] for h in members)
         total = total + expected
-        cosine, line = plot.lines[:2]
+        line = next(line for line in plot.lines if line.get_marker() == "o")
         assert line.get_ydata() == pytest.approx(expected)
-        wave = np.cos(2 * np.pi * frequency * (a + b - c) / P)
-        fitted = np.polyfit(wave, expected, 1)  # least squares
-        assert cosine.get_ydata() == pytest.approx(np.polyval(fitted, wave))
-        assert texts(plot.texts) == [f"frequency {frequency}", f"{len(members)} neurons"]
-    line, dot = figure.axes[-1].lines[:2]
+        cosines = [line for line in plot.lines if len(line.get_xdata()) > P]
+        if frequency:
+            (cosine,) = cosines
+            wave = np.cos(2 * np.pi * frequency * (a + b - c) / P)
+            fitted = np.polyfit(wave, expected, 1)  # least squares
+            assert cosine.get_ydata()[np.isin(cosine.get_xdata(), c)] == pytest.approx(
+                np.polyval(fitted, wave)
+            )
+        else:
+            assert not cosines
+        count = f"{len(members)} neurons" if len(members) > 1 else "1 neuron"
+        assert texts(plot.texts)[:2] == [named.pop(0), count]
+    # The sum is that of the whole network, those of no frequency too: so its largest is the answer.
+    dots = [line for line in figure.axes[-1].lines if line.get_marker() == "o"]
+    line, dot = sorted(dots, key=lambda line: -len(line.get_xdata()))
     assert line.get_ydata() == pytest.approx(total)
+    assert total == pytest.approx(np.maximum(w_in[a] + w_in[b], 0) @ w_out)
     assert dot.get_xdata()[0] == np.argmax(total) == 6
     for plot in figure.axes:
-        assert plot.lines[-1].get_xdata()[0] == (a + b) % P == 6
+        assert (a + b) % P == 6
+        assert [6, 6] in [list(line.get_xdata()) for line in plot.lines]
     assert texts(figure.axes[-1].get_xticklabels()) == ["0", "6", "22"]
-    assert len({round(np.ptp(plot.get_ylim()), 9) for plot in figure.axes[:2]}) == 1
     assert texts(figure.texts)[1].startswith("logits of 20 + 9 = 6 mod 23")
+    assert_inside(figure)
+
+
+@pytest.mark.parametrize("count", [1, 4, 11])
+def test_logits_have_one_scale_and_say_it(count):
+    w_in, w_out = wave_neurons(*[neuron for f in range(1, count + 1) for neuron in evenly(f, 5)], size=3)
+    figure = logits_picture(w_in, w_out, P, 3, 4, "l")
+    high = [plot.get_window_extent().height / np.ptp(plot.get_ylim()) for plot in figure.axes]
+    assert high == pytest.approx([high[0]] * (count + 1))
+    for plot in figure.axes:
+        (bar,) = (line for line in plot.lines if line.get_label() == "scale")
+        assert texts(plot.texts)[-1] == f"{np.ptp(bar.get_ydata()):g}"
+        assert f"each bar is {np.ptp(bar.get_ydata()):g}" in texts(figure.texts)[1]
+    for plot in figure.axes:
+        (line,) = (line for line in plot.lines if line.get_marker() == "o" and len(line.get_xdata()) == P)
+        low, top = plot.get_ylim()
+        assert low < line.get_ydata().min() <= line.get_ydata().max() < top
+    assert figure.get_size_inches()[1] < 12
     assert_inside(figure)
 
 
@@ -469,6 +644,9 @@ def test_stars_turn_twice_as_fast_as_circles():
         low, high = plot.get_xlim()
         assert low == -high
         assert high > size
+    # Panels differ in scale: each says the radius of its circle.
+    assert [texts(plot.texts)[-1] for plot in figure.axes] == [f"r {np.sqrt(P / 2):.3g}"] * 4
+    assert "each panel has its own scale: r is the radius" in texts(figure.texts)[-1]
     colours = [figure.axes[i].collections[0].get_facecolor() for i in (0, 2)]
     assert (colours[0] == colours[1]).all()
     assert len(np.unique(colours[0], axis=0)) == 5
@@ -555,6 +733,9 @@ def test_frequencies_are_counted_over_runs():
     assert len(colours) == 2
     # The run of unknown frequencies is left out.
     assert texts(many.get_legend().get_texts()) == ["generalised 2", "not generalised 2"]
+    default = inspect.signature(analysis.steps).parameters["accuracy"].default
+    meaning = f"generalised: a test accuracy of {100 * default:g} % or more at a logged step"
+    assert texts(figure.texts) == ["d", meaning]
     assert_inside(figure)
 
 
@@ -605,7 +786,7 @@ def test_files_are_the_same_whatever_the_user_s_style(name):
 
 
 def test_pyplot_is_not_imported():
-    rooms = "circuit_pictures", "wave_pictures", "weight_pictures"
+    rooms = "circuit_pictures", "curve_pictures", "wave_pictures", "weight_pictures"
     code = f"import sys, analysis; from analysis import {', '.join(rooms)}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not set(done.stdout.split()) & {"matplotlib.pyplot", "scipy", "jax", "ray", "hydra"}

@@ -20,10 +20,11 @@ import pandas as pd
 
 from analysis import fourier
 from analysis.cells import axes
-from analysis.figures import COLOURS, OUTLINES
 from analysis.phases import LIU_APART, MAX_RATIO, MIN_LOSS, PHASES, liu_steps
 from analysis.read import Weights, without_effect
 from analysis.steps import steps
+from analysis.style import COLOURS, OUTLINES, SHAPES
+from analysis.words import loss_unit
 
 CURVE_POINTS = 230_000  # logged steps of all curves in a page; of more a sample
 CURVE_STEPS = 400  # and of one
@@ -81,6 +82,8 @@ def page(
         "phases": list(PHASES),
         "colours": COLOURS,
         "outlines": OUTLINES,
+        "shapes": SHAPES,
+        "loss_unit": loss_unit(phases),
         "article": {"definition": "pair", "min_loss": MIN_LOSS, "max_ratio": MAX_RATIO},
         "own": {"min_loss": MIN_LOSS, "max_ratio": MAX_RATIO} | phases.attrs,
         "liu_apart": LIU_APART,

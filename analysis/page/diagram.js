@@ -9,7 +9,7 @@ const MOST_LETTERS = 14; // of a value beside an axis
 const MOST_LINES = 40; // runs whose curves can
 const TIES = ["fail", "memorize", "generalize", "grok"]; // of equals the first, as in analysis.cells
 const SAFE = { memorize: "#d55e00", grok: "#f0e442", generalize: "#0072b2", fail: "#8c8c8c" }; // Okabe and Ito
-const SHAPES = { memorize: "diamond", grok: "circle", generalize: "square", fail: "x" };
+const ROOM = { square: 0.88, "triangle-up": 0.84, x: 0.92 }; // shapes that are larger than a circle of their size
 const VIRIDIS = ["#440154", "#3b528b", "#21918c", "#5ec962", "#fde725"];
 const SHARES = ["grok", "generalizes"]; // colourings of a cell as a whole
 const COLOURINGS = {
@@ -104,11 +104,17 @@ function measure(page) {
   return { of: (runs) => median(runs.map(one)), ends: low <= high ? [low, high] : [0, 1], text };
 }
 
+// Shapes as well as colours, of which two are one grey in print; a cell that fails is crossed out.
+function shapeOf(page, phase) {
+  if (page.cells.dots) return page.about.shapes[phase];
+  return phase === "fail" ? "square-x" : "square";
+}
+
 // What a dot (one run) or a square (the runs of a cell) looks like: [colour, outline, shape].
 function look(page, runs, scale) {
   const { about, state, phases } = page;
-  const shape = page.cells.dots ? "circle" : "square";
   if (scale) {
+    const shape = page.cells.dots ? "circle" : "square";
     const value = scale.of(runs);
     const [low, high] = scale.ends;
     // Empty: there is no number. The outline shows dark colours on a dark page.
@@ -119,8 +125,8 @@ function look(page, runs, scale) {
   for (const i of runs) counts[phases[i]]++;
   const most = Math.max(...counts);
   const name = TIES.find((phase) => counts[about.phases.indexOf(phase)] === most);
-  if (state.safe) return [SAFE[name], SAFE[name], page.cells.dots ? SHAPES[name] : "square"];
-  return [about.colours[name], about.outlines[name], shape];
+  if (state.safe) return [SAFE[name], page.colour("--ink"), shapeOf(page, name)];
+  return [about.colours[name], about.outlines[name], shapeOf(page, name)];
 }
 
 // The marks of one panel, in the order in which they are drawn.
@@ -145,7 +151,8 @@ function looks(page, panel) {
   const scale = measure(page);
   const drawn = marks(page, panel).map((mark) => look(page, mark.runs, scale));
   const part = (k) => drawn.map((one) => one[k]);
-  return { "marker.color": part(0), "marker.line.color": part(1), "marker.symbol": part(2) };
+  const sizes = part(2).map((shape) => page.markSize * (page.cells.dots ? ROOM[shape] ?? 1 : 1));
+  return { "marker.color": part(0), "marker.line.color": part(1), "marker.symbol": part(2), "marker.size": sizes };
 }
 
 function drawDiagram(page, div) {
@@ -178,6 +185,8 @@ function drawDiagram(page, div) {
     width, height, margin: { l: 0, r: 0, t: 0, b: 0 }, showlegend: false, hovermode: "closest", dragmode: false,
     paper_bgcolor: "transparent", plot_bgcolor: "transparent", font: { color: ink, size: 12 }, annotations: [], shapes: [],
   };
+  const side = Math.ceil(Math.sqrt(most));
+  page.markSize = dots ? Math.max(2, (0.86 * size) / side - 1.5) : Math.max(2, size - 2);
   const data = [];
   for (let p = 0; p < panels; p++) {
     const [column, row] = [p % columns, Math.floor(p / columns)];
@@ -212,13 +221,11 @@ function drawDiagram(page, div) {
     });
     const drawn = marks(page, p);
     const styled = looks(page, p);
-    const side = Math.ceil(Math.sqrt(most));
     data.push({
       type: "scatter", mode: "markers", x: drawn.map((mark) => mark.x), y: drawn.map((mark) => mark.y), xaxis: `x${id}`,
       yaxis: `y${id}`, hoverinfo: "skip",
       marker: {
-        size: dots ? Math.max(2, (0.86 * size) / side - 1.5) : Math.max(2, size - 2), opacity: 1,
-        color: styled["marker.color"], symbol: styled["marker.symbol"],
+        size: styled["marker.size"], opacity: 1, color: styled["marker.color"], symbol: styled["marker.symbol"],
         line: { width: (dots ? size / side > 7 : size > 4) ? 1 : 0, color: styled["marker.line.color"] },
       },
     });
@@ -316,7 +323,7 @@ function drawCurves(page, div, runs) {
     yaxis: {
       ...quiet, type: log ? "log" : "linear", exponentformat: "power", fixedrange: true,
       ...(decades > 5 ? { dtick: 2 } : {}),
-      ...(log ? { title: { text: "nats" } } : {}),
+      ...(log && about.loss_unit ? { title: { text: about.loss_unit } } : {}),
       ...(state.metric === "accuracy" ? { range: [-0.02, 1.02], tickformat: ".0%" } : {}),
       ...(state.metric === "weight_norm" ? { rangemode: "tozero" } : {}),
     },

@@ -213,7 +213,8 @@ class Page {
     if (scale) {
       const [bar, ends, title] = ["bar", "ends", ""].map((name) => Object.assign(document.createElement("div"), { className: name }));
       bar.style.background = `linear-gradient(to right, ${VIRIDIS.join(",")})`;
-      title.textContent = COLOURINGS[this.state.colour];
+      const unit = this.state.colour === "min_eval_loss" && this.about.loss_unit;
+      title.textContent = COLOURINGS[this.state.colour] + (unit ? `, ${unit}` : "");
       ends.append(...scale.ends.map((end) => Object.assign(document.createElement("span"), { textContent: scale.text(end) })));
       keys.forEach((key) => (key.firstChild.style.visibility = "hidden")); // phases have no colours now
       keys.unshift(title, bar, ends, Object.assign(document.createElement("div"), { className: "hint", textContent: "empty: no value" }));
@@ -312,11 +313,11 @@ class Page {
 function swatch(page, phase) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   svg.setAttribute("viewBox", "0 0 16 16");
-  const paths = { circle: "M8 2a6 6 0 1 0 .01 0z", square: "M2.5 2.5h11v11h-11z", diamond: "M8 1l7 7-7 7-7-7z", x: "M3 1l5 5 5-5 2 2-5 5 5 5-2 2-5-5-5 5-2-2 5-5-5-5z" };
+  const paths = { circle: "M8 2a6 6 0 1 0 .01 0z", square: "M2.5 2.5h11v11h-11z", "triangle-up": "M8 1.5l7 12.5h-14z", x: "M3 1l5 5 5-5 2 2-5 5 5 5-2 2-5-5-5 5-2-2 5-5-5-5z", "square-x": "M2.5 2.5h11v11h-11zl11 11m0-11l-11 11" };
   const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  path.setAttribute("d", paths[!page.cells.dots ? "square" : page.state.safe ? SHAPES[phase] : "circle"]);
+  path.setAttribute("d", paths[shapeOf(page, phase)]);
   path.setAttribute("fill", page.state.safe ? SAFE[phase] : page.about.colours[phase]);
-  path.setAttribute("stroke", page.state.safe ? SAFE[phase] : page.about.outlines[phase]);
+  path.setAttribute("stroke", page.state.safe ? page.colour("--ink") : page.about.outlines[phase]);
   svg.append(path);
   return svg;
 }
@@ -409,6 +410,7 @@ function fill(page) {
   byId("theme").value = state.theme;
   byId("safe").checked = state.safe;
   byId("only").checked = state.only;
+  byId("unit").textContent = about.loss_unit && ` (${about.loss_unit})`;
   const same = Object.entries(about.same).flatMap(([name, value]) => [
     Object.assign(document.createElement("dt"), { textContent: name }),
     Object.assign(document.createElement("dd"), { textContent: words(value) }),

@@ -1,0 +1,48 @@
+"""What captions say: values, settings, units and definitions in a few words."""
+
+import math
+from collections.abc import Iterable
+
+import pandas as pd
+
+GENERALISED = 0.95
+"""The test accuracy at which `steps` by default says that a run has generalised."""
+
+
+def in_words(value: object) -> str:
+    """A value of a table: `0.1`, `none` where there is none."""
+    if isinstance(value, float):
+        return "none" if math.isnan(value) else f"{value:g}"
+    return "none" if value is None else str(value)
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 neuron`, `2 neurons`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def setting(run: pd.Series, names: Iterable[str]) -> str:
+    """Some settings of a run: `weight_decay 0.1, hidden_size 24`."""
+    return ", ".join(f"{name} {in_words(run[name])}" for name in names)
+
+
+def definition(phases: pd.DataFrame) -> str:
+    """By which definition a table of phases is, with its thresholds; empty where it does not say."""
+    known = phases.attrs
+    if known.get("definition") == "pair":
+        return f"pair, min_loss {known['min_loss']:g}, max_ratio {known['max_ratio']:g}"
+    return str(known.get("definition", ""))
+
+
+def loss_unit(runs: pd.DataFrame) -> str:
+    """The unit of the losses of some runs; empty where they have none in common.
+
+    That of modular addition is a mean over the rows and the classes too: a 67th of the usual one, mod 67.
+    """
+    tasks = set(runs["task"])
+    if tasks == {"parity"}:
+        return "nats per row"
+    if tasks != {"modular_addition"}:
+        return ""
+    moduli = runs["modulus"].unique()
+    return f"nats per row / {moduli[0] if len(moduli) == 1 else 'modulus'}"
