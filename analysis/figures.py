@@ -141,8 +141,9 @@ def _draw(phases: pd.DataFrame, places: Places, title: str) -> Figure:
             facecolor="none",
         )
         lowest = (row, column) == max(spot for spot in places.spots if spot[1] == column)
-        _frame(plot, text, across, up, lowest=lowest, first=column == 0, turned=turned)
         here = np.flatnonzero(panel.places == index)
+        cells = sorted(set(zip(across.places[here].tolist(), up.places[here].tolist(), strict=True)))
+        _frame(plot, text, across, up, cells, lowest=lowest, first=column == 0, turned=turned)
         if dots:
             _dots(plot, places, here, phase[here], dot)
         else:
@@ -205,8 +206,20 @@ def _caption(phases: pd.DataFrame, dots: bool, places: Places) -> str:
     return "; ".join(said)
 
 
-def _frame(plot: Axes, text: str, across: Axis, up: Axis, *, lowest: bool, first: bool, turned: bool) -> None:
-    """Ground and title of one panel; ticks and names only at the left and at the foot of the figure."""
+def _frame(
+    plot: Axes,
+    text: str,
+    across: Axis,
+    up: Axis,
+    cells: Sequence[tuple[int, int]],
+    *,
+    lowest: bool,
+    first: bool,
+    turned: bool,
+) -> None:
+    """Title of one panel and a tile for each of its cells, those that the sweep has; ticks and names only at
+    the left and at the foot of the figure.
+    """
     plot.set_title(text, size=10, color=INK, pad=5, linespacing=1.3)
     plot.spines[:].set_visible(False)
     plot.tick_params(length=0, pad=2, labelsize=8, labelcolor=PALE_INK)
@@ -217,10 +230,10 @@ def _frame(plot: Axes, text: str, across: Axis, up: Axis, *, lowest: bool, first
     if first:
         plot.set_yticks(range(len(up)), up.texts)
         plot.set_ylabel(up.name.replace("_", " "), size=9, color=INK, labelpad=4)
+    if not cells:
+        return
     # One path for all cells: an SVG is half the size.
-    tiles = Outline.make_compound_path(
-        *(Outline(_rectangle(i, j, 0, 1), closed=True) for j in range(len(up)) for i in range(len(across)))
-    )
+    tiles = Outline.make_compound_path(*(Outline(_rectangle(i, j, 0, 1), closed=True) for i, j in cells))
     plot.add_patch(PathPatch(tiles, facecolor=TILE, edgecolor="none", label="cells", zorder=0, clip_on=False))
 
 

@@ -142,6 +142,8 @@ def test_combinations_that_no_grid_has_are_not_missing():
         figure = phase_diagram(phases, x="weight_decay", y="l1_decay", expected=expected)
         assert not any("not finished" in text for text in legend(figure))
         assert not any(len(dots(plot, "missing")) for plot in figure.axes)
+        (tiles,) = (patch for patch in figure.axes[0].patches if patch.get_label() == "cells")
+        assert len(tiles.get_path().vertices) == 5 * 4  # four cells of twelve
     figure = phase_diagram(phases[1:], x="weight_decay", y="l1_decay", expected=expected_runs(config))
     assert legend(figure)[-1] == "not finished 1"
     assert in_cells(dots(figure.axes[0], "missing")) == {(2, 0): 1}
