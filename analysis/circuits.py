@@ -9,7 +9,7 @@ import pandas as pd
 from analysis import fourier, parity
 from analysis.read import Weights, settings
 from analysis.steps import steps
-from grok_sweep import tasks
+from grok_sweep.core import parts
 
 WORDS = {"frequencies", "neurons_per_frequency"}
 WHOLE = {"n_frequencies", "n_without_frequency", "n_neurons", "last_distractor_step", "loss_fall_step"}
@@ -33,6 +33,8 @@ def circuits(
         if run_id not in place:
             continue  # it has finished since `runs` was read
         run = runs.iloc[place[run_id]]
+        if not layers(of_run):
+            continue  # another network than those that these columns are about
         if run["task"] == "modular_addition":
             found[run_id] = addition(run, of_run)
         elif run["task"] == "parity":
@@ -42,6 +44,11 @@ def circuits(
     names = dict.fromkeys(name for row in rows for name in row)
     columns = {name: pd.array([row.get(name, pd.NA) for row in rows], dtype=_kind(name)) for name in names}
     return pd.concat([table, when, pd.DataFrame(columns, index=table.index)], axis=1)
+
+
+def layers(weights: Weights) -> bool:
+    """Whether they are those of two layers, w_in and w_out, as the built-in models record them."""
+    return {"w_in", "w_out"} <= weights.arrays.keys()
 
 
 def _kind(name: str) -> Any:
@@ -64,7 +71,7 @@ def addition(run: pd.Series, weights: Weights) -> dict[str, Any]:
         return {}  # it diverged
     used = fourier.frequencies(w_in, modulus)
     energy_F = fourier.energies(w_in, modulus)
-    train_N2, test_N2 = tasks.load("modular_addition").pairs(run, int(run["seed"]))
+    train_N2, test_N2 = parts.find("task", "modular_addition").pairs(run, int(run["seed"]))
     return {
         "n_frequencies": len(used),
         "frequencies": " ".join(map(str, used)),
@@ -90,7 +97,7 @@ def digits(run: pd.Series, weights: Weights, curve: pd.DataFrame) -> dict[str, A
     if not (np.isfinite(w_in_SDH[-1]).all() and np.isfinite(w_out_SH[-1]).all()):
         return {}  # it diverged
     last = parity.digit_weights(w_in_SDH, w_out_SH, bits).iloc[-1]
-    x_test_ND = tasks.load("parity").data(run, int(run["seed"])).x_test_ND
+    x_test_ND = parts.find("task", "parity").data(run, int(run["seed"])).x_test_ND
     return {
         "signal_weight": last["signal_mean"],
         "distractor_weight": last["distractor_mean"],

@@ -9,10 +9,11 @@ from matplotlib.figure import Figure
 
 from analysis.cells import axes
 from analysis.circuit_pictures import constructed_circle, frequency_distribution, stars
+from analysis.circuits import layers
 from analysis.curve_pictures import curves_picture
 from analysis.read import Weights
 from analysis.wave_pictures import coefficients_over_training, logits_picture, waves
-from analysis.weight_pictures import trajectories, weights_over_training
+from analysis.weight_pictures import arrays_over_training, trajectories, weights_over_training
 from analysis.words import definition, loss_unit, setting
 
 MOST_CURVES = 200  # runs whose curves can still be told apart from a block of colour
@@ -122,11 +123,13 @@ def _title(run: pd.Series, phases: pd.DataFrame, why: str) -> str:
 def _weights(run: pd.Series, weights: Weights, name: str, place: int) -> Iterator[tuple[str, Figure]]:
     """What is drawn of the weights of the first run that is opened (place 0) and of the others."""
     more = f"_{place + 1}" if place else ""
-    if run["task"] == "parity":
+    if not layers(weights) or run["task"] not in ("parity", "modular_addition"):
+        yield f"weights{more}", arrays_over_training(weights, name)
+    elif run["task"] == "parity":
         bits = int(run["n_parity_bits"])
         yield f"weights{more}", weights_over_training(weights, n_parity_bits=bits, title=name)
         yield f"trajectories{more}", trajectories(weights, bits, name)
-    elif run["task"] == "modular_addition":
+    else:
         yield f"weights{more}", weights_over_training(weights, title=name)
         if not place:
             yield from _addition(run, weights, name)

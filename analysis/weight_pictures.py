@@ -29,6 +29,7 @@ from analysis.words import plural
 # Three colours that differ for every kind of colour blindness (Okabe and Ito), the last in black.
 KINDS = {"signal": "#0072B2", "distractors": "#DD8A00", "bias": "#222222"}
 SNAPSHOTS = 6
+MOST_ARRAYS = 8
 WEIGHT_COLOURS = "RdBu_r"
 
 
@@ -107,6 +108,50 @@ def weights_over_training(
     bar.ax.set_yticklabels(["− largest", "0", "+ largest"])
     bar.outline.set_visible(False)
     key.tick_params(length=0, pad=2, labelsize=8, labelcolor=PALE_INK)
+    return figure
+
+
+@plain_style()
+def arrays_over_training(weights: Weights, title: str = "") -> Figure:
+    """Heat maps of all weights of any network: a row of panels for each array, a column for each of about six
+    snapshots from first to last. An array's last axis goes across, all others down; each panel has its own
+    scale. Of more than MOST_ARRAYS arrays the largest are drawn.
+
+    Raises ValueError where there are no snapshots.
+    """
+    arrays = {
+        name: a_S.reshape(len(a_S), -1, a_S.shape[-1] if a_S.ndim > 1 else 1)
+        for name, a_S in weights.arrays.items()
+    }
+    largest = sorted(arrays, key=lambda name: -arrays[name][:1].size)[:MOST_ARRAYS]
+    drawn = [name for name in arrays if name in largest]
+    if not drawn or not len(weights.step_S):
+        raise ValueError("there are no weights to draw: no snapshots")
+    chosen = np.unique(np.linspace(0, len(weights.step_S) - 1, SNAPSHOTS).round().astype(int))
+    left_out = len(arrays) - len(drawn)
+    figure, plots = page(
+        title,
+        "each panel has its own scale: below it the step and its largest weight"
+        + (f"\nthe {len(drawn)} largest of {len(arrays)} arrays" if left_out else ""),
+        rows=[(0.42, float(np.clip(0.05 * arrays[name].shape[1], 0.3, 1.6))) for name in drawn],
+        columns=len(chosen),
+        width=1.15,
+        left=0.2,
+        gap=0.12,
+        foot=0.25,
+    )
+    colours = mpl.colormaps[WEIGHT_COLOURS].with_extremes(bad=UNKNOWN)
+    for index, plot in enumerate(plots):
+        row, column = divmod(index, len(chosen))
+        w = np.ma.masked_invalid(arrays[drawn[row]][chosen[column]])
+        end = float(np.abs(w.compressed()).max(initial=0))
+        plot.imshow(w, cmap=colours, vmin=-(end or 1), vmax=end or 1, aspect="auto")
+        bare(plot)
+        said = f"± {end:.2g}" if w.count() else "no numbers"
+        plot.set_xlabel(
+            f"step {weights.step_S[chosen[column]]:,} · {said}", size=8, color=PALE_INK, labelpad=2
+        )
+        head(plot, "" if column else drawn[row])
     return figure
 
 

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from grok_sweep import __version__
 from grok_sweep.config import GROUPS, SETTINGS, ConfigError, choices, parse
-from grok_sweep.hyperparameters import HYPERPARAMETERS
+from grok_sweep.core import parts
 from grok_sweep.messages import LaunchError
 from grok_sweep.stop import SIGNALS, Stopped
 from grok_sweep.store import StoreError
@@ -89,7 +89,7 @@ def _main(argv: list[str]) -> int:
         raise ConfigError(["the current folder is not there any more; change to one that is"]) from None
     flags, arguments, problems = _flags(argv)
     if flags.help:
-        print(_help())
+        print(_help(arguments))
         return 0
     if flags.version:
         print(f"grok-sweep {__version__}")
@@ -100,9 +100,11 @@ def _main(argv: list[str]) -> int:
     if flags.shell_completion:
         return _complete(arguments)
     try:
-        config, more = compose.compose(arguments)
+        source = compose.source_of(arguments)
+        with compose.using(source):
+            config, more = compose.compose(arguments)
         problems += more
-        sweep = parse(config)
+        sweep = parse(config, source)
     except ConfigError as error:
         raise ConfigError(problems + error.problems) from None
     if problems:
@@ -110,13 +112,14 @@ def _main(argv: list[str]) -> int:
     if flags.cfg:
         package = ["--package", flags.package] if flags.package else []
         resolve = ["--resolve"] if flags.resolve else []
-        compose.answer(["--cfg", flags.cfg, *resolve, *package, *map(compose.override, arguments)])
+        with compose.using(source):
+            compose.answer(["--cfg", flags.cfg, *resolve, *package, *map(compose.override, arguments)])
         return 0
-    from grok_sweep.work import environment
+    from grok_sweep.work import environment, set_environment
 
-    # Before jax is loaded. On Ray the driver trains nothing: it takes no accelerator from its workers.
+    # Before jax computes. On Ray the driver trains nothing: it takes no accelerator from its workers.
     inline = sweep.cluster.executor == "inline"
-    os.environ.update(environment(sweep.cluster.device) if inline else {"JAX_PLATFORMS": "cpu"})
+    set_environment(environment(sweep.cluster.device) if inline else {"JAX_PLATFORMS": "cpu"})
     from grok_sweep import driver
 
     if sweep.dry_run:
@@ -149,19 +152,30 @@ def _complete(arguments: list[str]) -> int:
         raise ConfigError(
             ["--shell-completion: goes with install=bash, or uninstall=, and bash, fish or zsh"]
         )
-    with contextlib.suppress(ConfigError):
+    # The line that is being completed may have chosen a sweep, whose file of parts has more to offer.
+    line = os.environ.get("COMP_LINE", "").split()
+    with contextlib.suppress(ConfigError), compose.using(compose.source_of(line)):
         compose.answer(["--shell-completion", *arguments])
     return 0
 
 
-def _help() -> str:
+def _help(arguments: list[str]) -> str:
+    """All that can be given; of a sweep that is chosen its file's parts too."""
+    source = None
+    if any(argument.startswith("sweeps=") for argument in arguments):
+        from grok_sweep import compose
+
+        source = compose.source_of(arguments)
+    every = [part for kind in parts.parts_of(source).values() for part in kind.values()]
+    numbers = {key: number for part in every for key, number in part.numbers.items()}
+
     def table(rows: dict[str, str]) -> str:
         entries = (f"  {key:23} {words}" for key, words in rows.items())
         return "\n".join("\n".join(textwrap.wrap(e, 118, subsequent_indent=26 * " ")) for e in entries)
 
     return HELP.format(
-        groups=table({group: ", ".join(choices(group)) for group in GROUPS}),
-        hyperparameters=table({key: f"{n.meaning}; {n.allowed}" for key, n in HYPERPARAMETERS.items()}),
+        groups=table({group: ", ".join(choices(group, source)) for group in GROUPS}),
+        hyperparameters=table({key: f"{n.meaning}; {n.allowed}" for key, n in numbers.items()}),
         settings=table({key: f"{n.meaning}; {n.allowed}" for key, n in SETTINGS.items()}),
         flags=FLAGS,
     ).rstrip()

@@ -10,6 +10,7 @@ import sys
 import warnings
 from bisect import bisect_left
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.resolvers import oc
 
 from grok_sweep import bounds
-from grok_sweep.config import GROUPS, MISSING, choices, configs, sweep_folders
+from grok_sweep.config import BLOCKS, GROUPS, MISSING, choices, configs, sweep_folders
+from grok_sweep.core import parts
+from grok_sweep.core.parts import PartError, Source
 from grok_sweep.messages import ConfigError, one_of, shorten
 
 STAND_IN = "sweeps=quickstart"  # under which the other keys are checked where no sweep is chosen
@@ -34,8 +37,12 @@ MOST_COMPLAINTS = 5  # of Hydra whose arguments are looked for: each by some ten
 MOST_SEARCHED = 1_000  # characters of arguments in which they are looked for
 
 
-class _Sweeps(ConfigSource):
-    """The group `sweeps`: every file of `sweep_folders`, and nothing else that lies beside them.
+SOURCE: ContextVar[Source | None] = ContextVar("SOURCE", default=None)  # the file of parts that is in force
+
+
+class _Groups(ConfigSource):
+    """The groups that are no folders of conf/: `sweeps`, every file of `sweep_folders` and nothing else that
+    lies beside them; `task`, `model` and `optimizer`, the parts of these kinds at their defaults.
 
     A folder on Hydra's own search path would make groups of all its folders: `out=DIR` would choose from a
     group as soon as there is a ./out.
@@ -43,32 +50,74 @@ class _Sweeps(ConfigSource):
 
     @staticmethod
     def scheme() -> str:
-        return "sweeps"
+        return "parts"
 
     def available(self) -> bool:
         return True
 
     def is_group(self, config_path: str) -> bool:
-        return config_path in ("", "sweeps")
+        return config_path in ("", "sweeps", *BLOCKS)
 
     def is_config(self, config_path: str) -> bool:
         group, _, name = config_path.removesuffix(".yaml").partition("/")
-        return group == "sweeps" and name in choices("sweeps")
+        return group in ("sweeps", *BLOCKS) and name in choices(group, SOURCE.get())
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
         if config_path == "":
-            return [] if results_filter == ObjectType.CONFIG else ["sweeps"]
-        return [] if results_filter == ObjectType.GROUP else choices("sweeps")
+            return [] if results_filter == ObjectType.CONFIG else ["sweeps", *BLOCKS]
+        return [] if results_filter == ObjectType.GROUP else choices(config_path, SOURCE.get())
 
     def load_config(self, config_path: str) -> ConfigResult:
-        name = f"{config_path.removesuffix('.yaml').partition('/')[2]}.yaml"
-        path = next(folder / name for folder in sweep_folders() if (folder / name).is_file())
-        try:
-            config = _read(path)
-        except Exception as error:
-            raise ConfigError([f"{path} cannot be read: {_why(error)}"]) from None
+        group, _, name = config_path.removesuffix(".yaml").partition("/")
+        if group in BLOCKS:
+            numbers = parts.find(group, name, SOURCE.get()).numbers
+            values = {"name": name, **{key: number.default for key, number in numbers.items()}}
+            return ConfigResult(self.provider, self.full_path(), OmegaConf.create(values), {"package": None})
+        config = _sweep(_path(name))
         # Every sweep is on top of the whole config, whether or not it begins with `# @package _global_`.
         return ConfigResult(self.provider, self.full_path(), config, {"package": "_global_"})
+
+
+def _path(name: str) -> Path:
+    """The file of a sweep, of those that there are."""
+    return next(path for folder in sweep_folders() if (path := folder / f"{name}.yaml").is_file())
+
+
+def _sweep(path: Path) -> DictConfig:
+    """What a sweep's file holds. Raises ConfigError where it cannot be used."""
+    try:
+        return _read(path)
+    except Exception as error:
+        raise ConfigError([f"{path} cannot be read: {_why(error)}"]) from None
+
+
+def source_of(arguments: list[str]) -> Source | None:
+    """The file of parts that the chosen sweep names beside it, if it names one.
+
+    It is code, and is run: nothing but the sweep's own file can name one. Raises ConfigError where it is not
+    there or cannot be used.
+    """
+    chosen = [argument.removeprefix("sweeps=") for argument in arguments if argument.startswith("sweeps=")]
+    if not chosen or chosen[-1] not in choices("sweeps"):
+        return None
+    path = _path(chosen[-1])
+    named = _sweep(path).get("parts")
+    if named is None:
+        return None
+    if not isinstance(named, str) or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*\.py", named):
+        raise ConfigError([f"{path}: parts={named!r}: must be the name of a .py file beside it"])
+    try:
+        text = path.with_name(named).read_bytes()
+        if len(text) > bounds.MOST_BYTES:
+            raise ValueError(f"it has more than {bounds.MOST_BYTES:,} bytes")
+        source = Source(named, text.decode())
+        parts.parts_of(source)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError([f"{path}: parts={named}: {path.with_name(named)} cannot be read: {why}"]) from None
+    except PartError as error:
+        raise ConfigError([str(error)]) from None
+    return source
 
 
 def _read(path: Path) -> DictConfig:
@@ -108,7 +157,17 @@ def _refuse(*_: Any) -> None:
 
 class _SearchPath(SearchPathPlugin):
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        search_path.append("grok_sweep", f"{_Sweeps.scheme()}://")
+        search_path.append("grok_sweep", f"{_Groups.scheme()}://")
+
+
+@contextlib.contextmanager
+def using(source: Source | None) -> Iterator[None]:
+    """The parts of a user's file are there to be chosen, beside ours."""
+    token = SOURCE.set(source)
+    try:
+        yield
+    finally:
+        SOURCE.reset(token)
 
 
 def compose(arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
@@ -184,9 +243,10 @@ def _problem(argument: str) -> str | None:
         return f"{short}: nothing is swept but lists; write {shorten(f'{key}=[{values}]')}"
     if key in GROUPS:
         chosen = parsed.type == OverrideType.CHANGE and parsed.package is None
-        if not chosen or parsed.value() not in choices(key):
+        there = choices(key, SOURCE.get())
+        if not chosen or parsed.value() not in there:
             how = "" if chosen else f"write {key}=NAME; NAME "
-            return f"{short}: {how}{one_of(str(parsed.value()), choices(key))}"
+            return f"{short}: {how}{one_of(str(parsed.value()), there)}"
     elif parsed.package is not None or "/" in key:
         return f"{short}: there is no such group; groups are {', '.join(GROUPS)}"
     return None
@@ -238,7 +298,7 @@ def _nothing(config: DictConfig) -> None:
 @contextlib.contextmanager
 def _hydra() -> Iterator[None]:
     """Our plugins, no warnings, and every exception as a ConfigError."""
-    Plugins.instance().register(_Sweeps)
+    Plugins.instance().register(_Groups)
     Plugins.instance().register(_SearchPath)
     OmegaConf.register_new_resolver("oc.decode", _decode, replace=True)
     for name in ("oc.create", "oc.dict.keys", "oc.dict.values"):

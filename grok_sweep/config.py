@@ -17,8 +17,10 @@ from typing import Any
 
 import yaml
 
-from grok_sweep import effects, tasks
-from grok_sweep.hyperparameters import HYPERPARAMETERS, Number
+from grok_sweep import effects
+from grok_sweep.core import parts
+from grok_sweep.core.number import Number, Values
+from grok_sweep.core.parts import PartError, Source
 from grok_sweep.messages import ConfigError, nearest, nearest_of, one_of, shorten, show
 from grok_sweep.store import uris
 
@@ -86,7 +88,8 @@ class Cluster:
 class Sweep:
     """A whole sweep. `values` has every hyperparameter; where it is an axis too, `axes` decides.
 
-    `together`: which axes change together, if any.
+    `together`: which axes change together, if any. `numbers`: what each hyperparameter is; `source`: the
+    user's file that some of the parts are from.
     """
 
     name: str
@@ -109,6 +112,9 @@ class Sweep:
     min_loss: float
     max_ratio: float
     definition: str
+    numbers: Mapping[str, Number]
+    source: Source | None = None
+    accept_code: bool = False
 
     @property
     def loops(self) -> list[tuple[str, ...]]:
@@ -140,35 +146,46 @@ def sweep_folders() -> list[Path]:
     return list(dict.fromkeys([*([own] if own.is_dir() else []), configs()[1]]))
 
 
-def choices(group: str) -> list[str]:
-    """The names of a group's files."""
+def choices(group: str, source: Source | None = None) -> list[str]:
+    """What may be chosen of a group: the parts of its kind, those of a user's file too, or its files."""
+    if group in BLOCKS:
+        return parts.names(group, source)
     folders = sweep_folders() if group == "sweeps" else [configs()[0] / group]
     paths = [path for folder in folders for path in folder.glob("*.yaml")]
     return sorted({path.stem for path in paths if path.is_file() and not path.name.startswith(".")})
 
 
-def parse(config: Mapping[str, Any]) -> Sweep:
-    """The Sweep that a composed config describes. Raises ConfigError with every problem at once."""
-    return _Parser(config).sweep()
+def parse(config: Mapping[str, Any], source: Source | None = None) -> Sweep:
+    """The Sweep that a composed config describes. Raises ConfigError with every problem at once.
+
+    `source`: the file of parts that the sweep names.
+    """
+    return _Parser(config, source).sweep()
 
 
 class _Parser:
     """Reads one config, collecting problems as it goes. What cannot be used is read as None."""
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
+    def __init__(self, config: Mapping[str, Any], source: Source | None) -> None:
+        self.source = source
         self.problems: list[str] = []
         self.blocks: dict[str, Mapping[str, Any]] = {"": config}
         self.known: dict[str, list[str]] = {}  # the keys of each block
 
     def sweep(self) -> Sweep:
-        files = {group: self._file(group) for group in BLOCKS}
-        self._read(files)
-        names = {group: self._one_of(f"{group}.name", choices(group)) for group in BLOCKS}
+        own = {group: self._chosen(group).numbers for group in BLOCKS}
+        self.numbers = {key: number for numbers in own.values() for key, number in numbers.items()}
+        self._read(own)
+        names = {group: self._one_of(f"{group}.name", choices(group, self.source)) for group in BLOCKS}
+        if all(names.values()):
+            try:
+                parts.numbers(**names, source=self.source)
+            except PartError as error:
+                self.problems.append(str(error))
         values = {
-            key: self._number(f"{group}.{key}", HYPERPARAMETERS[key])
+            key: self._number(f"{group}.{key}", number)
             for group in BLOCKS
-            for key in files[group]
-            if key != "name"
+            for key, number in own[group].items()
         }
         together = self._zip()
         axes = self._axes(set(itertools.chain(*together)))
@@ -180,17 +197,19 @@ class _Parser:
         if cells * len(seeds) > MAX_RUNS:
             runs = f"{cells:,} combinations x {len(seeds):,} seeds are {cells * len(seeds):,}"
             self.problems.append(f"grid: {runs}; at most {MAX_RUNS:,}, so split the sweep")
-        self._check_task(names["task"], names["model"], list(files["task"]), values, axes, together)
+        self._check_task(names["task"], names["model"], list(own["task"]), values, axes, together)
         rest = {
             "name": self._name(),
             "out": self._out(),
             **{key: self._one_of(key, [False, True]) for key in ("dry_run", "retry_failed", "fail_fast")},
+            "accept_code": self._one_of("accept_code", [False, True], False),
             "report": self._one_of("report", [None, "live"]),
             "cluster": self._cluster(),
             "min_loss": self._setting("phases.min_loss"),
             "max_ratio": self._setting("phases.max_ratio"),
             "definition": self._one_of("phases.definition", DEFINITIONS),
         }
+        self._check_source()
         if self.problems:
             raise ConfigError(self.problems)
         return Sweep(
@@ -202,8 +221,16 @@ class _Parser:
             steps=steps,
             log_every=log_every,
             snapshot_every=snapshot_every,
+            numbers=MappingProxyType(self.numbers),
+            source=self.source,
             **rest,
         )
+
+    def _check_source(self) -> None:
+        """The file of parts is what the sweep's own file names, whatever the arguments say."""
+        given, named = self._at("parts", None), self.source.name if self.source else None
+        if given != named:
+            self._problem("parts", f"is for the sweep's own file to name; it names {named or 'none'}", given)
 
     def _problem(self, where: str, message: str, *values: Any) -> None:
         """Add a problem of the `values` at a dotted key."""
@@ -213,21 +240,21 @@ class _Parser:
             given = ", ".join([*map(show, values[:5]), *(["..."] if len(values) > 5 else [])])
             self.problems.append(f"{shorten(where)}={given}: {message}")
 
-    def _file(self, group: str) -> dict[str, Any]:
-        """What the file of a group's choice holds; of its default where the config names none."""
+    def _chosen(self, group: str) -> Any:
+        """The part that a group chooses; that of its default where the config names none."""
         block = self.blocks[""].get(group)
         name = block.get("name") if isinstance(block, Mapping) else None
-        if name not in choices(group):
+        if name not in choices(group, self.source):
             name = next(default[group] for default in _defaults() if group in default)
-        return _yaml(configs()[0] / group / f"{name}.yaml")
+        return parts.find(group, name, self.source)
 
-    def _read(self, files: Mapping[str, Mapping[str, Any]]) -> None:
+    def _read(self, own: Mapping[str, Mapping[str, Number]]) -> None:
         """The blocks of the config; unknown keys are problems."""
         root = _yaml(configs()[0] / "config.yaml")
         self.known = {
             "": [*(key for key in root if key != "defaults"), *GROUPS[:-1]],
-            **{group: list(file) for group, file in files.items()},
-            "grid": [key for file in files.values() for key in file if key != "name"],
+            **{group: ["name", *numbers] for group, numbers in own.items()},
+            "grid": list(self.numbers),
             "train": list(root["train"]),
             "phases": list(root["phases"]),
             "cluster": [field.name for field in fields(Cluster)],
@@ -328,7 +355,7 @@ class _Parser:
                 sizes = ", ".join(f"{key} {len(axes[key])}" for key in loop)
                 self._problem("zip", f"axes must be of as many values each; there are {sizes}", [*loop])
             elif len(loop) > 1:
-                computed = ([HYPERPARAMETERS[key].computed(v) for v in axes[key]] for key in loop)
+                computed = ([self.numbers[key].computed(v) for v in axes[key]] for key in loop)
                 points = Counter(zip(*computed, strict=True))
                 if twice := [", ".join(map(str, point)) for point, count in points.items() if count > 1]:
                     message = f"has {shorten('; '.join(twice))} more than once; points must be different"
@@ -340,7 +367,7 @@ class _Parser:
         for key, given in self.blocks.get("grid", {}).items():
             if key not in self.known["grid"]:
                 continue  # a problem already
-            where, number = f"grid.{key}", HYPERPARAMETERS[key]
+            where, number = f"grid.{key}", self.numbers[key]
             if isinstance(given, list) and given:
                 axes[key] = self._numbers(where, given, number, key in repeating)
             else:
@@ -359,8 +386,8 @@ class _Parser:
             return ()
         return range(given)
 
-    def _one_of(self, where: str, options: list[Any]) -> Any:
-        value = self._at(where)
+    def _one_of(self, where: str, options: list[Any], default: Any = MISSING) -> Any:
+        value = self._at(where, default)
         if any(type(value) is type(option) and value == option for option in options):
             return value
         words = [option if isinstance(option, str) else json.dumps(option) for option in options]
@@ -446,9 +473,13 @@ class _Parser:
         together: Sequence[Sequence[str]],
     ) -> None:
         """What the task says of its model, and of its hyperparameters taken together."""
-        if name and model and model not in (fitting := tasks.load(name).MODELS):
-            self._problem("model.name", f"does not fit task {name}; use {' or '.join(fitting)}", model)
-        if name is None or any(values.get(key, name) is None for key in keys):
+        if name is None:
+            return
+        task = parts.find("task", name, self.source)
+        # A model of the user's own says itself what it is for.
+        if model and task.models and model not in task.models and model in choices("model"):
+            self._problem("model.name", f"does not fit task {name}; use {' or '.join(task.models)}", model)
+        if any(values.get(key, name) is None for key in keys):
             return
         # Taken together the tasks' conditions are monotone in each hyperparameter, so extremes suffice; each
         # value of one is looked at beside the first of the others. Of axes that change together, each point.
@@ -466,8 +497,8 @@ class _Parser:
         corners = (dict(itertools.chain(*(p.items() for p in c))) for c in itertools.product(*ends))
         said = set()
         for changed in itertools.chain(corners, ({**least, **p} for of_loop in points for p in of_loop)):
-            run = {**values, **changed}
-            for key, message in tasks.load(name).check(run):
+            run = Values({**values, **changed})
+            for key, message in task.check(run):
                 if key not in said:
                     said.add(key)
                     self._problem(f"{'grid' if key in axes else 'task'}.{key}", message, run[key])

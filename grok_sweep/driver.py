@@ -15,8 +15,8 @@ from analysis import analyze, classify
 from grok_sweep import dry_run as plan_table
 from grok_sweep import failures, needs, provenance
 from grok_sweep.config import ConfigError, Sweep
+from grok_sweep.core.parts import PartError, blaming
 from grok_sweep.grid import Grid, expand
-from grok_sweep.hyperparameters import HYPERPARAMETERS
 from grok_sweep.launch import Done, Executor, Job, LaunchError, Queue, executor
 from grok_sweep.live import LiveReport
 from grok_sweep.plan import Plan, Shard, halve, make_plan, unfinished
@@ -114,8 +114,10 @@ def _session(sweep: Sweep, config: Mapping[str, Any], command: str, results: Sto
         if sweep.retry_failed:
             results.forget_failed()
         record = provenance.record(sweep, config, command, workers.workers)
-        schema = runs_schema({key: HYPERPARAMETERS[key].kind for key in sweep.values})
+        schema = runs_schema({key: number.kind for key, number in sweep.numbers.items()})
         results.create(record, schema)
+        if sweep.source is not None:
+            results.keep_parts(f"{sweep.source.digest}-{sweep.source.name}", sweep.source.text)
         try:
             session = _train(sweep, left, results, workers, stop)
             seconds = time.monotonic() - started
@@ -165,17 +167,35 @@ def _check_folder(results: Store, sweep: Sweep, config: Mapping[str, Any]) -> No
     except StoreError as error:
         raise ConfigError([f"out={error}"]) from None
     try:
-        stored = results.sweep().get("config", {}) if results.exists() else None
+        stored = results.sweep() if results.exists() else None
     except StoreError as error:
         raise ConfigError([str(error)]) from None
-    problems = [] if stored is None else provenance.differences(stored, config)
+    problems = [] if stored is None else provenance.differences(stored.get("config", {}), config)
     if problems:
         where = f"out={sweep.out}: holds another sweep; choose another folder, or put back"
         raise ConfigError([f"{where} {problem}" for problem in problems])
+    if stored is not None and (changed := provenance.other_parts(stored, sweep)):
+        raise ConfigError([f"out={sweep.out}: {changed}"])
 
 
 def _look(results: Store, sweep: Sweep) -> _Left:
-    """What is left to do. Raises ConfigError where it is more than this machine can hold."""
+    """What is left to do. Raises ConfigError where it is more than this machine can hold, or a part of the
+    user's own does not work.
+    """
+    try:
+        with blaming(sweep.source):
+            left = _left(results, sweep)
+            if sweep.source is not None:
+                from grok_sweep.probe import probe
+
+                probe(left.plan)
+            return left
+    except PartError as error:
+        raise ConfigError([str(error)]) from None
+
+
+def _left(results: Store, sweep: Sweep) -> _Left:
+    """See `_look`."""
     problems = needs.problems(
         sweep, None if results.exists() else results.free_bytes(), disk=not sweep.dry_run
     )

@@ -15,7 +15,6 @@ import numpy as np
 
 from grok_sweep import effects
 from grok_sweep.config import Sweep
-from grok_sweep.hyperparameters import HYPERPARAMETERS
 
 SCHEMA_VERSION = 1  # of what a run is: raise it when the same fields would give other numbers
 
@@ -77,7 +76,7 @@ def expand(sweep: Sweep) -> Grid:
         at = {key: index[i] for i, loop in enumerate([*sweep.loops, ("seed",)]) for key in loop}
     columns: dict[str, np.ndarray] = {}
     for key, value in sweep.values.items():
-        kind = np.int64 if HYPERPARAMETERS[key].kind is int else np.float64
+        kind = np.int64 if sweep.numbers[key].kind is int else np.float64
         # A constant is a column that takes no room.
         columns[key] = np.broadcast_to(np.asarray(value, kind), index.shape[1])
     for key, values in sweep.axes.items():

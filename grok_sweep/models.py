@@ -1,12 +1,12 @@
-"""Flax modules, one function of their hyperparameters each, named as in conf/model/.
+"""The built-in networks, flax modules, and what the engine asks of any.
 
 A model says, beside its flax module, what the planner must know (its operations, its memory, its layout) and
 which arrays are recorded of its weights. Where one of its hyperparameters has no effect it says so in
 effects.py, which is read without jax.
 """
 
+import math
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any, Protocol
 
 import jax
@@ -14,7 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from grok_sweep.core.number import Values
+
 Params = Any  # flax's tree of arrays
+Row = tuple[tuple[int, ...], str]  # the shape and the type of a row of x
 TRUNCATED_SD = 0.8796  # standard deviation of a standard normal that is cut at 2
 
 
@@ -41,16 +44,16 @@ class Model(Protocol):
     def weights(self, params: Params) -> dict[str, jax.Array]:
         """What is recorded of the weights: the arrays in which rows are multiplied, by name."""
 
-    def weight_shapes(self, input_size: int) -> dict[str, tuple[int, ...]]:
+    def weight_shapes(self, row: Row) -> dict[str, tuple[int, ...]]:
         """Their shapes."""
 
-    def operations(self, input_size: int) -> int:
+    def operations(self, row: Row) -> int:
         """Floating-point operations of one row in one step, multiplications and additions counted apart."""
 
-    def step_operations(self, input_size: int) -> int:
+    def step_operations(self, row: Row) -> int:
         """Those of one step that are there whatever its rows."""
 
-    def bytes_per_row(self) -> int:
+    def bytes_per_row(self, row: Row) -> int:
         """Float32 memory that one row takes in a step."""
 
 
@@ -91,23 +94,23 @@ class ReluMLP(nn.Module):
         """w_in_DH, the last feature the bias, and w_out_H."""
         return dict(params["params"])
 
-    def weight_shapes(self, input_size: int) -> dict[str, tuple[int, ...]]:
+    def weight_shapes(self, row: Row) -> dict[str, tuple[int, ...]]:
         """See `Model`."""
-        return {"w_in": (input_size, self.hidden_size), "w_out": (self.hidden_size,)}
+        return {"w_in": (*row[0], self.hidden_size), "w_out": (self.hidden_size,)}
 
-    def operations(self, input_size: int) -> int:
+    def operations(self, row: Row) -> int:
         """See `Model`.
 
         Forward 2 D H + 3 H (product, relu, w_out), backward 2 D H (W_in) + 2 H (w_out): 129 H for the 31
         inputs of the parity task.
         """
-        return self.hidden_size * (4 * input_size + 5)
+        return self.hidden_size * (4 * row[0][0] + 5)
 
-    def step_operations(self, input_size: int) -> int:
+    def step_operations(self, row: Row) -> int:
         """See `Model`. What AdamW does to a weight is not counted."""
         return 0
 
-    def bytes_per_row(self) -> int:
+    def bytes_per_row(self, row: Row) -> int:
         """See `Model`: the hidden layer and its gradient."""
         return 2 * 4 * self.hidden_size
 
@@ -151,31 +154,31 @@ class _Modular(nn.Module):
         w_in_DH, w_out_HP = self.apply(params, 1.0, method=self.products)
         return {"w_in": w_in_DH, "w_out": w_out_HP}
 
-    def weight_shapes(self, input_size: int) -> dict[str, tuple[int, ...]]:
+    def weight_shapes(self, row: Row) -> dict[str, tuple[int, ...]]:
         """See `Model`."""
-        features = self.modulus if self.inputs_shared else input_size
+        features = self.modulus if self.inputs_shared else row[0][0]
         return {"w_in": (features, self.hidden_size), "w_out": (self.hidden_size, self.modulus)}
 
-    def operations(self, input_size: int) -> int:
+    def operations(self, row: Row) -> int:
         """See `Model`.
 
         Forward 2 D H + H + 2 H P, backward 2 D H (W_in) + 4 H P (W_out, hidden layer) + H; and 10 P for the
         softmax, its exponentials counted as four.
         """
-        features = self.weight_shapes(input_size)["w_in"][0]
+        features = self.weight_shapes(row)["w_in"][0]
         return self.hidden_size * (4 * features + 6 * self.modulus + 2) + 10 * self.modulus
 
-    def step_operations(self, input_size: int) -> int:
+    def step_operations(self, row: Row) -> int:
         """See `Model`."""
         return 0
 
-    def bytes_per_row(self) -> int:
+    def bytes_per_row(self, row: Row) -> int:
         """See `Model`: the hidden layer, the logits, and their gradients."""
         return 2 * 4 * (self.hidden_size + self.modulus)
 
 
 class ModularMLP(_Modular):
-    """`_Modular` with an embedding E_PM at input and output, or at the input only; see conf/model/.
+    """`_Modular` with an embedding E_PM at input and output, or at the input only; see `core.builtin`.
 
     Which of its hyperparameters have no effect on a collapsed network: see `effects.DECLARED`.
 
@@ -220,7 +223,7 @@ class ModularMLP(_Modular):
         unembedding = embedding("embedding" if self.tied_embedding else "unembedding")
         return w_in, weights("w_o", (hidden, embed)) @ unembedding.T
 
-    def step_operations(self, input_size: int) -> int:
+    def step_operations(self, row: Row) -> int:
         """See `Model`: 2 P M H of each product, and twice that backward."""
         products = (not self.collapsed_input) * (1 if self.tied_hidden else 2) + (not self.collapsed_output)
         return 6 * self.modulus * self.embed_size * self.hidden_size * products
@@ -242,7 +245,7 @@ class ModularCircle(_Modular):
         embedding_P2 = jnp.asarray(circle_P2 / np.linalg.norm(circle_P2, axis=0), w_h_2H.dtype)
         return embedding_P2 @ w_h_2H, w_o_H2 @ embedding_P2.T
 
-    def step_operations(self, input_size: int) -> int:
+    def step_operations(self, row: Row) -> int:
         """See `Model`: 2 P 2 H of each of two products, and twice that backward."""
         return 6 * self.modulus * 2 * self.hidden_size * 2
 
@@ -252,13 +255,66 @@ def _truncated_normal(key: jax.Array, shape: tuple[int, ...], scale: jax.Array |
     return scale * jax.random.truncated_normal(key, -2, 2, shape) / jnp.sqrt(shape[0])
 
 
-def build(name: str, values: Mapping[str, float]) -> Model:
-    """The module that conf/model/`name`.yaml stands for."""
-    kinds: dict[str, type[Any]] = {
-        "relu_mlp": ReluMLP,
-        "modular_mlp": ModularMLP,
-        "modular_circle": ModularCircle,
-    }
-    names = [field.name for field in fields(kinds[name]) if field.name not in ("parent", "name")]
-    model: Model = kinds[name](**{key: int(values[key]) for key in names})
-    return model
+class Plain:
+    """Any flax module as a `Model`: rows of x as they are, weights by their names, costs from their sizes.
+
+    Rows of bool and of 8 bits come as fractions, other whole numbers (tokens) as they are. `rows_axis`: that
+    of the output that the task's loss wants; the module has its rows first.
+    """
+
+    features_first = False
+
+    def __init__(self, module: Any, rows_axis: int) -> None:
+        self.module, self.rows_axis = module, rows_axis
+
+    def init(self, key: jax.Array, x: jax.Array, init_scale: jax.Array) -> Params:
+        """See `Model`. The scale is the module's own affair."""
+        return self.module.init(key, x)
+
+    def apply(self, params: Params, x: jax.Array) -> jax.Array:
+        """See `Model`."""
+        return jnp.moveaxis(self.module.apply(params, x), 0, self.rows_axis)
+
+    def inputs(self, x: jax.Array, dtype: Any) -> jax.Array:
+        """See `Model`."""
+        fraction = jnp.issubdtype(x.dtype, jnp.floating) or x.dtype.itemsize == 1
+        return x.astype(dtype) if fraction else x
+
+    def weights(self, params: Params) -> dict[str, jax.Array]:
+        """See `Model`: each array by its path, Dense_0/kernel."""
+        leaves = jax.tree_util.tree_leaves_with_path(params)
+        return {
+            "/".join(str(step.key) for step in path).removeprefix("params/"): leaf for path, leaf in leaves
+        }
+
+    def weight_shapes(self, row: Row) -> dict[str, tuple[int, ...]]:
+        """See `Model`."""
+        return {name: leaf.shape for name, leaf in self.weights(self._params(row)).items()}
+
+    def operations(self, row: Row) -> int:
+        """See `Model`: each weight is multiplied and added once a row, and twice backward. An estimate: in a
+        convolution, say, it is more often.
+        """
+        return 6 * sum(math.prod(shape) for shape in self.weight_shapes(row).values())
+
+    def step_operations(self, row: Row) -> int:
+        """See `Model`."""
+        return 0
+
+    def bytes_per_row(self, row: Row) -> int:
+        """See `Model`: what is computed of one row, and its gradient."""
+        jaxpr = jax.make_jaxpr(self.module.apply)(self._params(row), self._row(row))
+        return 2 * 4 * sum(out.aval.size for step in jaxpr.eqns for out in step.outvars)
+
+    def _row(self, row: Row) -> jax.Array:
+        shape, kind = row
+        return self.inputs(jnp.zeros((1, *shape), kind), jnp.float32)
+
+    def _params(self, row: Row) -> Params:
+        return jax.eval_shape(lambda: self.module.init(jax.random.key(0), self._row(row)))
+
+
+def build(part: Any, h: Mapping[str, Any], rows_axis: int = 0) -> Model:
+    """The network of a model's part at these hyperparameters."""
+    made = part.make(h if isinstance(h, Values) else Values(h))
+    return made if hasattr(made, "features_first") else Plain(made, rows_axis)

@@ -15,7 +15,6 @@ import numpy as np
 
 from grok_sweep.config import Sweep
 from grok_sweep.grid import expand
-from grok_sweep.hyperparameters import HYPERPARAMETERS
 from grok_sweep.messages import in_bytes
 from grok_sweep.plan import make_plan
 from grok_sweep.program import Program
@@ -74,7 +73,7 @@ def weights_bytes(sweep: Sweep) -> int:
     """Of the recorded weights of all runs: the mean of their shapes, or of SHAPES of them, for each."""
     if not sweep.snapshot_every:
         return 0
-    loops = [loop for loop in sweep.loops if any(map(_static, loop))]
+    loops = [loop for loop in sweep.loops if any(sweep.numbers[key].static for key in loop)]
     sizes = [len(sweep.axes[loop[0]]) for loop in loops]
     count = math.prod(sizes)
     taken = np.unique(np.linspace(0, count - 1, SHAPES).astype(np.int64))
@@ -89,7 +88,9 @@ def weights_bytes(sweep: Sweep) -> int:
 def driver_bytes(sweep: Sweep) -> int:
     """Memory of the driver, from planning to analysis, about."""
     # Those that differ in their training rows only may share a program.
-    shapes = (len(sweep.axes[loop[0]]) for loop in sweep.loops if any(map(_static, loop)))
+    shapes = (
+        len(sweep.axes[loop[0]]) for loop in sweep.loops if any(sweep.numbers[key].static for key in loop)
+    )
     curves = READ_CURVE_MEMORY * _logged(sweep) if sweep.definition != "pair" else 0
     combinations = math.prod(len(sweep.axes[loop[0]]) for loop in sweep.loops) * len(sweep.seeds)
     copies = combinations - sweep.n_runs
@@ -170,7 +171,8 @@ def _largest(sweep: Sweep) -> Program:
     A network is larger with some switches on and with others off, so all are tried.
     """
     most = {key: max(axis) for key, axis in sweep.axes.items()}
-    switches = [key for key in most if _static(key) and HYPERPARAMETERS[key].among == (0, 1)]
+    numbers = sweep.numbers
+    switches = [key for key in most if numbers[key].static and numbers[key].among == (0, 1)]
     settings = (
         dict(zip(switches, values, strict=True))
         for values in itertools.product(*(sorted(set(sweep.axes[key])) for key in switches))
@@ -186,7 +188,3 @@ def _program(sweep: Sweep, at: Mapping[str, float]) -> Program:
 
 def _logged(sweep: Sweep) -> int:
     return sweep.steps // sweep.log_every + 1
-
-
-def _static(key: str) -> bool:
-    return HYPERPARAMETERS[key].static

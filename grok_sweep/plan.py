@@ -11,15 +11,15 @@ whole grid and the finished runs dropped afterwards, so a resumed sweep has the 
 import dataclasses
 import itertools
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from grok_sweep import tasks
 from grok_sweep.config import Sweep
+from grok_sweep.core import parts
+from grok_sweep.core.parts import Values
 from grok_sweep.grid import Grid
-from grok_sweep.hyperparameters import HYPERPARAMETERS
 from grok_sweep.program import Program
 
 PILOT_SECONDS = 3.0  # of the first shard, so that a person soon sees results, or that there will be none
@@ -65,6 +65,7 @@ class Plan:
     """All shards of a sweep, in the order in which they are handed out."""
 
     grid: Grid
+    rows_R: np.ndarray  # training rows of each run of the grid
     shards: tuple[Shard, ...]
     costs: Costs
 
@@ -97,9 +98,7 @@ class Plan:
 def make_plan(sweep: Sweep, grid: Grid) -> Plan:
     """Cut the whole grid into shards."""
     costs = COSTS[sweep.cluster.device]
-    rows_R, test_rows_R = (
-        np.broadcast_to(rows, len(grid)) for rows in tasks.load(sweep.task).rows(grid.columns)
-    )
+    rows_R, test_rows_R = _row_counts(sweep, grid)
     groups = [
         (dataclasses.replace(widest, lanes=lanes, blocks=blocks), group_R)
         for program, index_R in _by_static(sweep, grid, test_rows_R)
@@ -107,16 +106,16 @@ def make_plan(sweep: Sweep, grid: Grid) -> Plan:
         for lanes, blocks in [_call(widest, len(group_R), costs)]
     ]
     # A short sweep has shards short enough that no worker is left idle for long at its end.
-    total = sum(_shard(program, grid, group_R, costs).seconds for program, group_R in groups)
+    total = sum(_shard(program, rows_R, group_R, costs).seconds for program, group_R in groups)
     shard_seconds = min(sweep.cluster.shard_seconds, max(PILOT_SECONDS, total / SHARDS_AT_LEAST))
     shards = [
-        shard for program, group_R in groups for shard in _cut(program, grid, group_R, costs, shard_seconds)
+        shard for program, group_R in groups for shard in _cut(program, rows_R, group_R, costs, shard_seconds)
     ]
     # Largest first, so that no long one is left for the end; but the very first is a small one.
     shards.sort(key=lambda shard: -shard.seconds)
     pilot = min(range(len(shards)), key=lambda i: shards[i].seconds)
     shards.insert(0, shards.pop(pilot))
-    return Plan(grid, tuple(shards), costs)
+    return Plan(grid, rows_R, tuple(shards), costs)
 
 
 def unfinished(plan: Plan, finished: Collection[str]) -> Plan:
@@ -130,8 +129,8 @@ def unfinished(plan: Plan, finished: Collection[str]) -> Plan:
         if len(index_R) == len(shard.index_R):
             shards.append(shard)
         elif len(index_R):
-            shards.append(_shard(shard.program, plan.grid, index_R, plan.costs))
-    return Plan(plan.grid, tuple(shards), plan.costs)
+            shards.append(_shard(shard.program, plan.rows_R, index_R, plan.costs))
+    return Plan(plan.grid, plan.rows_R, tuple(shards), plan.costs)
 
 
 def halve(plan: Plan, shard: Shard) -> list[Shard]:
@@ -140,8 +139,8 @@ def halve(plan: Plan, shard: Shard) -> list[Shard]:
     if runs == lanes == 1:
         return []
     program = dataclasses.replace(shard.program, lanes=max(1, min(runs, lanes) // 2))
-    parts = np.array_split(shard.index_R, min(2, runs))
-    return [_shard(program, plan.grid, index_R, plan.costs) for index_R in parts]
+    halves = np.array_split(shard.index_R, min(2, runs))
+    return [_shard(program, plan.rows_R, index_R, plan.costs) for index_R in halves]
 
 
 def _by_static(sweep: Sweep, grid: Grid, test_rows_R: np.ndarray) -> Iterator[tuple[Program, np.ndarray]]:
@@ -149,16 +148,12 @@ def _by_static(sweep: Sweep, grid: Grid, test_rows_R: np.ndarray) -> Iterator[tu
 
     With a program for each of one row and one lane: `_by_rows` and `_call` say what it has of them.
     """
-    names = [key for key in sweep.values if HYPERPARAMETERS[key].static]
-    code_R = np.zeros(len(grid), np.int64)
+    names = [key for key in sweep.values if sweep.numbers[key].static]
+    task = parts.find("task", sweep.task, sweep.source)
     swept = [grid.columns[name] for name in names if name in sweep.axes]
-    for column_R in [*swept, test_rows_R]:
-        if column_R.strides != (0,):  # else it is a constant
-            values, inverse_R = np.unique(column_R, return_inverse=True)
-            code_R = code_R * len(values) + inverse_R
-    for index_R in _groups(code_R):
+    for index_R in _groups(_codes([*swept, test_rows_R], len(grid))):
         first = index_R[0]
-        static = tuple((name, int(grid.columns[name][first])) for name in names)
+        static = tuple((name, grid.columns[name][first].item()) for name in names)
         yield (
             Program(
                 task=sweep.task,
@@ -171,9 +166,35 @@ def _by_static(sweep: Sweep, grid: Grid, test_rows_R: np.ndarray) -> Iterator[tu
                 log_every=sweep.log_every,
                 lanes=1,
                 snapshot_every=sweep.snapshot_every or 0,
+                given_row=task.row(_values(sweep, grid, first)),
+                source=sweep.source,
             ),
             index_R,
         )
+
+
+def _codes(columns: Iterable[np.ndarray], runs: int) -> np.ndarray:
+    """A whole number for each run, the same where all columns are."""
+    code_R = np.zeros(runs, np.int64)
+    for column_R in columns:
+        if column_R.strides != (0,):  # else it is a constant
+            values, inverse_R = np.unique(column_R, return_inverse=True)
+            code_R = code_R * len(values) + inverse_R
+    return code_R
+
+
+def _values(sweep: Sweep, grid: Grid, run: int) -> Values:
+    """The hyperparameters of a run, Python's numbers."""
+    return Values({name: grid.columns[name][run].item() for name in sweep.values})
+
+
+def _row_counts(sweep: Sweep, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """The training and test rows of each run; the task is asked once for each of its settings."""
+    task = parts.find("task", sweep.task, sweep.source)
+    code_R = _codes((grid.columns[name] for name in task.numbers), len(grid))
+    _, first_S, setting_R = np.unique(code_R, return_index=True, return_inverse=True)
+    counts_S2 = np.array([task.rows(_values(sweep, grid, run)) for run in first_S], np.int64)
+    return counts_S2[setting_R, 0], counts_S2[setting_R, 1]
 
 
 def _groups(code_R: np.ndarray) -> Iterator[np.ndarray]:
@@ -209,7 +230,7 @@ def _by_rows(
 
 def _call(program: Program, runs: int, costs: Costs) -> tuple[int, int]:
     """(lanes, blocks) of a program of `runs` runs: as many lanes as the device likes, evenly filled."""
-    row = program.built.bytes_per_row() * program.number_bytes // 4
+    row = program.built.bytes_per_row(program.row) * program.number_bytes // 4
     fit = min(costs.call_bytes / (row * program.rows), costs.logged_bytes / (row * program.test_rows))
     if program.snapshot_every:
         fit = min(fit, SNAPSHOT_BYTES / program.snapshot_bytes)
@@ -220,27 +241,26 @@ def _call(program: Program, runs: int, costs: Costs) -> tuple[int, int]:
 
 
 def _cut(
-    program: Program, grid: Grid, index_R: np.ndarray, costs: Costs, shard_seconds: float
+    program: Program, rows_R: np.ndarray, index_R: np.ndarray, costs: Costs, shard_seconds: float
 ) -> list[Shard]:
     """Shards of about `shard_seconds` each; the first of each program small enough to be the pilot."""
-    call = _shard(program, grid, index_R[: program.lanes], costs).seconds
+    call = _shard(program, rows_R, index_R[: program.lanes], costs).seconds
     calls = max(1, int(shard_seconds / call))
     if program.snapshot_every:
         calls = max(1, min(calls, SNAPSHOT_BYTES // (program.lanes * program.snapshot_bytes)))
     first = max(1, min(calls, int(PILOT_SECONDS / call))) * program.lanes
     starts = [0, *range(first, len(index_R), calls * program.lanes), len(index_R)]
     return [
-        _shard(program, grid, index_R[begin:end], costs)
+        _shard(program, rows_R, index_R[begin:end], costs)
         for begin, end in itertools.pairwise(starts)
         if begin < end
     ]
 
 
-def _shard(program: Program, grid: Grid, index_R: np.ndarray, costs: Costs) -> Shard:
+def _shard(program: Program, rows_R: np.ndarray, index_R: np.ndarray, costs: Costs) -> Shard:
     calls = math.ceil(len(index_R) / program.lanes)
     once = program.step_operations(0)
-    rows_R, _ = tasks.load(program.task).rows(grid.rows(index_R, HYPERPARAMETERS))
-    rows = float(np.sum(np.broadcast_to(rows_R, len(index_R))))
+    rows = float(rows_R[index_R].sum())
     work = program.steps * (program.operations_per_row * rows + once * len(index_R))
     padded = program.steps * float(program.step_operations(program.rows)) * calls * program.lanes
     # A logged step adds a forward pass, less than half of a step's work, over both kinds of rows.

@@ -30,7 +30,19 @@ def record(sweep: Sweep, config: Mapping[str, Any], command: str, workers: int) 
         "versions": versions(),
         "git_commit": git_commit(),
     }
+    if sweep.source is not None:
+        session["parts"] = sweep.source.digest
     return before | {"config": dict(config), "sessions": [*before.get("sessions", []), session]}
+
+
+def other_parts(stored: Mapping[str, Any], sweep: Sweep) -> str | None:
+    """Why a sweep cannot go on with its file of parts: an earlier session had another; None where it can."""
+    earlier = [session for session in stored.get("sessions", []) if isinstance(session, Mapping)]
+    before = next((session for session in reversed(earlier) if "parts" in session), None)
+    if before is None or sweep.source is None or before["parts"] == sweep.source.digest or sweep.accept_code:
+        return None
+    then = "put it back (it is in parts/ there), choose another folder, or say accept_code=true"
+    return f"{sweep.source.name} has changed since the session of {before.get('started')}; {then}"
 
 
 def differences(stored: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:

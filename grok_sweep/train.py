@@ -3,7 +3,9 @@
 Knows nothing of Ray, files or Hydra.
 """
 
+import functools
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -11,14 +13,15 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from grok_sweep import models, tasks
+from grok_sweep import models
+from grok_sweep.core.parts import PartError, Values
 from grok_sweep.program import Program
 
 Params = models.Params
 
 
 class Rows(NamedTuple):
-    """The data of one run as the program gets it: whole numbers x_ND and y_N, training rows padded.
+    """The data of one run as the program gets it: x and y as the task gives them, training rows padded.
 
     `train_size` is how many of the training rows count.
     """
@@ -44,55 +47,69 @@ class Metrics(NamedTuple):
     weight_norm: jax.Array
 
 
+Logged = tuple[Metrics, dict[str, jax.Array]]
+
+
 class Trained(NamedTuple):
     """What a run leaves: its metrics, and its weights, if they are recorded.
 
-    `weights`: name -> S snapshots, those of the steps 0, snapshot_every, ..., steps; see `Model.weights`.
+    `own`: the metrics of the user's file by name, over the T logged steps too. `weights`: name -> S
+    snapshots, those of the steps 0, snapshot_every, ..., steps; see `Model.weights`.
     """
 
     metrics: Metrics
+    own: dict[str, jax.Array]
     weights: dict[str, jax.Array]
 
 
-def adamw(hparams: Mapping[str, jax.Array]) -> optax.GradientTransformation:
-    """AdamW with decoupled decay. Built from traced numbers: a Python float would be compiled in."""
-    return optax.adamw(
-        hparams["learning_rate"],
-        b1=hparams["b1"],
-        b2=hparams["b2"],
-        eps=hparams["eps"],
-        weight_decay=hparams["weight_decay"],
-    )
+@dataclass
+class Moment:
+    """A network at a logged step, as a user's metrics see it; the rows are all training rows and test rows.
 
+    params: flax's tree; x and y: as the task gives them, training rows padded with zeros, of which
+    `train_size` count; output: as the loss gets it. `gradient`: of the training loss, in the shape of params;
+    it costs a step where it is asked for.
+    """
 
-def adamw_l1(hparams: Mapping[str, jax.Array]) -> optax.GradientTransformation:
-    """AdamW of the gradient plus l1_decay times the sign of each weight."""
+    params: Any
+    x_train: jax.Array
+    y_train: jax.Array
+    x_test: jax.Array
+    y_test: jax.Array
+    output_train: jax.Array
+    output_test: jax.Array
+    train_size: jax.Array
+    _gradient: Callable[[Any], Any]
 
-    def add_signs(updates: Params, params: Params) -> Params:
-        return jax.tree.map(lambda g, w: g + hparams["l1_decay"] * jnp.sign(w), updates, params)
-
-    return optax.chain(optax.stateless(add_signs), adamw(hparams))
-
-
-OPTIMIZERS = {"adamw": adamw, "adamw_l1": adamw_l1}
+    @functools.cached_property
+    def gradient(self) -> Any:
+        """Of the training loss."""
+        return self._gradient(self.params)
 
 
 def make_train(program: Program) -> Callable[[Mapping[str, jax.Array], Params, Rows], Trained]:
     """train(hparams, params, rows) -> Trained, of T metrics: one run from its initial weights, pure."""
-    model = models.build(program.model, program.values)
-    task = tasks.load(program.task)
-    optimizer = OPTIMIZERS[program.optimizer]
+    task = program.part("task")
 
     def train(hparams: Mapping[str, jax.Array], params: Params, rows: Rows) -> Trained:
-        transform = optimizer(hparams)
+        h = Values({**program.values, **hparams})
+        model = program.network(h)
+        # Built here, of traced numbers: a Python float would be compiled in.
+        transform = program.part("optimizer").make(h)
         y_train_N, y_test_N = rows.y_train_N, rows.y_test_N
         x_train, x_test = (model.inputs(x, program.dtype) for x in (rows.x_train_ND, rows.x_test_ND))
         # Padded rows weigh nothing, in the loss and so in the gradient.
         counts_N = jnp.arange(program.rows) < rows.train_size
         weight_N = jnp.where(counts_N, 1 / rows.train_size.astype(program.dtype), 0)
 
+        def losses(output: jax.Array, y_N: jax.Array) -> jax.Array:
+            return _per_row("loss", program, task.loss(h, output, y_N), len(y_N))
+
+        def rights(output: jax.Array, y_N: jax.Array) -> jax.Array:
+            return _per_row("correct", program, task.correct(h, output, y_N), len(y_N))
+
         def train_loss(params: Params, x: jax.Array, y_N: jax.Array, weight_N: jax.Array) -> jax.Array:
-            return weight_N @ task.loss(model.apply(params, x), y_N)
+            return weight_N @ losses(model.apply(params, x), y_N)
 
         blocks = tuple(_in_blocks(a, program.blocks) for a in (x_train, y_train_N, weight_N))
 
@@ -105,34 +122,42 @@ def make_train(program: Program) -> Callable[[Mapping[str, jax.Array], Params, R
 
             return jax.lax.scan(add, jax.tree.map(jnp.zeros_like, params), blocks)[0]
 
-        def evaluate(params: Params) -> Metrics:
+        def evaluate(params: Params) -> Logged:
             output_N, output_test_N = model.apply(params, x_train), model.apply(params, x_test)
-            return Metrics(
-                weight_N @ task.loss(output_N, y_train_N),
-                jnp.mean(task.loss(output_test_N, y_test_N)),
+            at = Moment(
+                *(params, rows.x_train_ND, y_train_N, rows.x_test_ND, y_test_N),
+                *(output_N, output_test_N, rows.train_size, gradient),
+            )
+            own = {name: _number(name, one.make(h, at)) for name, one in program.metrics.items()}
+            metrics = Metrics(
+                weight_N @ losses(output_N, y_train_N),
+                jnp.mean(losses(output_test_N, y_test_N)),
                 # Counted, not weighted: all of them are exactly 1.
-                jnp.sum(task.correct(output_N, y_train_N) & counts_N) / rows.train_size,
-                jnp.mean(task.correct(output_test_N, y_test_N)),
+                jnp.sum(rights(output_N, y_train_N) & counts_N) / rows.train_size,
+                jnp.mean(rights(output_test_N, y_test_N)),
                 optax.tree.norm(params),
             )
+            return metrics, own
 
         def step(state: tuple[Params, Any], _: None) -> tuple[tuple[Params, Any], None]:
             params, moments = state
             updates, moments = transform.update(gradient(params), moments, params)
             return (optax.apply_updates(params, updates), moments), None
 
-        def segment(state: tuple[Params, Any], _: None) -> tuple[tuple[Params, Any], Metrics]:
+        def segment(state: tuple[Params, Any], _: None) -> tuple[tuple[Params, Any], Logged]:
             logged = evaluate(state[0])
             state, _ = jax.lax.scan(step, state, None, length=program.log_every)
             return state, logged
 
-        def segments(state: tuple[Params, Any], steps: int) -> tuple[tuple[Params, Any], Metrics]:
+        def segments(state: tuple[Params, Any], steps: int) -> tuple[tuple[Params, Any], Logged]:
             return jax.lax.scan(segment, state, None, length=steps // program.log_every)
 
-        def recorded(state: tuple[Params, Any], _: None) -> tuple[tuple[Params, Any], Trained]:
+        def recorded(
+            state: tuple[Params, Any], _: None
+        ) -> tuple[tuple[Params, Any], tuple[Logged, dict[str, jax.Array]]]:
             weights = model.weights(state[0])
             state, logged = segments(state, program.snapshot_every)
-            return state, Trained(logged, weights)
+            return state, (logged, weights)
 
         state = (params, transform.init(params))
         weights: dict[str, jax.Array] = {}
@@ -145,28 +170,52 @@ def make_train(program: Program) -> Callable[[Mapping[str, jax.Array], Params, R
             weights = {name: jnp.append(a_S, last[name][None], axis=0) for name, a_S in weights.items()}
         else:
             state, logged = segments(state, program.steps)
-        return Trained(jax.tree.map(jnp.append, logged, evaluate(state[0])), weights)
+        metrics, own = jax.tree.map(jnp.append, logged, evaluate(state[0]))
+        return Trained(metrics, own, weights)
 
     return train
 
 
-def make_init(program: Program) -> Callable[[jax.Array, jax.Array], Params]:
-    """init(seed, init_scale) -> a run's initial weights, float32, jitted for one run and never vmapped.
+def _number(name: str, value: Any) -> jax.Array:
+    """Raises PartError where a metric does not give one number."""
+    if jnp.shape(value) != ():
+        raise PartError(f"metric {name}: gives shape {jnp.shape(value)}; give one number")
+    return jnp.asarray(value, jnp.float32)
 
-    So they are bitwise those of the same run in any other shard. Drawn in float32 for a run in float64 too.
+
+def _per_row(what: str, program: Program, values_N: jax.Array, rows: int) -> jax.Array:
+    """Raises PartError where a task does not give one number a row."""
+    if jnp.shape(values_N) != (rows,):
+        raise PartError(
+            f"task {program.task}: {what} gives shape {jnp.shape(values_N)}; of {rows} rows ({rows},)"
+        )
+    if what == "correct" and values_N.dtype != bool:
+        raise PartError(
+            f"task {program.task}: correct gives {values_N.dtype}; give bool, which rows are right"
+        )
+    return values_N
+
+
+def make_init(program: Program) -> Callable[[jax.Array, Mapping[str, jax.Array]], Params]:
+    """init(seed, hparams) -> a run's initial weights, float32, jitted for one run and never vmapped.
+
+    `hparams`: the model's own traced hyperparameters. So the weights are bitwise those of the same run in any
+    other shard. Drawn in float32 for a run in float64 too.
     """
-    model = models.build(program.model, program.values)
-    # Weights depend on the width of x, not on its rows.
-    x_ND = jnp.zeros((1, tasks.load(program.task).input_size(program.values)))
+    shape, kind = program.row
+    # Weights depend on the shape of a row, not on how many there are.
+    x = jnp.zeros((1, *shape), kind)
 
-    def init(seed: jax.Array, init_scale: jax.Array) -> Params:
-        return model.init(jax.random.key(seed), model.inputs(x_ND, jnp.float32), init_scale)
+    def init(seed: jax.Array, hparams: Mapping[str, jax.Array]) -> Params:
+        model = program.network({**program.values, **hparams})
+        scale = hparams.get("init_scale", jnp.float32(1))
+        return model.init(jax.random.key(seed), model.inputs(x, jnp.float32), scale)
 
     jitted = jax.jit(init)
 
-    def in_float32(seed: jax.Array, init_scale: jax.Array) -> Params:
+    def in_float32(seed: jax.Array, hparams: Mapping[str, jax.Array]) -> Params:
         with jax.enable_x64(False):
-            return jitted(seed, init_scale)
+            return jitted(seed, dict(hparams))
 
     return in_float32
 
@@ -174,7 +223,7 @@ def make_init(program: Program) -> Callable[[jax.Array, jax.Array], Params]:
 class Compiled:
     """A program's two functions, each compiled at most once in a process.
 
-    `init(seed, init_scale)` gives the weights of one run; `train_for(*arguments)` the executable that takes
+    `init(seed, hparams)` gives the weights of one run; `train_for(*arguments)` the executable that takes
     hparams, params and rows with a leading lane axis L and gives Trained with the same.
     """
 

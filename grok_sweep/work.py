@@ -1,6 +1,7 @@
 """One shard: data and initial weights, training, summaries, tables. What a worker does, on any executor."""
 
 import os
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from grok_sweep import store, tasks
-from grok_sweep.hyperparameters import HYPERPARAMETERS
+from grok_sweep import store
+from grok_sweep.core.number import Number, Values
 
 if TYPE_CHECKING:  # it loads jax, which must not be before `environment` is set
     from grok_sweep.program import Program
@@ -56,6 +57,16 @@ def environment(device: str, workers_per_gpu: int = 1) -> dict[str, str]:
     return {**common, "JAX_DEFAULT_MATMUL_PRECISION": "float32", "XLA_CLIENT_MEM_FRACTION": fraction}
 
 
+def set_environment(variables: Mapping[str, str]) -> None:
+    """Set variables of `environment`. jax may be loaded, by a user's file, but must not have computed yet."""
+    os.environ.update(variables)
+    if "jax" in sys.modules:
+        import jax
+
+        for name in variables.keys() & {"JAX_PLATFORMS", "JAX_DEFAULT_MATMUL_PRECISION"}:
+            jax.config.update(name.lower(), variables[name])  # it read these when it was imported
+
+
 def compilation_cache() -> None:
     """Keep compiled programs on disk, for the other workers and for the next time."""
     import jax
@@ -94,21 +105,21 @@ def train_shard(order: Order) -> Result:
             call_started = time.perf_counter()
             trained = jax.device_get(train(*inputs))
         train_seconds += time.perf_counter() - call_started
-        named = (trained.metrics._asdict(), trained.weights)
+        named = (trained.metrics._asdict(), trained.own, trained.weights)
         calls.append([{name: a_L[: runs - begin] for name, a_L in arrays.items()} for arrays in named])
-    curves_RT, weights_RS = (
+    curves_RT, own_RT, weights_RS = (
         {name: np.concatenate([arrays[name] for arrays in each]) for name in each[0]}
         for each in zip(*calls, strict=True)
     )
     device = jax.devices()[0].device_kind
-    floor = tasks.load(program.task).loss_floor(program.values)
+    floor = program.part("task").loss_floor(program.values)
     results = summarise(curves_RT, program.log_every, floor)
     ids = columns["run_id"]
     weights = store.weights_table(ids, weights_RS, program.snapshot_every) if weights_RS else None
     elapsed = time.perf_counter() - started
     return Result(
         _runs_table(order, results, device, elapsed / runs),
-        _curves_table(ids, curves_RT, program.log_every),
+        _curves_table(ids, curves_RT | own_RT, program.log_every),
         train_seconds,
         time.perf_counter() - started - train_seconds,
         weights,
@@ -156,21 +167,22 @@ def arguments(program: "Program", columns: Mapping[str, np.ndarray], index_L: np
 
     from grok_sweep.train import Rows
 
-    task = tasks.load(program.task)
-    given = [key for key in columns if key in HYPERPARAMETERS]
-    traced = [key for key in given if HYPERPARAMETERS[key].traced]
-    hparams = {key: columns[key][index_L].astype(program.dtype) for key in traced}
-    weights: dict[tuple[int, np.float32], Any] = {}  # lanes of one seed begin with the same weights
+    task, numbers = program.part("task"), program.numbers
+    traced = [key for key in columns if key in numbers and numbers[key].traced]
+    hparams = {key: columns[key][index_L].astype(_dtype(numbers[key], program)) for key in traced}
+    own = [key for key in traced if key in program.part("model").numbers]
+    weights: dict[tuple[Any, ...], Any] = {}  # lanes of one seed begin with the same weights
     names, rows = [], []
     for run in index_L:
-        seed, scale = int(columns["seed"][run]), np.float32(columns["init_scale"][run])
-        names.append((seed, scale))
-        if (seed, scale) not in weights:
-            weights[seed, scale] = init(seed, scale)
-        data = task.data({key: columns[key][run] for key in given}, seed)
+        seed = int(columns["seed"][run])
+        of_model = {key: np.float32(columns[key][run]) for key in own}
+        names.append((seed, *of_model.values()))
+        if names[-1] not in weights:
+            weights[names[-1]] = init(seed, of_model)
+        data = task.data(hyperparameters(program, columns, run), seed)
         size = len(data.y_train_N)
         pad = program.rows - size
-        x_train_ND, y_train_N = np.pad(data.x_train_ND, ((0, pad), (0, 0))), np.pad(data.y_train_N, (0, pad))
+        x_train_ND, y_train_N = (_padded(a, pad) for a in (data.x_train_ND, data.y_train_N))
         rows.append(Rows(x_train_ND, y_train_N, data.x_test_ND, data.y_test_N, np.int32(size)))
 
     # At once: waiting for each would take longer than making it.
@@ -184,11 +196,26 @@ def arguments(program: "Program", columns: Mapping[str, np.ndarray], index_L: np
     )
 
 
+def hyperparameters(program: "Program", columns: Mapping[str, np.ndarray], run: int) -> Values:
+    """Those of one run, Python's numbers."""
+    return Values({key: columns[key][run].item() for key in columns if key in program.numbers})
+
+
+def _dtype(number: Number, program: "Program") -> str:
+    """What a traced hyperparameter is in a training."""
+    return "int32" if number.kind is int else program.dtype
+
+
+def _padded(rows: np.ndarray, pad: int) -> np.ndarray:
+    """`rows` with some more of zeros."""
+    return np.pad(rows, [(0, pad), *[(0, 0)] * (rows.ndim - 1)])
+
+
 def _runs_table(order: Order, results: Mapping[str, np.ndarray], device: str, seconds: float) -> pa.Table:
     runs = len(order.columns["run_id"])
-    keys = [key for key in order.columns if key in HYPERPARAMETERS]
     program = order.program
-    schema = store.runs_schema({key: HYPERPARAMETERS[key].kind for key in keys})
+    numbers = program.numbers
+    schema = store.runs_schema({key: numbers[key].kind for key in order.columns if key in numbers})
     constants = {
         "sweep": order.sweep,
         "task": program.task,
@@ -210,4 +237,4 @@ def _curves_table(run_id_R: np.ndarray, curves_RT: Mapping[str, np.ndarray], log
         "step": np.tile(np.arange(logs, dtype=np.int32) * log_every, runs),
         **{name: values_RT.ravel().astype(np.float32) for name, values_RT in curves_RT.items()},
     }
-    return pa.table(columns, schema=store.CURVES_SCHEMA)
+    return pa.table(columns, schema=store.curves_schema([*curves_RT]))

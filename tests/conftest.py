@@ -16,6 +16,7 @@ import pytest
 
 from grok_sweep.compose import compose
 from grok_sweep.config import Sweep, parse
+from grok_sweep.core import parts
 
 TINY = [
     "sweeps=quickstart",
@@ -29,6 +30,14 @@ TINY = [
     "grid.train_size=[20,30]",
     "seeds=2",
 ]
+
+# Every built-in hyperparameter. Parts of different kinds may share a name only where they are not used together.
+NUMBERS = {
+    key: number
+    for kind in parts.parts_of(None).values()
+    for part in kind.values()
+    for key, number in part.numbers.items()
+}
 
 
 @pytest.fixture(autouse=True, scope="session")

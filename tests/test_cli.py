@@ -7,13 +7,13 @@ import subprocess
 import sys
 
 import pytest
+from conftest import NUMBERS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_compose import arguments, words
 
 from grok_sweep import __version__, cli, driver
 from grok_sweep.config import choices
-from grok_sweep.hyperparameters import HYPERPARAMETERS
 
 QUICK = "sweeps=quickstart"
 INLINE = [QUICK, "cluster=inline", "train.steps=100", "seeds=1", "grid={}"]
@@ -100,7 +100,7 @@ def test_help_is_for_newcomers(capsys):
     assert cli.main(["--help"]) == 0
     out = capsys.readouterr().out
     assert out.startswith("grok-sweep sweeps=NAME [KEY=VALUE ...]\n")
-    assert all(re.search(rf"^  {key} +\S.*; (an?|0 or|32 or) ", out, re.MULTILINE) for key in HYPERPARAMETERS)
+    assert all(re.search(rf"^  {key} +\S.*; (an?|0 or|32 or) ", out, re.MULTILINE) for key in NUMBERS)
     assert "modular_24, modular_architectures, " in out
     assert max(map(len, out.splitlines())) <= 120
     assert cli.main(["nonsense", "-h", QUICK]) == 0

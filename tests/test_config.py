@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import analysis
 from grok_sweep import config
 from grok_sweep.config import DEFINITIONS, MAX_RUNS, Cluster, ConfigError, Sweep, parse
+from grok_sweep.core import parts
 
 GOOD = {
     "name": "small",
@@ -37,7 +38,7 @@ GOOD = {
 GOOD["phases"]["definition"] = "pair"
 GONE = object()  # the value of a key that is to be left out
 
-TOP = "name, out, dry_run, retry_failed, fail_fast, report, grid, zip, seeds, train, phases, "
+TOP = "parts, name, out, dry_run, retry_failed, accept_code, fail_fast, report, grid, zip, seeds, train, phases, "
 TOP += "task, model, optimizer, cluster"
 AXES = (
     "n_bits, n_parity_bits, train_size, test_size, hidden_size, init_scale, "
@@ -107,7 +108,15 @@ def test_a_good_config_is_a_sweep_of_canonical_values():
         min_loss=1e-5,
         max_ratio=50_000.0,
         definition="pair",
+        numbers={
+            **parts.find("task", "parity").numbers,
+            **parts.find("model", "relu_mlp").numbers,
+            **parts.find("optimizer", "adamw").numbers,
+        },
+        source=None,
+        accept_code=False,
     )
+    assert list(sweep.numbers) == list(sweep.values)
     assert type(sweep.values["init_scale"]) is float
     assert type(sweep.axes["weight_decay"][1]) is float
     assert type(sweep.axes["hidden_size"][0]) is int

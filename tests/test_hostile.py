@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 import yaml
-from conftest import TINY
+from conftest import NUMBERS, TINY
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from test_compose import arguments, values, words
@@ -18,7 +18,6 @@ from test_config import GOOD, PATHS, changed, junk, keys
 
 from grok_sweep import cli
 from grok_sweep.config import ConfigError, Sweep, parse
-from grok_sweep.hyperparameters import HYPERPARAMETERS
 
 MESSAGE = re.compile(r"grok-sweep: (\d+ problems:(\n  [^\n]+)+|[^\n]+)\n\Z")
 
@@ -55,7 +54,7 @@ huge = st.integers(1, 20).flatmap(
     lambda n: st.just({key: [i / 1000 + 1e-3 for i in range(n * 10)] for key in ("b1", "b2", "eps")})
 )
 anything = junk | odd | axis | huge
-any_keys = st.sampled_from([*HYPERPARAMETERS, "retry_failed", "fail_fast", "workers_per_gpu"]) | keys
+any_keys = st.sampled_from([*NUMBERS, "retry_failed", "fail_fast", "workers_per_gpu"]) | keys
 # What a good config becomes: a value elsewhere, a block in a block, a key too many, a key too few.
 changes = st.lists(
     st.tuples(st.sampled_from(PATHS).map(".".join), anything)
@@ -69,7 +68,7 @@ fractions = st.lists(st.floats(2**-10, 0.5, width=32), min_size=1, max_size=4, u
 shapes = st.lists(st.integers(3, 9), min_size=1, max_size=4, unique=True)
 good_changes = st.lists(
     st.sampled_from([key for block in ("task", "model", "optimizer") for key in GOOD[block] if key != "name"])
-    .map(lambda key: (f"grid.{key}", HYPERPARAMETERS[key].kind is int))
+    .map(lambda key: (f"grid.{key}", NUMBERS[key].kind is int))
     .flatmap(lambda pair: st.tuples(st.just(pair[0]), shapes if pair[1] else fractions))
     | st.tuples(
         st.just("seeds"), st.integers(1, 10**6) | st.lists(st.integers(0, 2**31 - 1), min_size=1, unique=True)

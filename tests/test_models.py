@@ -6,13 +6,20 @@ import numpy as np
 import pytest
 
 from grok_sweep import models
+from grok_sweep.core import parts
+
+PARITY_ROW = ((31,), "int8")
+
+
+def build(name, values):
+    return models.build(parts.find("model", name), values)
 
 
 @pytest.mark.parametrize("hidden_size", [16, 64])
 def test_output_and_gradient_against_float64(hidden_size):
     """Both layouts, by formulas written out by hand."""
     random = np.random.default_rng(0)
-    model = models.build("relu_mlp", {"hidden_size": hidden_size})
+    model = build("relu_mlp", {"hidden_size": hidden_size})
     x_ND, g_N = random.normal(size=(50, 31)), random.normal(size=50)
     w_in_DH, w_out_H = random.normal(size=(31, hidden_size)), random.normal(size=hidden_size)
     params = jax.tree.map(jnp.float32, {"params": {"w_in": w_in_DH, "w_out": w_out_H}})
@@ -32,7 +39,7 @@ def test_output_and_gradient_against_float64(hidden_size):
 
 @pytest.mark.parametrize("scale", [1.0, 0.25])
 def test_initial_weights_are_truncated_normal_over_fan_in(scale):
-    model = models.build("relu_mlp", {"hidden_size": 4000})
+    model = build("relu_mlp", {"hidden_size": 4000})
     params = model.init(jax.random.key(0), jnp.zeros((1, 31)), scale)["params"]
     assert params["w_in"].shape == (31, 4000)
     assert params["w_out"].shape == (4000,)
@@ -45,7 +52,7 @@ def test_initial_weights_are_truncated_normal_over_fan_in(scale):
 
 
 def test_operations_of_the_parity_task():
-    assert models.build("relu_mlp", {"hidden_size": 7}).operations(31) == 129 * 7
+    assert build("relu_mlp", {"hidden_size": 7}).operations(PARITY_ROW) == 129 * 7
 
 
 MODULAR = {
@@ -57,13 +64,14 @@ MODULAR = {
     "collapsed_input": 0,
     "collapsed_output": 0,
 }
+MODULAR_ROW = ((14,), "int8")
 SWITCHES = ("tied_embedding", "tied_hidden", "collapsed_input", "collapsed_output")
 PAIRS = np.array([(a, b) for a in range(7) for b in range(7)])
 X_ND = np.concatenate([np.eye(7)[PAIRS[:, 0]], np.eye(7)[PAIRS[:, 1]]], axis=1).astype(np.int8)
 
 
 def initial(name, values):
-    model = models.build(name, values)
+    model = build(name, values)
     x = model.inputs(X_ND, np.float32)
     return model, x, model.init(jax.random.key(0), x, jnp.float32(1))
 
@@ -92,9 +100,9 @@ def test_modular_architectures_against_row_by_row_float64(switches):
     assert set(w) <= used  # fully collapsed there is no embedding left
     # What is recorded is what rows are multiplied by.
     recorded = model.weights(params)
-    assert {key: value.shape for key, value in recorded.items()} == model.weight_shapes(14)
-    parts = np.split(np.asarray(recorded["w_in"], np.float64), len(recorded["w_in"]) // 7)
-    again = np.maximum(parts[0][PAIRS[:, 0]] + parts[-1][PAIRS[:, 1]], 0) @ recorded["w_out"]
+    assert {key: value.shape for key, value in recorded.items()} == model.weight_shapes(MODULAR_ROW)
+    sides = np.split(np.asarray(recorded["w_in"], np.float64), len(recorded["w_in"]) // 7)
+    again = np.maximum(sides[0][PAIRS[:, 0]] + sides[-1][PAIRS[:, 1]], 0) @ recorded["w_out"]
     np.testing.assert_allclose(again, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -124,6 +132,6 @@ def test_operations_of_modular_addition_are_those_of_xla():
     forward = 2 * 24 * (7 + 7) * len(PAIRS) + 2 * 2 * 7 * 500 * 24
     counted = jax.jit(model.apply).lower(params, x).compile().cost_analysis()["flops"]
     assert counted == pytest.approx(forward, rel=0.05)
-    own = model.operations(14) * len(PAIRS) + model.step_operations(14)
+    own = model.operations(MODULAR_ROW) * len(PAIRS) + model.step_operations(MODULAR_ROW)
     # Backward twice that, but for the gradient of the rows themselves.
     assert own == pytest.approx(3 * forward - 2 * 24 * 7 * len(PAIRS), rel=0.05)

@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 
 from grok_sweep.compose import compose
 from grok_sweep.config import ConfigError, parse
+from grok_sweep.core import parts
 from grok_sweep.grid import expand
-from grok_sweep.tasks import modular_addition as task
+from grok_sweep.plan import make_plan
 
+task = parts.find("task", "modular_addition")
 VALUES = {"modulus": 67, "ordered_pairs": 0, "train_share": 0.4}
 moduli = st.integers(1, 20).map(lambda n: 2 * n + 1)
 
@@ -19,18 +21,24 @@ def test_the_rows_of_the_article():
     assert task.rows(VALUES) == (911, 1367)
     assert task.rows(VALUES | {"train_share": 0.3}) == (683, 1595)
     assert sum(task.rows(VALUES | {"ordered_pairs": 1})) == 67 * 67
-    assert task.input_size(VALUES) == 134
+    assert task.row(VALUES) == ((134,), "int8")
 
 
 def test_rows_of_many_runs_at_once():
-    columns = {
-        "modulus": np.array([5, 67, 67]),
-        "ordered_pairs": np.array([0, 1, 0]),
-        "train_share": np.array([0.5, 0.1, 0.4]),
-    }
-    train_R, test_R = task.rows(columns)
-    for run in range(3):
-        assert task.rows({key: column[run] for key, column in columns.items()}) == (train_R[run], test_R[run])
+    axes = ["grid.modulus=[5,67]", "grid.ordered_pairs=[0,1]", "grid.train_share=[0.1,0.5]", "seeds=2"]
+    sweep = parse(compose(["sweeps=modular_24", *axes])[0])
+    grid = expand(sweep)
+    plan = make_plan(sweep, grid)
+    names = ("modulus", "ordered_pairs", "train_share")
+    assert len(grid) == len(plan.rows_R) >= 16
+    test_R = np.zeros(len(grid), int)
+    for shard in plan.shards:
+        test_R[shard.index_R] = shard.program.test_rows
+    for run in range(len(grid)):
+        modulus, ordered, share = (grid.columns[name][run].item() for name in names)
+        pairs = modulus**2 if ordered else modulus * (modulus + 1) // 2
+        assert plan.rows_R[run] == round(share * pairs)
+        assert test_R[run] == pairs - plan.rows_R[run]
 
 
 @given(moduli, st.sampled_from([0, 1]), st.floats(0.1, 0.9), st.integers(0, 2**31 - 1))
@@ -62,10 +70,10 @@ def test_loss_and_hits_against_float64():
     p_NC = np.exp(logits_NC) / np.exp(logits_NC).sum(axis=1, keepdims=True)
     one_hot_NC = np.eye(7)[y_N]
     expected_N = -(one_hot_NC * np.log(p_NC)).mean(axis=1)  # over the classes too
-    logits_CN = jnp.float32(logits_NC.T)
-    np.testing.assert_allclose(task.loss(logits_CN, jnp.int32(y_N)), expected_N, rtol=1e-4)
-    np.testing.assert_array_equal(task.correct(logits_CN, jnp.int32(y_N)), logits_NC.argmax(axis=1) == y_N)
-    assert jax.grad(lambda x: task.loss(x, jnp.int32(y_N)).sum())(logits_CN).shape == (7, 50)
+    h, logits_CN = VALUES | {"modulus": 7}, jnp.float32(logits_NC.T)
+    np.testing.assert_allclose(task.loss(h, logits_CN, jnp.int32(y_N)), expected_N, rtol=1e-4)
+    np.testing.assert_array_equal(task.correct(h, logits_CN, jnp.int32(y_N)), logits_NC.argmax(axis=1) == y_N)
+    assert jax.grad(lambda x: task.loss(h, x, jnp.int32(y_N)).sum())(logits_CN).shape == (7, 50)
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grok_sweep.tasks import parity
+from grok_sweep.core import parts
 
+parity = parts.find("task", "parity")
 VALUES = {"n_bits": 30, "n_parity_bits": 3, "train_size": 200, "test_size": 300}
 sizes = st.integers(1, 70)
 
@@ -15,8 +16,10 @@ sizes = st.integers(1, 70)
 def test_rows_are_bits_a_constant_and_their_parity(bits, rows, more, seed):
     values = {"n_bits": bits, "n_parity_bits": min(3, bits), "train_size": rows, "test_size": more}
     data = parity.data(values, seed)
+    assert parity.rows(values) == (rows, more)
     for x_ND, y_N, size in ((data.x_train_ND, data.y_train_N, rows), (data.x_test_ND, data.y_test_N, more)):
-        assert x_ND.shape == (size, bits + 1) == (size, parity.input_size(values))
+        assert (x_ND.shape, x_ND.dtype) == ((size, bits + 1), np.int8)
+        assert parity.row(values) == ((bits + 1,), "int8")
         assert set(np.unique(x_ND)) <= {0, 1}
         assert (x_ND[:, -1] == 1).all()
         assert [bin(int("".join(map(str, row[: min(3, bits)])), 2)).count("1") % 2 for row in x_ND] == list(
@@ -62,7 +65,7 @@ def test_loss_and_its_gradient_against_float64(logit, label):
     clipped = min(max(p, 2.0**-23), 1 - 2.0**-23)
     expected = -(label * np.log(clipped) + (1 - label) * np.log1p(-clipped))
     slope = p - label if p == clipped else 0.0
-    loss, gradient = jax.value_and_grad(lambda z: parity.loss(z, jnp.float32(label)))(jnp.float32(logit))
+    loss, gradient = jax.value_and_grad(lambda z: parity.loss(VALUES, z, jnp.float32(label)))(jnp.float32(logit))
     # A float32 probability near 1 is known to 6e-8 only: so is 1 - p, whose log the loss of a wrong row is.
     off = 6e-8 / min(clipped, 1 - clipped) if (label == 1) != (logit > 0) else 0
     assert loss == pytest.approx(expected, rel=1e-5, abs=7e-8 + off)
@@ -71,12 +74,12 @@ def test_loss_and_its_gradient_against_float64(logit, label):
 
 def test_the_floor_of_the_loss():
     logit_N = jnp.array([100.0, -100.0])
-    np.testing.assert_allclose(parity.loss(logit_N, jnp.array([1.0, 0.0])), 2.0**-23, rtol=1e-3)
+    np.testing.assert_allclose(parity.loss(VALUES, logit_N, jnp.array([1.0, 0.0])), 2.0**-23, rtol=1e-3)
 
 
 def test_correct_is_a_probability_on_the_labels_side():
     logit_N, y_N = jnp.array([-1.0, 1.0, -1.0, 1.0]), jnp.array([0.0, 0.0, 1.0, 1.0])
-    assert parity.correct(logit_N, y_N).tolist() == [True, False, False, True]
+    assert parity.correct(VALUES, logit_N, y_N).tolist() == [True, False, False, True]
 
 
 def test_more_parity_bits_than_bits_is_a_problem():

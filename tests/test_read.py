@@ -13,7 +13,6 @@ from analysis.expected import n_expected
 from grok_sweep.compose import compose
 from grok_sweep.config import parse
 from grok_sweep.grid import expand
-from grok_sweep.hyperparameters import HYPERPARAMETERS
 from grok_sweep.store import CURVES_SCHEMA, Store, runs_schema
 
 ROOT = Path(__file__).parent.parent
@@ -29,7 +28,7 @@ FEW = {
 def folder(tmp_path_factory):
     """The results of a sweep that has trained all 16 combinations of `FEW`, as older versions did."""
     config, _ = compose(["sweeps=modular_architectures", "seeds=1"])
-    schema = runs_schema({key: HYPERPARAMETERS[key].kind for key in parse(config).values})
+    schema = runs_schema({key: number.kind for key, number in parse(config).numbers.items()})
     store = Store(str(tmp_path_factory.mktemp("results")))
     store.create({"config": config}, schema)
     each = [

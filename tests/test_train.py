@@ -7,13 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grok_sweep import tasks
+from grok_sweep.core import parts
+from grok_sweep.core.parts import Values
 from grok_sweep.program import Program
-from grok_sweep.train import Rows, adamw, compiled, make_train
+from grok_sweep.train import Rows, compiled, make_train
 
 STATIC = {"n_bits": 30, "n_parity_bits": 3}
 TEST_ROWS = 40
 HPARAMS = {"learning_rate": 0.01, "weight_decay": 0.3, "b1": 0.9, "b2": 0.98, "eps": 1e-8, "init_scale": 1.0}
+SCALE = {"init_scale": np.float32(1)}
 CLIP = 2.0**-23
 
 
@@ -24,7 +26,7 @@ def program(hidden_size=6, rows=25, steps=30, log_every=1, lanes=1, blocks=1):
 
 
 def rows_of(program, size, seed):
-    data = tasks.load("parity").data({**program.values, "train_size": size, "test_size": TEST_ROWS}, seed)
+    data = parts.find("task", "parity").data({**program.values, "train_size": size, "test_size": TEST_ROWS}, seed)
     pad = program.rows - size
     x_train_ND = np.pad(data.x_train_ND, ((0, pad), (0, 0)), constant_values=1)
     y_train_N = np.pad(data.y_train_N, (0, pad), constant_values=1)
@@ -69,7 +71,7 @@ def by_hand(params, rows, hparams, steps):
 def test_training_is_adamw_on_the_parity_loss(hidden_size, blocks, padding, changed):
     one, hparams = program(hidden_size=hidden_size, blocks=blocks), HPARAMS | changed
     rows = rows_of(one, one.rows - padding, seed=3)
-    params = compiled(one).init(3, np.float32(1))
+    params = compiled(one).init(3, SCALE)
     trained = jax.jit(make_train(one))({k: np.float32(v) for k, v in hparams.items()}, params, rows)
     got = trained.metrics._asdict()
     assert trained.weights == {}
@@ -82,7 +84,7 @@ def test_training_is_adamw_on_the_parity_loss(hidden_size, blocks, padding, chan
 def test_metrics_are_logged_every_so_many_steps_and_after_the_last():
     fine, coarse = program(log_every=1), program(log_every=10)
     hparams = {k: np.float32(v) for k, v in HPARAMS.items()}
-    params, rows = compiled(fine).init(0, np.float32(1)), rows_of(fine, 25, 0)
+    params, rows = compiled(fine).init(0, SCALE), rows_of(fine, 25, 0)
     every, tenth = (jax.jit(make_train(p))(hparams, params, rows).metrics for p in (fine, coarse))
     for all_T, some_T in zip(every, tenth, strict=True):
         np.testing.assert_allclose(all_T[::10], some_T, rtol=1e-4)
@@ -101,7 +103,7 @@ numbers = st.floats(-10, 10, width=32)
 )
 def test_adamw_with_traced_numbers_against_float64(gradients, weight, rate, decay, b1, b2):
     hparams = {"learning_rate": rate, "weight_decay": decay, "b1": b1, "b2": b2, "eps": 1e-8}
-    transform = adamw({k: jnp.float32(v) for k, v in hparams.items()})
+    transform = parts.find("optimizer", "adamw").make(Values({k: jnp.float32(v) for k, v in hparams.items()}))
     w, m, v = np.float64(weight), 0.0, 0.0
     param = jnp.float32(weight)
     state = transform.init(param)
@@ -119,13 +121,14 @@ def test_initial_weights_are_bitwise_the_same_however_a_run_is_batched(hidden_si
         program(hidden_size=hidden_size, rows=rows, steps=steps, lanes=lanes)
         for rows, steps, lanes in ((25, 30, 1), (25, 30, 7), (1000, 100, 3))
     ]
+    half = {"init_scale": np.float32(0.5)}
     for seed in (0, 5, 2**31 - 1):
-        first, *others = (jax.device_get(compiled(p).init(seed, np.float32(0.5)))["params"] for p in programs)
+        first, *others = (jax.device_get(compiled(p).init(seed, half))["params"] for p in programs)
         for other in others:
             assert all(first[name].tobytes() == other[name].tobytes() for name in first)
     assert (
         first["w_in"].tobytes()
-        != jax.device_get(compiled(programs[0]).init(1, np.float32(0.5)))["params"]["w_in"].tobytes()
+        != jax.device_get(compiled(programs[0]).init(1, half))["params"]["w_in"].tobytes()
     )
 
 
@@ -135,14 +138,14 @@ def test_modular_addition_is_adamw_on_its_loss(float_bits, snapshot_every):
     """With decay and L1, against float64 by hand, through products of weights; and the snapshots."""
     values = {"modulus": 5, "hidden_size": 4, "embed_size": 6, "float_bits": float_bits, "ordered_pairs": 1}
     values |= {"tied_embedding": 1, "tied_hidden": 1, "collapsed_input": 0, "collapsed_output": 0}
-    data = tasks.load("modular_addition").data(values | {"train_share": 0.6}, 0)
+    data = parts.find("task", "modular_addition").data(values | {"train_share": 0.6}, 0)
     static = tuple((key, v) for key, v in values.items())
     sizes = {"rows": 15, "test_rows": 10, "lanes": 1, "snapshot_every": snapshot_every}
     one = Program("modular_addition", "modular_mlp", "adamw_l1", static, steps=30, log_every=5, **sizes)
     hparams = HPARAMS | {"l1_decay": 0.02}
     with jax.enable_x64(float_bits == 64):
         dtype = np.dtype(f"float{float_bits}")
-        params = jax.tree.map(lambda a: np.asarray(a, dtype), compiled(one).init(3, np.float32(1)))
+        params = jax.tree.map(lambda a: np.asarray(a, dtype), compiled(one).init(3, SCALE))
         rows = Rows(data.x_train_ND, data.y_train_N, data.x_test_ND, data.y_test_N, np.int32(15))
         trained = jax.device_get(
             jax.jit(make_train(one))({k: dtype.type(v) for k, v in hparams.items()}, params, rows)
@@ -189,7 +192,7 @@ def test_a_program_is_compiled_once():
         jnp.asarray,
         (
             two({k: np.float32(v) for k, v in HPARAMS.items()}),
-            two(jax.device_get(functions.init(0, np.float32(1)))),
+            two(jax.device_get(functions.init(0, SCALE))),
             two(rows_of(one, 25, 0)),
         ),
     )

@@ -20,6 +20,7 @@ import pandas as pd
 
 from analysis import fourier
 from analysis.cells import axes
+from analysis.circuits import layers
 from analysis.phases import LIU_APART, MAX_RATIO, MIN_LOSS, PHASES, liu_steps
 from analysis.read import Weights, without_effect
 from analysis.steps import steps
@@ -203,6 +204,8 @@ def _weights(
     room = WEIGHT_NUMBERS
     for run_id, of_run in weights:
         run = phases.iloc[place[run_id]]
+        if run["task"] not in ("modular_addition", "parity") or not layers(of_run):
+            continue  # the pictures of the page are of these networks
         w_in, w_out = of_run.arrays["w_in"], of_run.arrays["w_out"]
         each = w_in[0].size + w_out[0].size
         count = min(SNAPSHOTS, len(of_run.step_S), room // each)

@@ -14,7 +14,6 @@ from grok_sweep import provenance
 from grok_sweep.bench.process import BenchError, Figures, jax_product
 from grok_sweep.config import configs, parse
 from grok_sweep.grid import expand
-from grok_sweep.hyperparameters import HYPERPARAMETERS
 from grok_sweep.store import Store, runs_schema
 
 Config = dict[str, Any]
@@ -50,7 +49,7 @@ def sweep(config: Config, device: str, out: Path | None = None) -> Figures:
         product, rounded = jax_product(*PRODUCT), jax_product(*PRODUCT, "default")
         results = Store(out or Path(cold, "results"))
         record = provenance.record(parsed, config, " ".join(sys.argv), 1)
-        schema = runs_schema({key: HYPERPARAMETERS[key].kind for key in parsed.values})
+        schema = runs_schema({key: number.kind for key, number in parsed.numbers.items()})
         results.create(record, schema)
         spent = {program: np.zeros(4) for program in planned.programs}
         started = time.perf_counter()

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from grok_sweep import tasks
 from grok_sweep.config import parse
 from grok_sweep.grid import canonical, expand, identity
 
@@ -133,8 +132,8 @@ def train_program(config: Mapping[str, Any], index: int, call_seconds: float, ca
     program = replace(whole, steps=steps)
     columns = plan.grid.rows(np.resize(shard.index_R, calls * program.lanes))
     result = train_shard(Order("bench", program, columns))
-    rows, _ = tasks.load(program.task).rows(columns)
-    operations = sum(program.step_operations(int(n)) for n in np.broadcast_to(rows, len(columns["run_id"])))
+    rows_R = plan.rows_R[np.resize(shard.index_R, calls * program.lanes)]
+    operations = sum(program.step_operations(int(n)) for n in rows_R)
     return steps * operations / result.train_seconds
 
 

@@ -28,8 +28,10 @@ class Job:
 
     def __str__(self) -> str:
         program, runs = self.shard.program, len(self.shard.index_R)
-        hidden = program.values["hidden_size"]
-        return f"hidden_size {hidden} · {program.rows} rows · {runs} run{'s' if runs > 1 else ''}"
+        # The first shape of the model tells shards apart best; some have none.
+        shapes = [key for key in program.part("model").numbers if key in program.values][:1]
+        first = "".join(f"{key} {program.values[key]} · " for key in shapes)
+        return f"{first}{program.rows} rows · {runs} run{'s' if runs > 1 else ''}"
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ from grok_sweep.store.schemas import (
     CURVES_SCHEMA,
     FAILED_SCHEMA,
     RESULTS,
+    curves_schema,
     runs_schema,
     weights_arrays,
     weights_table,
@@ -56,6 +57,7 @@ __all__ = [
     "Inspection",
     "Store",
     "StoreError",
+    "curves_schema",
     "runs_schema",
     "weights_table",
 ]
@@ -63,7 +65,7 @@ __all__ = [
 SWEEP = "sweep.yaml"
 PHASES, CELLS, CIRCUITS = "phases.parquet", "cells.parquet", "circuits.parquet"
 REPORT = "report.html"
-OURS = {*FITS, "damaged", "figures", SWEEP, locks.LOCK, PHASES, CELLS, CIRCUITS}
+OURS = {*FITS, "damaged", "figures", "parts", SWEEP, locks.LOCK, PHASES, CELLS, CIRCUITS}
 OURS |= {"phase_diagram.png", "phase_diagram.svg", REPORT}
 
 
@@ -163,6 +165,11 @@ class Store:
         except ValueError as error:
             then = "restore it, or move it away (the next session writes a new one)"
             raise StoreError(f"{self.place(SWEEP)}: cannot be read: {error}; {then}") from None
+
+    def keep_parts(self, name: str, text: str) -> None:
+        """Keep a user's file of parts beside the results, as it was run. It is never run from here."""
+        self._files.make_folder("parts")
+        self._write(f"parts/{name}", text.encode())
 
     def publish(self, runs: pa.Table, curves: pa.Table, weights: pa.Table | None = None) -> None:
         """Add one shard's results. Atomic and idempotent: the file's name is a hash of its run_ids."""

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -38,6 +38,21 @@ CURVES_SCHEMA = pa.schema(
         "weight_norm": pa.float32(),
     }
 )
+
+
+def curves_schema(metrics: Iterable[str]) -> pa.Schema:
+    """The columns of curves: those that all have, and more numbers that are logged."""
+    more = [name for name in metrics if name not in CURVES_SCHEMA.names]
+    return pa.schema([*CURVES_SCHEMA, *(pa.field(name, pa.float32()) for name in more)])
+
+
+def is_curves(schema: pa.Schema) -> bool:
+    """Whether these are the columns of curves, with whatever other numbers."""
+    fields = list(schema)
+    first = len(CURVES_SCHEMA)
+    return fields[:first] == list(CURVES_SCHEMA) and all(f.type == pa.float32() for f in fields[first:])
+
+
 FAILED_SCHEMA = pa.schema(dict.fromkeys(["run_id", "reason", "log", "time"], pa.string()))
 CURVE_METRICS = tuple(CURVES_SCHEMA.names[2:])
 
@@ -64,8 +79,7 @@ def is_runs(schema: pa.Schema) -> bool:
 
 
 # The columns of weights: one row per run and snapshot; after these a column for each array, a list of all its
-# numbers in C order. The field's metadata say the shape.
-WEIGHTS = ["w_in", "w_out"]
+# numbers in C order. The field's metadata say the shape. Which arrays there are is the model's affair.
 WEIGHTS_BEFORE = {"run_id": pa.string(), "step": pa.int32()}
 
 
@@ -102,11 +116,11 @@ def weights_arrays(table: pa.Table) -> dict[str, np.ndarray]:
 
 
 def is_weights(schema: pa.Schema) -> bool:
-    """Whether these are the columns of a weights table: w_in and w_out of whatever shapes."""
+    """Whether these are the columns of a weights table: arrays of whatever names and shapes."""
     before, arrays = pa.schema(WEIGHTS_BEFORE), list(schema)[len(WEIGHTS_BEFORE) :]
     return (
         list(schema)[: len(before)] == list(before)
-        and [field.name for field in arrays] == WEIGHTS
+        and len(arrays) > 0
         and all(
             pa.types.is_fixed_size_list(field.type)
             and field.type.value_type == pa.float32()

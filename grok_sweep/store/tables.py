@@ -15,11 +15,11 @@ import pyarrow.compute as pc
 
 from grok_sweep.store.files import Files, StoreError
 from grok_sweep.store.parquet import DamagedError, decode
-from grok_sweep.store.schemas import CURVES_SCHEMA, FAILED_SCHEMA, is_runs, is_weights, runs_schema
+from grok_sweep.store.schemas import CURVES_SCHEMA, FAILED_SCHEMA, is_curves, is_runs, is_weights, runs_schema
 
 FITS: Mapping[str, Callable[[pa.Schema], bool]] = {  # the folders of tables, and the columns of those in it
     "runs": is_runs,
-    "curves": CURVES_SCHEMA.equals,
+    "curves": is_curves,
     "weights": is_weights,
     "failed": FAILED_SCHEMA.equals,
 }
@@ -102,7 +102,7 @@ class Tables:
             return table if run_ids is None else of_runs(table, wanted)
 
         tables = self.each(of_shard, sorted({places[run_id] for run_id in wanted}))
-        table = pa.concat_tables([CURVES_SCHEMA.empty_table(), *tables])
+        table = pa.concat_tables([CURVES_SCHEMA.empty_table(), *tables], promote_options="default")
         return table.sort_by([("run_id", "ascending"), ("step", "ascending")])
 
     def weights(self, run_ids: Iterable[str] | None = None) -> Iterator[tuple[str, pa.Table]]:

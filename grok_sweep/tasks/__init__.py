@@ -1,37 +1,11 @@
-"""Tasks, one module each, named as in conf/task/. A task module has
+"""The built-in tasks, a module each. A config is checked without jax: they import it only where it traces."""
 
-- `MODELS`: the models, of conf/model/, that take its rows and give what its loss takes;
-- `check(values)`: problems of its hyperparameters taken together, as (key, message) pairs;
-- `input_size(values)`: features of an input row;
-- `rows(values)`: how many training and test rows; of many runs at once, where the values are arrays;
-- `data(values, seed)`: a run's rows, a function of its own identity alone;
-- `loss_floor(values)`: what a loss counts as at least in the ratio of test to train loss, nats;
-- `loss(output, y_N)` and `correct(output, y_N)`: per row, traced by jax; the output has its rows last.
-
-They import jax only inside the last two, so that the driver can check a config without it.
-"""
-
-from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
 
-import numpy as np
-
-# The least loss of one row above 0 that float32 can tell: -log of the last number under 1, in nats. Parity's
-# loss is clipped there (the article's recipe); other losses come to 0 exactly, and count as this in ratios.
-LEAST_LOSS = 2.0**-23
+NAMES = ("parity", "modular_addition")
 
 
-@dataclass(frozen=True)
-class Data:
-    """The rows of one run: int8 inputs x_ND, labels y_N of whole numbers."""
-
-    x_train_ND: np.ndarray
-    y_train_N: np.ndarray
-    x_test_ND: np.ndarray
-    y_test_N: np.ndarray
-
-
-def load(name: str) -> ModuleType:
-    """The module of the task `name`, which the config has checked to exist."""
-    return import_module(f"grok_sweep.tasks.{name}")
+def modules() -> list[ModuleType]:
+    """The modules that declare them."""
+    return [import_module(f"grok_sweep.tasks.{name}") for name in NAMES]

@@ -4,28 +4,29 @@ import math
 
 import numpy as np
 import pytest
+from conftest import NUMBERS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grok_sweep.hyperparameters import HYPERPARAMETERS, MOST_FLOAT32, Number
+from grok_sweep.core.number import MOST_FLOAT32, Number, Values, real, whole
 
-ROWS = HYPERPARAMETERS["train_size"]
-RATE = HYPERPARAMETERS["learning_rate"]
-DECAY = HYPERPARAMETERS["weight_decay"]
-B1 = HYPERPARAMETERS["b1"]
+ROWS = NUMBERS["train_size"]
+RATE = NUMBERS["learning_rate"]
+DECAY = NUMBERS["weight_decay"]
+B1 = NUMBERS["b1"]
 
 NOT_NUMBERS = [None, True, False, "", "1", "nan", [], [1], {}, {"a": 1}, 1j, b"1", ...]
 
 
 def test_whole_numbers_are_static_and_the_others_traced():
-    static = {key for key, number in HYPERPARAMETERS.items() if number.static}
+    static = {key for key, number in NUMBERS.items() if number.static}
     shapes = "n_bits n_parity_bits modulus ordered_pairs hidden_size embed_size float_bits"
     switches = "tied_embedding tied_hidden collapsed_input collapsed_output"
     assert static == {*shapes.split(), *switches.split()}
-    rows = {key for key, number in HYPERPARAMETERS.items() if number.rows}
+    rows = {key for key, number in NUMBERS.items() if number.use == "rows"}
     assert rows == {"train_size", "test_size", "train_share"}
-    traced = {key for key, number in HYPERPARAMETERS.items() if number.traced}
-    assert traced == HYPERPARAMETERS.keys() - static - rows
+    traced = {key for key, number in NUMBERS.items() if number.traced}
+    assert traced == NUMBERS.keys() - static - rows
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,7 @@ def test_what_is_allowed_is_said_in_words(number, words):
     assert number.allowed == words
 
 
-@pytest.mark.parametrize("number", HYPERPARAMETERS.values(), ids=HYPERPARAMETERS)
+@pytest.mark.parametrize("number", NUMBERS.values(), ids=NUMBERS)
 @pytest.mark.parametrize("value", NOT_NUMBERS, ids=repr)
 def test_what_is_no_number_is_refused(number, value):
     assert number.problem(value) == f"must be {number.allowed}"
