@@ -8,6 +8,7 @@ import shlex
 import signal
 import sys
 import textwrap
+from importlib import resources
 from pathlib import Path
 from typing import NoReturn
 
@@ -20,6 +21,7 @@ from grok_sweep.store import StoreError
 
 HELP = """\
 grok-sweep sweeps=NAME [KEY=VALUE ...]
+grok-sweep init NAME
 
 Trains every run of a sweep, sorts the runs into phases and draws them. The same command goes on where it
 was stopped. Everything is a key of the config, and is given as with Hydra:
@@ -28,7 +30,10 @@ was stopped. Everything is a key of the config, and is given as with Hydra:
   grok-sweep sweeps=quickstart dry_run=true              what it would train; nothing is written
   grok-sweep sweeps=quickstart out=DIR seeds=3           the results folder, and how many seeds or which ones
   grok-sweep sweeps=quickstart grid.b1=[0.9,0.99]        one more axis: any hyperparameter is one
+  grok-sweep sweeps=quickstart 'grid.b1=log(0.5, 0.9, 5)'  an axis of 5 values, log or linear
   grok-sweep sweeps=quickstart --cfg job                 the config, and so all keys; nothing is trained
+  grok-sweep sweeps=NAME --help                          this, with what the sweep's own file of parts has
+  grok-sweep init NAME                                   writes ./sweeps/NAME.yaml and NAME.py to begin from
   eval "$(grok-sweep -sc install=bash)"                  completion by the tab key
 
 Groups, chosen as GROUP=NAME (a sweep of your own is a file ./sweeps/NAME.yaml):
@@ -87,6 +92,8 @@ def _main(argv: list[str]) -> int:
         Path.cwd()
     except OSError:
         raise ConfigError(["the current folder is not there any more; change to one that is"]) from None
+    if argv[:1] == ["init"]:
+        return _init(argv[1:])
     flags, arguments, problems = _flags(argv)
     if flags.help:
         print(_help(arguments))
@@ -125,6 +132,25 @@ def _main(argv: list[str]) -> int:
     if sweep.dry_run:
         return driver.dry_run(sweep, config)
     return driver.drive(sweep, config, shlex.join(["grok-sweep", *argv]))
+
+
+def _init(argv: list[str]) -> int:
+    """Write a commented sweep and its file of parts, to begin from: ./sweeps/NAME.yaml and NAME.py."""
+    if len(argv) != 1 or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,99}", argv[0]):
+        raise ConfigError(["init: goes with a name for the sweep: letters, digits and _, as in init mine"])
+    name, folder = argv[0], Path("sweeps")
+    files = {folder / f"{name}.yaml": "sweep.yaml", folder / f"{name}.py": "parts.py"}
+    if there := [str(path) for path in files if path.exists()]:
+        raise ConfigError([f"init: {' and '.join(there)}: already there; choose another name"])
+    try:
+        folder.mkdir(exist_ok=True)
+        for path, template in files.items():
+            text = resources.files("grok_sweep.template").joinpath(template).read_text(encoding="utf-8")
+            path.write_text(text.replace("NAME", name), encoding="utf-8")
+    except OSError as error:
+        raise ConfigError([f"init: {error.filename or folder} cannot be written: {error.strerror}"]) from None
+    print(f"wrote {' and '.join(map(str, files))}\nnext: grok-sweep sweeps={name} dry_run=true")
+    return 0
 
 
 def _flags(argv: list[str]) -> tuple[argparse.Namespace, list[str], list[str]]:

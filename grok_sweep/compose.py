@@ -28,7 +28,7 @@ from omegaconf.resolvers import oc
 
 from grok_sweep import bounds
 from grok_sweep.config import BLOCKS, GROUPS, MISSING, choices, configs, sweep_folders
-from grok_sweep.core import parts
+from grok_sweep.core import parts, spans
 from grok_sweep.core.parts import PartError, Source
 from grok_sweep.messages import ConfigError, one_of, shorten
 
@@ -184,7 +184,7 @@ def compose(arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
     groups: list[str] = []
     keys: list[str] = []
     problems: list[str] = []
-    for argument in arguments:
+    for argument in map(_quoted, arguments):
         problem = _problem(argument)
         if problem:
             problems.append(problem)
@@ -205,7 +205,8 @@ def compose(arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
 
     for _ in range(MOST_COMPLAINTS):
         with contextlib.suppress(ConfigError):
-            return _composed([*groups, *keys]), problems
+            config = _composed([*groups, *keys])
+            return config, problems + _spread(config)
         # Hydra stops at the first argument it cannot use, and does not always say which: it is the last of
         # the shortest beginning that fails.
         if sum(map(len, keys)) > MOST_SEARCHED:
@@ -219,6 +220,39 @@ def compose(arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
         problems.append(f"{shorten(keys[count - 1])}: {complaint(count)}")
         del keys[count - 1]
     raise ConfigError(problems)
+
+
+def _quoted(argument: str) -> str:
+    """A span as text: to Hydra log(...) would be a function."""
+    key, _, value = argument.partition("=")
+    return f"{key}='{value}'" if key.startswith("grid.") and spans.is_span(value) else argument
+
+
+def _spread(config: dict[str, Any]) -> list[str]:
+    """Replace each axis that is written as a span by its values; what is wrong with those that cannot be."""
+    problems: list[str] = []
+    if not isinstance(grid := config.get("grid"), dict):
+        return problems  # the config's own check says so
+    for key, value in list(grid.items()):
+        if spans.is_span(value):
+            try:
+                grid[key] = spans.spread(value, _kind(config, key))
+            except ValueError as error:
+                problems.append(f"grid.{key}={value}: {error}")
+                del grid[key]
+    return problems
+
+
+def _kind(config: dict[str, Any], key: str) -> type[int] | type[float]:
+    """Of a hyperparameter; float where the chosen parts have none of that name."""
+    for group in BLOCKS:
+        block = config.get(group)
+        name = block.get("name") if isinstance(block, dict) else None
+        if name in choices(group, SOURCE.get()):
+            numbers = parts.find(group, str(name), SOURCE.get()).numbers
+            if key in numbers:
+                return numbers[key].kind
+    return float
 
 
 def _problem(argument: str) -> str | None:
@@ -260,7 +294,7 @@ def override(argument: str) -> str:
     """
     if argument.startswith("~") or argument.partition("=")[0] in GROUPS:
         return argument
-    return f"++{argument.lstrip('+')}"
+    return f"++{_quoted(argument.lstrip('+'))}"
 
 
 def _composed(arguments: list[str]) -> dict[str, Any]:

@@ -174,7 +174,7 @@ def _check_folder(results: Store, sweep: Sweep, config: Mapping[str, Any]) -> No
     if problems:
         where = f"out={sweep.out}: holds another sweep; choose another folder, or put back"
         raise ConfigError([f"{where} {problem}" for problem in problems])
-    if stored is not None and (changed := provenance.other_parts(stored, sweep)):
+    if stored is not None and (changed := provenance.other_code(stored, sweep)):
         raise ConfigError([f"out={sweep.out}: {changed}"])
 
 

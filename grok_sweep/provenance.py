@@ -10,7 +10,7 @@ from typing import Any
 from grok_sweep.config import Sweep
 from grok_sweep.messages import shorten
 from grok_sweep.store import Store
-from grok_sweep.versions import versions
+from grok_sweep.versions import code, versions
 from grok_sweep.work import cores
 
 SCIENTIFIC = ("name", "task", "model", "optimizer", "train")
@@ -29,20 +29,32 @@ def record(sweep: Sweep, config: Mapping[str, Any], command: str, workers: int) 
         "python": platform.python_version(),
         "versions": versions(),
         "git_commit": git_commit(),
+        "code": code(),
     }
     if sweep.source is not None:
         session["parts"] = sweep.source.digest
     return before | {"config": dict(config), "sessions": [*before.get("sessions", []), session]}
 
 
-def other_parts(stored: Mapping[str, Any], sweep: Sweep) -> str | None:
-    """Why a sweep cannot go on with its file of parts: an earlier session had another; None where it can."""
-    earlier = [session for session in stored.get("sessions", []) if isinstance(session, Mapping)]
-    before = next((session for session in reversed(earlier) if "parts" in session), None)
-    if before is None or sweep.source is None or before["parts"] == sweep.source.digest or sweep.accept_code:
+def other_code(stored: Mapping[str, Any], sweep: Sweep) -> str | None:
+    """Why a sweep cannot go on: what computes it has changed since an earlier session; None where it can.
+
+    Two sets of numbers would stand under one id. Sessions of before that was recorded say nothing.
+    """
+    if sweep.accept_code:
         return None
-    then = "put it back (it is in parts/ there), choose another folder, or say accept_code=true"
-    return f"{sweep.source.name} has changed since the session of {before.get('started')}; {then}"
+    now = {"code": code(), "parts": sweep.source.digest if sweep.source else None}
+    what = {
+        "code": "the code of grok_sweep",
+        "parts": sweep.source.name if sweep.source else "the file of parts",
+    }
+    for key, value in now.items():
+        told = [s for s in stored.get("sessions", []) if isinstance(s, Mapping) and key in s]
+        if told and told[-1][key] != value:
+            since = f"{what[key]} has changed since the session of {told[-1].get('started')}"
+            kept = " (it is in parts/ there)" if key == "parts" else ""
+            return f"{since}; put it back{kept}, choose another folder, or say accept_code=true"
+    return None
 
 
 def differences(stored: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:

@@ -31,7 +31,7 @@ TINY = [
     "seeds=2",
 ]
 
-# Every built-in hyperparameter. Parts of different kinds may share a name only where they are not used together.
+# Every built-in hyperparameter. Where several models or optimizers have one, they differ in its default only.
 NUMBERS = {
     key: number
     for kind in parts.parts_of(None).values()

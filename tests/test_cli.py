@@ -213,8 +213,9 @@ def run(command, *argv, cwd):
             [
                 "3 problems:",
                 "  seeds=1,2: nothing is swept but lists; write seeds=[1,2]",
-                "  nonsense=1: no such key; allowed are name, out, dry_run, retry_failed, fail_fast, report, "
-                "grid, zip, seeds, train, phases, task, model, optimizer, cluster",
+                "  nonsense=1: no such key; allowed are parts, name, out, dry_run, retry_failed, "
+                "accept_code, fail_fast, report, grid, zip, seeds, train, phases, task, model, optimizer, "
+                "cluster",
                 "  train.steps=150: must be a multiple of train.log_every=100",
             ],
         ),

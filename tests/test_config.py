@@ -38,8 +38,8 @@ GOOD = {
 GOOD["phases"]["definition"] = "pair"
 GONE = object()  # the value of a key that is to be left out
 
-TOP = "parts, name, out, dry_run, retry_failed, accept_code, fail_fast, report, grid, zip, seeds, train, phases, "
-TOP += "task, model, optimizer, cluster"
+TOP = "parts, name, out, dry_run, retry_failed, accept_code, fail_fast, report, grid, zip, seeds, train, "
+TOP += "phases, task, model, optimizer, cluster"
 AXES = (
     "n_bits, n_parity_bits, train_size, test_size, hidden_size, init_scale, "
     "learning_rate, weight_decay, b1, b2, eps"

@@ -8,7 +8,7 @@ from conftest import NUMBERS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grok_sweep.core.number import MOST_FLOAT32, Number, Values, real, whole
+from grok_sweep.core.number import MOST_FLOAT32, Number
 
 ROWS = NUMBERS["train_size"]
 RATE = NUMBERS["learning_rate"]

@@ -65,7 +65,8 @@ def test_loss_and_its_gradient_against_float64(logit, label):
     clipped = min(max(p, 2.0**-23), 1 - 2.0**-23)
     expected = -(label * np.log(clipped) + (1 - label) * np.log1p(-clipped))
     slope = p - label if p == clipped else 0.0
-    loss, gradient = jax.value_and_grad(lambda z: parity.loss(VALUES, z, jnp.float32(label)))(jnp.float32(logit))
+    both = jax.value_and_grad(lambda z: parity.loss(VALUES, z, jnp.float32(label)))
+    loss, gradient = both(jnp.float32(logit))
     # A float32 probability near 1 is known to 6e-8 only: so is 1 - p, whose log the loss of a wrong row is.
     off = 6e-8 / min(clipped, 1 - clipped) if (label == 1) != (logit > 0) else 0
     assert loss == pytest.approx(expected, rel=1e-5, abs=7e-8 + off)

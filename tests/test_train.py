@@ -26,7 +26,8 @@ def program(hidden_size=6, rows=25, steps=30, log_every=1, lanes=1, blocks=1):
 
 
 def rows_of(program, size, seed):
-    data = parts.find("task", "parity").data({**program.values, "train_size": size, "test_size": TEST_ROWS}, seed)
+    values = {**program.values, "train_size": size, "test_size": TEST_ROWS}
+    data = parts.find("task", "parity").data(values, seed)
     pad = program.rows - size
     x_train_ND = np.pad(data.x_train_ND, ((0, pad), (0, 0)), constant_values=1)
     y_train_N = np.pad(data.y_train_N, (0, pad), constant_values=1)

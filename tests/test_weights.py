@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 import analysis
@@ -161,13 +162,57 @@ def test_a_record_of_many_weights_does_not_go_through_memory_as_a_whole(tiny, tm
     assert not Store(tmp_path / "record").inspect(weights=True).damaged
 
 
-def test_weights_of_arrays_with_other_names_are_damaged(tiny):
+def in_float64(table):
+    """The same numbers, of a type that no weights have."""
+    field = table.schema.field("w_out")
+    lists = table.column("w_out").cast(pa.list_(pa.float64(), field.type.list_size))
+    return table.set_column(3, pa.field("w_out", lists.type, metadata=field.metadata), lists)
+
+
+def of_another_shape(table):
+    shape = {b"shape": b"[3, 3]"}
+    return table.set_column(2, table.schema.field("w_in").with_metadata(shape), table.column("w_in"))
+
+
+HARM = {
+    "no step": lambda table: table.rename_columns(["run_id", "when", "w_in", "w_out"]),
+    "no arrays": lambda table: table.select(["run_id", "step"]),
+    "no array": lambda table: table.append_column("b", table.column("step")),
+    "another type": in_float64,
+    "another shape": of_another_shape,
+    "no shape": lambda table: table.replace_schema_metadata(None).cast(
+        pa.schema([field.remove_metadata() for field in table.schema])
+    ),
+}
+
+
+@pytest.mark.parametrize("harm", HARM.values(), ids=HARM)
+def test_weights_of_columns_that_no_weights_have_are_damaged(tiny, harm):
     sweep = tiny(EVERY)
     drive(sweep)
     first = min((Store(sweep.out).path / "weights").iterdir())
     table = parquet.decode(first.read_bytes(), lambda schema: True)
-    first.write_bytes(parquet.encode(table.rename_columns(["run_id", "step", "w_in", "w_other"])))
+    first.write_bytes(parquet.encode(harm(table)))
     assert list(Store(sweep.out).inspect(weights=True).damaged) == [f"weights/{first.name}"]
+
+
+def test_weights_of_arrays_with_other_names_are_those_of_another_network(tiny):
+    """Which arrays there are is the model's affair; what is about w_in and w_out is left out."""
+    sweep = tiny(EVERY)
+    drive(sweep)
+    first, other = sorted((Store(sweep.out).path / "weights").iterdir())
+    table = parquet.decode(first.read_bytes(), lambda schema: True)
+    names = ["run_id", "step", "Dense_0/kernel", "w_other"]
+    first.write_bytes(parquet.encode(table.rename_columns(names)))
+    assert not Store(sweep.out).inspect(weights=True).damaged
+    renamed = set(table.column("run_id").to_pylist())
+    weights = analysis.load_weights(sweep.out, min(renamed))
+    assert list(weights.arrays) == names[2:]
+    analysis.analyze(sweep.out, figures=True, report=True)
+    circuits = pd.read_parquet(Store(sweep.out).path / "circuits.parquet").set_index("run_id")
+    told = set(circuits.index[circuits["signal_weight"].notna()])
+    assert told == set(circuits.index) - renamed
+    assert told == set(parquet.decode(other.read_bytes(), lambda schema: True).column("run_id").to_pylist())
 
 
 def test_pictures_of_a_sweep_that_has_grown_are_said_to_be_old(tiny):

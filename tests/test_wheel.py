@@ -60,3 +60,7 @@ def test_the_wheel_works_in_a_folder_of_its_own(tmp_path):
         "# @package _global_\nname: mine\ngrid: {b1: [0.9, 0.95]}\n"
     )
     assert "2 runs to train (2 cells x 1 seed," in run(sweep, "sweeps=mine", "dry_run=true", **at)
+
+    # A beginning for one with parts of their own; the file of parts finds the package that runs it.
+    assert "wrote sweeps/first.yaml and sweeps/first.py" in run(sweep, "init", "first", **at)
+    assert "runs to train" in run(sweep, "sweeps=first", "dry_run=true", **at)

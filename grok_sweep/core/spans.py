@@ -1,0 +1,38 @@
+"""Axes written as a span: log(1e-5, 1, 20) and linear(0, 1, 5), lowest, highest, how many values."""
+
+import re
+
+import numpy as np
+
+MOST = 100_000
+FORM = re.compile(r"\s*(log|linear)\s*\(([^()]*)\)\s*")
+DIGITS = 12  # so that 1e-4 of a span is the 1e-4 that somebody writes
+
+
+def is_span(value: object) -> bool:
+    """Whether a value of the grid is written so."""
+    return isinstance(value, str) and FORM.fullmatch(value) is not None
+
+
+def spread(text: str, kind: type[int] | type[float]) -> list[float]:
+    """The values of a span, evenly spaced or evenly in their logarithms; of whole numbers the nearest, each
+    once. Raises ValueError, of one line.
+    """
+    match = FORM.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is no span; write log(LOWEST, HIGHEST, HOW MANY) or linear(...)")
+    how, inside = match.groups()
+    try:
+        low, high, count = (float(number) for number in inside.split(","))
+    except ValueError:
+        raise ValueError(f"{how} takes three numbers: the lowest, the highest, how many values") from None
+    if not (np.isfinite([low, high]).all() and low < high and (how == "linear" or low > 0)):
+        above = " greater than 0" if how == "log" else ""
+        raise ValueError(f"{how} takes the lowest number{above} first and then a higher one")
+    if count != int(count) or not 2 <= count <= MOST:
+        raise ValueError(
+            f"{how} takes as its third number how many values: a whole number from 2 to {MOST:,}"
+        )
+    space = np.geomspace if how == "log" else np.linspace
+    values = [float(f"{value:.{DIGITS}g}") for value in space(low, high, int(count))]
+    return list(dict.fromkeys(round(value) for value in values)) if kind is int else values

@@ -1,0 +1,1 @@
+"""What `grok-sweep init` writes."""

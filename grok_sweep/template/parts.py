@@ -1,0 +1,76 @@
+"""My own parts: which of two numbers is larger, a network that embeds them, and SGD with momentum.
+
+Everything is optional: a sweep may take its task, model or optimizer from here and the others from the
+package (grok-sweep --help lists them). h holds all hyperparameters of a run; every number declared here is a
+key of its block of the config, and an axis: grid.noise=[0,0.1].
+"""
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import linen as nn
+
+from grok_sweep.core.parts import Data, Task, metric, model, optimizer, real, whole
+
+
+class Larger(Task):
+    """A task: its name in the config is that of the class in small letters, larger."""
+
+    # whole numbers are shapes: another value is another compiled program. Fractions flow through it, unless
+    # they say how many rows there are (rows=True) or are declared static=True.
+    numbers = {
+        "largest": whole(20, "numbers are 0 to this", 1, 1000),
+        "share": real(0.5, "share of the pairs that is trained on", 0, 1, above=True, below=True, rows=True),
+        "noise": real(0.0, "share of the training labels that is turned over", 0, 0.5),
+    }
+
+    def data(self, h, seed):
+        """Rows first, in numpy; of h and seed alone, so that a run is the same in every sweep."""
+        random = np.random.default_rng(seed)
+        numbers = np.arange(h.largest + 1, dtype=np.int32)
+        pairs = random.permutation(np.stack(np.meshgrid(numbers, numbers), axis=-1).reshape(-1, 2))
+        larger = (pairs[:, 0] > pairs[:, 1]).astype(np.int32)
+        train = round(h.share * len(pairs))
+        turned = random.random(train) < h.noise
+        return Data(pairs[:train], larger[:train] ^ turned, pairs[train:], larger[train:])
+
+    def loss(self, h, output, y):
+        """One number a row."""
+        return optax.softmax_cross_entropy_with_integer_labels(output, y)
+
+    def correct(self, h, output, y):
+        """Which rows are right."""
+        return jnp.argmax(output, axis=1) == y
+
+
+class Net(nn.Module):
+    """Any flax module: rows of x in, rows of what the loss takes out."""
+
+    symbols: int
+    width: int
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.Embed(self.symbols, self.width)(x).reshape(len(x), -1)
+        return nn.Dense(2)(nn.relu(nn.Dense(self.width)(x)))
+
+
+@model(width=whole(16, "neurons, and numbers of an embedding", 1, 10_000))
+def net(h):
+    """A model: its name in the config is that of the function."""
+    return Net(h.largest + 1, h.width)
+
+
+@optimizer(
+    learning_rate=real(0.1, "step size", 0, above=True),
+    momentum=real(0.9, "of the gradient", 0, 1, below=True),
+)
+def sgd(h):
+    """Any optax transform; its numbers are traced, so that runs that differ in them share a program."""
+    return optax.sgd(h.learning_rate, h.momentum)
+
+
+@metric
+def gradient_norm(h, at):
+    """A number at each logged step: a column of the curves. `at` has params, gradient, x, y and output."""
+    return optax.tree.norm(at.gradient)

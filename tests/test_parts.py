@@ -1,0 +1,530 @@
+"""Parts of a user's file: how they are found, and what is said of those that cannot be used, in one line."""
+
+import copy
+import pickle
+import textwrap
+
+import numpy as np
+import pytest
+
+from grok_sweep.core import parts
+from grok_sweep.core.number import Number
+from grok_sweep.core.parts import Data, PartError, Source, Task, Values, find, parts_of, real, whole
+
+BUILT_IN = {
+    "task": {"parity", "modular_addition"},
+    "model": {"relu_mlp", "modular_mlp", "modular_circle"},
+    "optimizer": {"adamw", "adamw_l1"},
+    "metric": set(),
+}
+FROM = "from grok_sweep.core.parts import Data, Task, metric, model, optimizer, real, whole\n"
+TASK = """
+class TwoWords(Task):
+    numbers = {"largest": whole(3, "numbers are 0 to this", 1, 9), "rate": real(0.5, "some rate", 0, 1)}
+    def data(self, h, seed):
+        import numpy as np
+        x = np.arange(h.largest)
+        return Data(x + seed, x, x[:2], x[:2])
+    def loss(self, h, output, y): return output
+    def correct(self, h, output, y): return output > y
+"""
+MODEL = """
+@model(width=whole(8, "neurons", 1, 100))
+def net(h): return ("net", h.width)
+"""
+OPTIMIZER = """
+@optimizer(momentum=real(0.9, "of the gradient", 0, 1, below=True))
+def sgd(h): return ("sgd", h.momentum)
+"""
+
+
+def source(text, name="mine.py"):
+    return Source(name, FROM + textwrap.dedent(text))
+
+
+def own(text):
+    """kind -> the names that a file adds."""
+    found = parts_of(source(text))
+    assert found.keys() == BUILT_IN.keys()
+    assert all(found[kind].keys() >= BUILT_IN[kind] for kind in BUILT_IN)
+    return {kind: found[kind].keys() - BUILT_IN[kind] for kind in BUILT_IN}
+
+
+def refused(text):
+    """What is said of a file: one line that begins with its name."""
+    with pytest.raises(PartError) as caught:
+        parts_of(source(text))
+    said = str(caught.value)
+    assert said.startswith("mine.py")
+    assert said.isprintable()  # so it is one line
+    assert len(said) < 500
+    return said
+
+
+def line_of(text, words):
+    """The number of the line of a source that holds some words."""
+    (line,) = [i for i, line in enumerate(source(text).text.splitlines(), start=1) if words in line]
+    return line
+
+
+# What is found
+
+
+def test_the_built_in_parts():
+    assert {kind: set(found) for kind, found in parts_of(None).items()} == BUILT_IN
+    assert parts.names("task") == ["modular_addition", "parity"]
+    assert parts.names("model") == ["modular_circle", "modular_mlp", "relu_mlp"]
+    assert parts.metrics(None) == {}
+    for kind, names in BUILT_IN.items():
+        for name in names:
+            part = find(kind, name)
+            assert part.name == name
+            for number in part.numbers.values():
+                assert number.meaning
+                assert number.problem(number.default) is None
+
+
+def test_a_file_adds_what_is_declared_in_it():
+    assert own(TASK) == {"task": {"two_words"}, "model": set(), "optimizer": set(), "metric": set()}
+    text = TASK + MODEL + OPTIMIZER + "@metric\ndef surest(h, at): return 1.0\n"
+    everything = source(text)
+    assert own(text) == {"task": {"two_words"}, "model": {"net"}, "optimizer": {"sgd"}, "metric": {"surest"}}
+    h = Values({"largest": 3, "width": 5, "momentum": 0.5})
+    assert find("model", "net", everything).make(h) == ("net", 5)
+    assert find("optimizer", "sgd", everything).make(h) == ("sgd", 0.5)
+    assert list(parts.metrics(everything)) == ["surest"]
+    assert parts.names("task", everything) == ["modular_addition", "parity", "two_words"]
+    assert find("task", "two_words", everything).data(h, 10).x_train_ND.tolist() == [10, 11, 12]
+    with pytest.raises(KeyError):
+        find("task", "two_words")
+
+
+def test_several_parts_of_a_kind():
+    more = MODEL.replace("def net", "def wider") + MODEL
+    assert own(more)["model"] == {"net", "wider"}
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        ("class Larger(Task):", "larger"),
+        ("class TwoWords(Task):", "two_words"),
+        ("class sums(Task):", "sums"),
+        ('class Larger(Task):\n    name = "other"', "other"),
+    ],
+)
+def test_a_task_is_called_as_its_class_or_as_it_says(head, name):
+    text = TASK.replace("class TwoWords(Task):", head)
+    assert own(text)["task"] == {name}
+    assert find("task", name, source(text)).name == name
+
+
+def test_what_is_brought_from_elsewhere_is_not_declared_again():
+    brought = """
+        from grok_sweep.core.builtin import adamw, relu_mlp
+        from grok_sweep.tasks.parity import Parity
+        from grok_sweep.core.parts import Optimizer
+    """
+    assert own(textwrap.dedent(brought) + MODEL) == {
+        "task": set(),
+        "model": {"net"},
+        "optimizer": set(),
+        "metric": set(),
+    }
+    assert "declares no part" in refused(brought)
+
+
+def test_a_part_with_two_names_in_its_file_is_one():
+    assert own(MODEL + "also = net\n" + TASK + "Also = TwoWords\n") == {
+        "task": {"two_words"},
+        "model": {"net"},
+        "optimizer": set(),
+        "metric": set(),
+    }
+
+
+def test_a_task_may_build_upon_a_built_in_one():
+    text = """
+        from grok_sweep.tasks.parity import Parity
+        class Odd(Parity):
+            def data(self, h, seed):
+                data = super().data(h, seed)
+                return Data(data.x_train_ND, 1 - data.y_train_N, data.x_test_ND, 1 - data.y_test_N)
+    """
+    odd, parity = find("task", "odd", source(text)), find("task", "parity")
+    values = Values({"n_bits": 5, "n_parity_bits": 2, "train_size": 6, "test_size": 7})
+    assert odd.rows(values) == (6, 7)
+    assert (odd.data(values, 1).y_train_N == 1 - parity.data(values, 1).y_train_N).all()
+    assert parity.name == "parity"
+
+
+def test_the_default_methods_of_a_task_ask_its_data():
+    task = find("task", "two_words", source(TASK))
+    h = Values({"largest": 7, "rate": 0.5})
+    assert task.rows(h) == (7, 2)
+    assert task.row(h) == ((), "int64")
+    assert list(task.check(h)) == []
+    assert task.loss_floor(h) == 2.0**-23
+    assert task.rows_axis == 0
+    assert task.models == ()
+
+
+def test_a_file_is_run_once_for_its_content():
+    text = MODEL
+    assert parts_of(source(text)) is parts_of(source(text))
+    assert find("model", "net", source(text)) is find("model", "net", source(text))
+    other = source(text + "# changed\n")
+    assert find("model", "net", other) is not find("model", "net", source(text))
+    assert other.digest != source(text).digest
+    assert len(other.digest) == 16
+
+
+def test_what_is_declared_in_a_file_can_be_pickled_there():
+    """As the standard library's own: by module and name, which a worker makes again from the source."""
+    text = f"""{MODEL}
+from dataclasses import dataclass
+@dataclass
+class Point:
+    x: int = 1
+point = Point(3)
+"""
+    parts_of(source(text))
+    net = find("model", "net", source(text))
+    point = net.make.__globals__["point"]
+    assert pickle.loads(pickle.dumps(point)) == point  # noqa: S301
+    assert pickle.loads(pickle.dumps(source(text))) == source(text)  # noqa: S301
+
+
+def test_futures_and_annotations_of_a_file_are_its_own():
+    text = f"from __future__ import annotations\n{FROM}@model()\ndef net(h: Nowhere) -> Nothing: return 1\n"
+    assert find("model", "net", Source("mine.py", text)).make(None) == 1
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (MODEL.replace("def net", "def relu_mlp"), "model relu_mlp"),
+        (OPTIMIZER.replace("def sgd", "def adamw"), "optimizer adamw"),
+        (TASK.replace("TwoWords", "ModularAddition"), "task modular_addition"),
+    ],
+)
+def test_a_built_in_name_is_not_taken_over(text, name):
+    assert refused(text) == f"mine.py: there is a built-in {name}; call yours otherwise"
+
+
+def test_two_parts_of_a_name_are_told_apart_from_built_in_ones():
+    text = TASK + TASK.replace("class TwoWords(Task):", 'class Another(Task):\n    name = "two_words"')
+    said = refused(text)
+    assert "task two_words" in said
+    assert "built-in" not in said
+
+
+@pytest.mark.parametrize("text", ["", "x = 1\n", "class Net: pass\n", "def net(h): return 1\n"])
+def test_a_file_without_parts(text):
+    said = refused(text)
+    assert said.startswith("mine.py: declares no part; derive from Task, or decorate with @model, @optimizer")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("def net(h:\n", "'(' was never closed"),
+        ("x = 1\n  y = 2\n", "unexpected indent"),
+        ("return 5\n", "'return' outside function"),
+        ("x = 'abc\n", "unterminated string literal"),
+    ],
+)
+def test_a_syntax_error_is_told_with_its_line(text, words):
+    said = refused("# a comment\n" + text + MODEL)
+    first = source("").text.count("\n") + 2
+    assert said.startswith("mine.py, line ")
+    assert int(said.removeprefix("mine.py, line ").partition(":")[0]) in (first, first + 1)
+    assert words in said
+
+
+def test_a_null_byte_is_no_python():
+    assert "null bytes" in refused(MODEL + "\0")
+
+
+FAILS = (
+    MODEL
+    + """
+def helper(x):
+    return 1 // x      # here it fails
+
+def other():
+    return helper(0)   # called from here
+
+other()                # and from here
+"""
+)
+
+
+def test_an_error_is_told_with_its_file_and_lines():
+    lines = [line_of(FAILS, words) for words in ("# and from here", "# called from here", "# here it fails")]
+    where = "line {} in <module>, line {} in other, line {} in helper".format(*lines)
+    assert refused(FAILS) == f"mine.py, {where}: ZeroDivisionError: integer division or modulo by zero"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("import nowhere_at_all\n", "ModuleNotFoundError: No module named 'nowhere_at_all'"),
+        ("open('nowhere')\n", "FileNotFoundError: [Errno 2] No such file or directory: 'nowhere'"),
+        ("raise ValueError('two\\nlines')\n", "ValueError: two lines"),
+        ("raise ValueError('x' * 10_000)\n", "ValueError: xxx"),
+        ("raise SystemExit(3)\n", "SystemExit: 3"),
+        ("@model(width=whole())\ndef net(h): return 1\n", "TypeError: whole() missing 2 required"),
+        ("@model(width=whole(1, 'x', 0, 9, nope=1))\ndef net(h): return 1\n", "TypeError: "),
+        ("@model\ndef net(h): return 1\n", "TypeError: "),
+    ],
+)
+def test_whatever_goes_wrong_is_one_line(text, words):
+    said = refused("\n" + text)
+    assert said.startswith("mine.py, line 3 in <module>: ")
+    assert words in said
+
+
+# Hyperparameters
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        ("whole(0, 'x', 1, 9)", "the default of width, 0, must be a whole number from 1 to 9"),
+        ("whole(1.5, 'x', 1, 9)", "the default of width, 1.5, must be a whole number from 1 to 9"),
+        ("whole(True, 'x', 0, 9)", "the default of width, True, must be a whole number from 0 to 9"),
+        ("whole(3, 'x', among=(1, 2))", "the default of width, 3, must be 1 or 2"),
+        ("whole(None, 'x', 1, 9)", "the default of width, None, must be a whole number from 1 to 9"),
+        ("real(0, 'x', 0, above=True)", "the default of width, 0, must be a finite number greater than 0"),
+        ("real('a', 'x')", "the default of width, 'a', must be a finite number"),
+        ("real(float('nan'), 'x')", "the default of width, nan, must be a finite number"),
+        ("real(1e-60, 'x', 0, above=True)", "the default of width, 1e-60, must be a finite number greater "
+         "than 0; in float32, which runs are computed in, it is 0"),
+        ("5", "width must be declared by whole(...) or real(...)"),
+        ("int", "width must be declared by whole(...) or real(...)"),
+    ],
+)  # fmt: skip
+def test_a_default_that_is_not_allowed(number, said):
+    assert refused(f"@model(width={number})\ndef net(h): return 1\n") == f"mine.py: model net: {said}"
+    text = f"class Mine(Task):\n    numbers = {{'width': {number}}}\n"
+    assert refused(text) == f"mine.py: task mine: {said}"
+
+
+@pytest.mark.parametrize("name", ["two words", "1st", "a-b", "a.b", "", "_hidden", "__class__", "a\\nb"])
+def test_a_name_that_no_key_of_a_config_can_have(name):
+    said = refused(f"class Mine(Task):\n    numbers = {{'{name}': whole(1, 'x')}}\n")
+    assert said.startswith("mine.py: task mine: ")
+    assert said.endswith(" cannot be the name of a hyperparameter; use letters, digits and _")
+
+
+# Hydra reads no other letters; `defaults` means something to it; methods of h hide the others.
+@pytest.mark.parametrize("name", ["breite_ü", "λ", "defaults", "keys", "items", "values", "get"])
+def test_a_name_that_could_not_be_used_later(name):
+    assert name in refused(f"class Mine(Task):\n    numbers = {{'{name}': whole(1, 'x')}}\n")
+
+
+COLUMNS = [
+    *("run_id", "sweep", "task", "seed", "model", "optimizer", "steps", "log_every", "device", "seconds"),
+    *("phase", "name", "step", "diverged_step", "min_train_loss", "min_eval_loss", "max_loss_ratio"),
+    *("final_train_loss", "final_eval_loss", "final_train_accuracy", "final_eval_accuracy"),
+]
+OF_CELLS = ["runs", "majority", "n_grok", "share_fail", "low_memorize", "high_generalize"]
+
+
+@pytest.mark.parametrize("name", [*COLUMNS, *OF_CELLS])
+def test_a_name_that_the_tables_have_already(name):
+    said = refused(f"@optimizer({name}=whole(1, 'x'))\ndef sgd(h): return 1\n")
+    assert said.startswith(f"mine.py: optimizer sgd: {name} is the name of a column of ")
+    assert said.endswith("; call it otherwise")
+
+
+@pytest.mark.parametrize(
+    "name", ["run_id", "step", "train_loss", "eval_loss", "train_accuracy", "eval_accuracy", "weight_norm"]
+)
+def test_a_metric_that_every_curve_has_already(name):
+    assert refused(f"@metric\ndef {name}(h, at): return 1\n") == (
+        f"mine.py: metric {name}: every curve has a column of this name; call it otherwise"
+    )
+
+
+# Not all of what Hydra takes for something else; see also the names of hyperparameters.
+@pytest.mark.parametrize("name", ["a=b", "a,b", "null", "1", "mine.yaml", "${name}", "two\nlines", "ü"])
+def test_a_task_has_a_name_that_can_be_chosen(name):
+    said = refused(TASK.replace("class TwoWords(Task):", f"class TwoWords(Task):\n    name = {name!r}"))
+    assert "name" in said
+
+
+def test_a_model_without_a_name_of_its_own_is_called_as_it_is_in_the_file():
+    """Or it is refused: under `<lambda>` nobody could choose it."""
+    text = "net = model(width=whole(8, 'neurons', 1, 100))(lambda h: h.width)\n"
+    try:
+        found = own(text)["model"]
+    except PartError as error:
+        assert str(error).startswith("mine.py")  # noqa: PT017
+        return
+    assert found == {"net"}
+
+
+@pytest.mark.parametrize("method", ["data", "loss", "correct"])
+def test_a_task_that_lacks_a_method(method):
+    said = refused(TASK.replace(f"def {method}(", f"def {method}_("))
+    assert said == f"mine.py: task two_words: has no method {method}"
+
+
+def test_two_parts_of_a_sweep_may_not_share_a_hyperparameter():
+    text = TASK + MODEL.replace("width=", "rate=") + OPTIMIZER.replace("momentum=", "width=")
+    mine = source(text)  # as such it is good: another combination may be
+    assert list(parts.numbers("parity", "net", "sgd", mine)) == [
+        "n_bits",
+        "n_parity_bits",
+        "train_size",
+        "test_size",
+        "rate",
+        "width",
+    ]
+    with pytest.raises(PartError) as caught:
+        parts.numbers("two_words", "net", "sgd", mine)
+    assert str(caught.value) == ("model net: rate is a hyperparameter of another part too; call it otherwise")
+    assert parts.numbers("two_words", "relu_mlp", "sgd", mine)["rate"].meaning == "some rate"
+
+
+# Numbers as they are declared, and values as parts get them
+
+
+def test_whole_numbers_are_static_and_fractions_traced_unless_declared_otherwise():
+    assert whole(3, "x", 1, 9) == Number(int, "x", 1, 9, use="static", default=3)
+    assert whole(3, "x", 1, 9, traced=True).traced
+    assert not whole(3, "x", 1, 9, traced=True).static
+    assert whole(3, "x", 1, 9, rows=True).use == "rows"
+    assert real(0.5, "x", 0, 1) == Number(float, "x", 0, 1, use="traced", default=0.5)
+    assert real(0.5, "x", 0, 1, static=True).static
+    assert not real(0.5, "x", 0, 1, static=True).traced
+    assert real(0.5, "x", 0, 1, rows=True).use == "rows"
+    of_rows = real(0.5, "x", 0, 1, rows=True)
+    assert not of_rows.static
+    assert not of_rows.traced
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (whole(1, "x"), "a whole number from -2147483648 to 2147483647"),
+        (whole(1, "x", among=(4, 1, 2)), "4 or 1 or 2"),
+        (real(1, "x"), "a finite number"),
+        (real(1, "x", 0), "a finite number of at least 0"),
+        (real(1, "x", 0, above=True), "a finite number greater than 0"),
+        (real(1, "x", high=5), "a finite number of at most 5"),
+        (real(1, "x", high=5, below=True), "a finite number less than 5"),
+        (real(1, "x", 0, 5, above=True, below=True), "a number greater than 0 and less than 5"),
+        (real(1, "x", -5, 5), "a number of at least -5 and at most 5"),
+    ],
+)
+def test_what_a_declared_number_may_be(number, words):
+    assert number.allowed == words
+    assert number.problem(number.default) is None
+    assert number.problem("1") == f"must be {words}"
+
+
+def test_a_number_without_bounds_is_finite():
+    number = real(0, "x")
+    for value in (0, -1, 1e30, -1e30):
+        assert number.problem(value) is None
+    for value in (np.inf, -np.inf, np.nan, 1e39, -1e39, 10**400):
+        assert number.problem(value)
+
+
+def test_a_switch_has_its_values_and_no_others():
+    number = whole(2, "x", among=(8, 2))
+    assert [number.problem(value) is None for value in (1, 2, 3, 8, 9, 2.0, True)] == [
+        *(False, True, False, True, False, False, False)
+    ]
+
+
+def test_values_are_attributes_and_keys():
+    h = Values({"b1": 0.5, "width": 3})
+    assert (h.b1, h["b1"], h.width) == (0.5, 0.5, 3)
+    assert dict(h) == {"b1": 0.5, "width": 3}
+    assert len(h) == 2
+    assert {**h, "b1": 1} == {"b1": 1, "width": 3}
+    assert "b1" in h
+    assert "b2" not in h
+    assert pickle.loads(pickle.dumps(h)) == h  # noqa: S301
+    assert copy.deepcopy(h) == h
+
+
+def test_values_do_not_change_with_what_they_were_made_of():
+    given = {"b1": 0.5}
+    h = Values(given)
+    given["b1"] = 7
+    assert h.b1 == 0.5
+
+
+def test_a_value_that_is_not_there_is_said_with_those_that_are():
+    h = Values({"width": 3, "b1": 0.5})
+    with pytest.raises(AttributeError, match=r"^there is no hyperparameter wdith; there are b1, width$"):
+        _ = h.wdith
+    with pytest.raises(KeyError):
+        h["wdith"]
+    assert not hasattr(h, "__array__")  # numpy and jax ask; the message is of no use to them
+    assert getattr(h, "wdith", None) is None
+
+
+# What a task gives
+
+
+def task_that_gives(**changes):
+    """A task whose data are good but for these."""
+    x, y = np.zeros((4, 2), np.float32), np.zeros(4, np.int32)
+    given = Data(**{"x_train_ND": x, "y_train_N": y, "x_test_ND": x, "y_test_N": y} | changes)
+
+    class Mine(Task):
+        name = "mine"
+
+        def data(self, h, seed):
+            return given
+
+    return Mine()
+
+
+def test_rows_of_any_shape_are_good():
+    for shape in ((), (2,), (3, 5, 2)):
+        x = np.zeros((4, *shape), np.float32)
+        task = task_that_gives(x_train_ND=x, x_test_ND=x)
+        assert task.row(None) == (shape, "float32")
+        assert task.rows(None) == (4, 4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"y_train_N": np.zeros(3)}, "gives train rows as x of shape (4, 2) and y of shape (3,)"),
+        ({"y_test_N": np.zeros(())}, "gives test rows as x of shape (4, 2) and y of shape ()"),
+        (
+            {"x_train_ND": np.zeros((0, 2)), "y_train_N": np.zeros(0)},
+            "gives train rows as x of shape (0, 2) and y of shape (0,); give as many of both, at least one",
+        ),
+        (
+            {"x_test_ND": np.zeros((4, 3))},
+            "gives training and test rows of the shapes (2,) and (3,); give",
+        ),
+        ({"y_train_N": np.array(["a", None, 1, 2])}, "gives train rows that are no arrays of numbers"),
+        ({"y_train_N": np.array(["a", "b", "c", "d"])}, "gives train rows that are no arrays of numbers"),
+        ({"x_train_ND": None}, "gives train rows that are no arrays of numbers"),
+    ],
+)
+def test_rows_that_do_not_fit_are_said(changes, words):
+    for ask in (Task.rows, Task.row):
+        with pytest.raises(PartError) as caught:
+            ask(task_that_gives(**changes), None)
+        assert str(caught.value).startswith(f"task mine: data {words}")
+
+
+def test_data_that_are_no_data():
+    task = task_that_gives()
+    task.data = lambda h, seed: (1, 2)
+    with pytest.raises(PartError, match=r"^task mine: data gives tuple; give Data\(x_train, y_train, x_test"):
+        task.rows(None)
