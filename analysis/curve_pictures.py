@@ -64,7 +64,7 @@ def curves_picture(
     per_panel = len(runs) / len(split.panels)
     look: dict[str, Any] = {"linewidth": 1.6 if len(runs) == 1 else 0.9 if per_panel < 4 else 0.7}
     if per_panel > 1:
-        look["alpha"] = max(0.15, 0.8 - per_panel / 60)
+        look["alpha"] = float(np.clip(20 / per_panel, 0.2, 0.8))
     log = _early(list(runs.values()))
 
     columns, spots = rows_of(len(split.panels), split.values, MOST_COLUMNS)
@@ -180,6 +180,10 @@ def _split(run_ids: Sequence[str], settings: pd.DataFrame | None) -> _Split:
     shade_R, shades = (
         _places(table, dark, short=True) if dark is not None else (np.zeros(len(table), int), [])
     )
+    across = shape[-1] if shape else 1
+    used = np.unique(panel_R)
+    if len(used) < len(panels):  # a combination that the sweep has not
+        panels, panel_R, across = [panels[p] for p in used], np.searchsorted(used, panel_R), len(used)
     said = [count]
     if beside:
         said.append(f"a panel for each {' and '.join(name for names in beside for name in names)}")
@@ -188,7 +192,7 @@ def _split(run_ids: Sequence[str], settings: pd.DataFrame | None) -> _Split:
     if pooled:
         said.append(f"pooled over {', '.join(pooled)}")
     place = {run_id: (int(p), int(s)) for run_id, p, s in zip(run_ids, panel_R, shade_R, strict=True)}
-    return _Split(panels, shape[-1] if shape else 1, shades, place, said)
+    return _Split(panels, across, shades, place, said)
 
 
 def _factors(table: pd.DataFrame) -> list[list[str]]:

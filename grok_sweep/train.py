@@ -20,7 +20,8 @@ Params = models.Params
 class Rows(NamedTuple):
     """The data of one run as the program gets it: whole numbers x_ND and y_N, training rows padded.
 
-    `train_size` is how many of the training rows count.
+    `train_size` is how many of the training rows count, `test_size` how many test rows there are: a number of
+    the program itself XLA would divide by as by a constant, with its inverse.
     """
 
     x_train_ND: Any
@@ -28,6 +29,7 @@ class Rows(NamedTuple):
     x_test_ND: Any
     y_test_N: Any
     train_size: Any
+    test_size: Any
 
 
 class Metrics(NamedTuple):
@@ -110,9 +112,9 @@ def make_train(program: Program) -> Callable[[Mapping[str, jax.Array], Params, R
             return Metrics(
                 weight_N @ task.loss(output_N, y_train_N),
                 jnp.mean(task.loss(output_test_N, y_test_N)),
-                # Counted, not weighted: all of them are exactly 1.
+                # Counted and divided, so that all of them are exactly 1.
                 jnp.sum(task.correct(output_N, y_train_N) & counts_N) / rows.train_size,
-                jnp.mean(task.correct(output_test_N, y_test_N)),
+                jnp.sum(task.correct(output_test_N, y_test_N)) / rows.test_size,
                 optax.tree.norm(params),
             )
 

@@ -171,7 +171,16 @@ def arguments(program: "Program", columns: Mapping[str, np.ndarray], index_L: np
         size = len(data.y_train_N)
         pad = program.rows - size
         x_train_ND, y_train_N = np.pad(data.x_train_ND, ((0, pad), (0, 0))), np.pad(data.y_train_N, (0, pad))
-        rows.append(Rows(x_train_ND, y_train_N, data.x_test_ND, data.y_test_N, np.int32(size)))
+        rows.append(
+            Rows(
+                x_train_ND,
+                y_train_N,
+                data.x_test_ND,
+                data.y_test_N,
+                np.int32(size),
+                np.int32(len(data.y_test_N)),
+            )
+        )
 
     # At once: waiting for each would take longer than making it.
     weights = jax.tree.map(lambda a: a.astype(program.dtype), jax.device_get(weights))
