@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from analysis.panels import TEST, TRAIN, end_labels, head, log_axis, page, step_axis, thin_lines
 from analysis.places import rows_of
 from analysis.read import need
+from analysis.steps import ACCURACY
 from analysis.style import INK, PALE_INK, plain_style, text_width
 from analysis.words import in_words, plural
 
@@ -23,7 +24,6 @@ FEW, MANY = 8, 30  # panels: of all settings, where they are few; of some of the
 MOST_COLUMNS = 5
 MOST_KEYS = 10  # shades of one colour that are named
 EARLY = 0.05  # of the steps: where training rows are known sooner, most of what happens does too
-KNOWN = 0.95  # train accuracy
 LINE = 0.19  # inches
 
 
@@ -150,7 +150,7 @@ def _early(runs: Sequence[pd.DataFrame]) -> bool:
     """Half of the runs know their training rows in the first steps."""
     shares = []
     for run in runs:
-        known = run["step"][run["train_accuracy"] >= KNOWN]
+        known = run["step"][run["train_accuracy"] >= ACCURACY]
         last = run["step"].max()
         shares.append(known.min() / last if len(known) and last > 0 else 1.0)
     return bool(np.median(shares) <= EARLY)

@@ -69,8 +69,8 @@ def neurons(w_in: np.ndarray, modulus: int) -> pd.DataFrame:
     Columns: neuron; frequency, that of the largest coefficient, 0 where that is the constant, all are zero or
     its share is no more than `least_share`; share, of the energy that is not the constant's, in the largest
     coefficient's frequency (nan where that is none); amplitude, sqrt(cos^2 + sin^2) of its coefficients;
-    phase, atan2(sin, cos) of them in radians. Where a and b have weights of their own, those of
-    the input with the largest coefficient count.
+    phase, atan2(sin, cos) of them in radians. Where a and b have weights of their own, those of the input
+    with the largest coefficient count.
     """
     every_KPH = coefficients(w_in, modulus)
     hidden = every_KPH.shape[2]

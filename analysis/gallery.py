@@ -11,9 +11,10 @@ from analysis.cells import axes
 from analysis.circuit_pictures import constructed_circle, frequency_distribution, stars
 from analysis.curve_pictures import curves_picture
 from analysis.read import Weights
+from analysis.steps import ACCURACY
 from analysis.wave_pictures import coefficients_over_training, logits_picture, waves
 from analysis.weight_pictures import trajectories, weights_over_training
-from analysis.words import GENERALISED, definition, loss_unit, setting
+from analysis.words import definition, loss_unit, setting
 
 MOST_CURVES = 200  # runs whose curves can still be told apart from a block of colour
 MOST_LETTERS = 72  # in a line below a title
@@ -76,7 +77,7 @@ def _why(rows: pd.DataFrame, kind: str) -> str:
         return f"the only run{kind}"
     if rows["generalize_step"].isna().all():
         return f"the first of {len(rows):,} runs{kind}, none of which generalised"
-    return f"the first of {len(rows):,} runs{kind} at {100 * GENERALISED:g} % of the test"
+    return f"the first of {len(rows):,} runs{kind} at {100 * ACCURACY:g} % of the test"
 
 
 def gallery(

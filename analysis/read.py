@@ -34,7 +34,8 @@ def load_runs(folder: str | Path) -> pd.DataFrame:
     all seeds of a setting have the same values of these. Raises StoreError where `folder` holds no sweep or
     cannot be read.
     """
-    runs = Store(folder).runs().astype({"diverged_step": "Int64"})  # whole numbers, although some are missing
+    store = Store(folder)
+    runs = store.runs().astype({"diverged_step": "Int64"})  # whole numbers, although some are missing
     runs = runs.sort_values(["task", *settings(runs), "seed", "run_id"])
     if off := without_effect(runs):
         names = ["task", *settings(runs)]
@@ -44,30 +45,24 @@ def load_runs(folder: str | Path) -> pd.DataFrame:
         for name, off_R in off.items():
             runs[name] = runs[name].mask(off_R, runs.groupby(setting_R)[name].transform("first"))
         runs = runs[~effective.assign(seed=runs["seed"]).duplicated()]
-    return _with_ratios(runs.reset_index(drop=True), Store(folder))
+    return _with_ratios(runs.reset_index(drop=True), store)
 
 
 def _with_ratios(runs: pd.DataFrame, store: Store) -> pd.DataFrame:
     """`runs` with the largest ratio of their losses where it is not finite although all was.
 
-    So older versions left it where a loss came to 0; see `Task.loss_floor`. From the curves.
+    So older versions left it where a loss came to 0, before losses had a floor there. From the curves.
     """
     bad_R = ~np.isfinite(runs["max_loss_ratio"]) & runs["diverged_step"].isna()
     if not bad_R.any():
         return runs
     curves = store.curves(runs.loc[bad_R, "run_id"])
-    floor = pd.Series({run["run_id"]: _loss_floor(run) for _, run in runs[bad_R].iterrows()})
-    floor_N = floor[curves["run_id"]].to_numpy()
-    train_N, eval_N = (
-        np.maximum(curves[f"{side}_loss"].astype(float), floor_N) for side in ("train", "eval")
-    )
-    largest = (eval_N / train_N).groupby(curves["run_id"]).max()
+    floors = {run["run_id"]: tasks.load(run["task"]).loss_floor(run) for _, run in runs[bad_R].iterrows()}
+    train_N, eval_N = (curves[f"{side}_loss"].astype(float) for side in ("train", "eval"))
+    ratio_N = tasks.loss_ratio(train_N, eval_N, curves["run_id"].map(floors))
+    largest = ratio_N.groupby(curves["run_id"]).max()
     ratio_R = runs["max_loss_ratio"].mask(bad_R, runs["run_id"].map(largest))
     return runs.assign(max_loss_ratio=ratio_R)
-
-
-def _loss_floor(run: pd.Series) -> float:
-    return float(tasks.load(run["task"]).loss_floor(run))
 
 
 def select(runs: pd.DataFrame, **values: Any) -> pd.DataFrame:

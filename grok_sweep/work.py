@@ -130,7 +130,7 @@ def summarise(
     first_R = np.argmin(kept_RT, axis=1) * log_every
     train_RT, eval_RT = (curves_RT[k].astype(np.float64) for k in ("train_loss", "eval_loss"))
     with np.errstate(invalid="ignore"):
-        ratio_RT = np.maximum(eval_RT, loss_floor) / np.maximum(train_RT, loss_floor)
+        ratio_RT = tasks.loss_ratio(train_RT, eval_RT, loss_floor)
     none_R = ~kept_RT[:, 0]
 
     def extreme(values_RT: np.ndarray, sign: int) -> np.ndarray:
@@ -171,16 +171,8 @@ def arguments(program: "Program", columns: Mapping[str, np.ndarray], index_L: np
         size = len(data.y_train_N)
         pad = program.rows - size
         x_train_ND, y_train_N = np.pad(data.x_train_ND, ((0, pad), (0, 0))), np.pad(data.y_train_N, (0, pad))
-        rows.append(
-            Rows(
-                x_train_ND,
-                y_train_N,
-                data.x_test_ND,
-                data.y_test_N,
-                np.int32(size),
-                np.int32(len(data.y_test_N)),
-            )
-        )
+        sizes = np.int32(size), np.int32(len(data.y_test_N))
+        rows.append(Rows(x_train_ND, y_train_N, data.x_test_ND, data.y_test_N, *sizes))
 
     # At once: waiting for each would take longer than making it.
     weights = jax.tree.map(lambda a: a.astype(program.dtype), jax.device_get(weights))

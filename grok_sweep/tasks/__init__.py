@@ -14,6 +14,7 @@ They import jax only inside the last two, so that the driver can check a config 
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -31,6 +32,11 @@ class Data:
     y_train_N: np.ndarray
     x_test_ND: np.ndarray
     y_test_N: np.ndarray
+
+
+def loss_ratio(train_loss: Any, eval_loss: Any, floor: Any) -> Any:
+    """Of test to train loss, elementwise; a loss under `floor` (a task's `loss_floor`) counts as that."""
+    return np.maximum(eval_loss, floor) / np.maximum(train_loss, floor)
 
 
 def load(name: str) -> ModuleType:
