@@ -19,8 +19,9 @@ from analysis.constructed import accuracy, constructed
 from analysis.fourier import basis, frequencies
 from analysis.panels import INPUT_A, INPUT_B, RULE, bare, head, need_numbers, page
 from analysis.read import need
+from analysis.steps import ACCURACY
 from analysis.style import INK, PALE_INK, plain_style
-from analysis.words import GENERALISED, plural
+from analysis.words import plural
 
 MOST_COLUMNS = 6
 GENERALIZED, OTHERS = "#5BA3D0", "#cfcfca"
@@ -116,7 +117,7 @@ def frequency_distribution(circuits: pd.DataFrame, title: str = "") -> Figure:
     generalized = circuits["generalize_step"].notna()
     kinds = {"generalised": (generalized, GENERALIZED), "not generalised": (~generalized, OTHERS)}
 
-    caption = f"generalised: a test accuracy of {100 * GENERALISED:g} % or more at a logged step"
+    caption = f"generalised: a test accuracy of {100 * ACCURACY:g} % or more at a logged step"
     figure, plots = page(title, caption, rows=[(0.3, 1.5), (0.6, 1.5)], width=5.6, left=0.45)
     for plot, (name, (values, bins)) in zip(plots, panels.items(), strict=True):
         foot_B = np.zeros(len(bins))

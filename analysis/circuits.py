@@ -61,9 +61,9 @@ def addition(run: pd.Series, weights: Weights) -> dict[str, Any]:
 
     n_frequencies, frequencies ("4 5 7") and neurons_per_frequency ("6 5 8"): those that neurons have, of any
     number of neurons; n_without_frequency: neurons in which none holds more than chance gives, see
-    `fourier.least_share`. energy_share: of the weights' energy in these
-    frequencies; gini and inverse_participation_ratio: of the energies of all frequencies, the constant's
-    included. restricted_loss, on the test pairs, and excluded_loss, on the training pairs: nats.
+    `fourier.least_share`. energy_share: of the weights' energy in these frequencies; gini and
+    inverse_participation_ratio: of the energies of all frequencies, the constant's included. restricted_loss,
+    on the test pairs, and excluded_loss, on the training pairs: nats.
     """
     modulus = int(run["modulus"])
     w_in, w_out = (weights.arrays[name][-1] for name in ("w_in", "w_out"))

@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from analysis.panels import TEST, TRAIN, end_labels, head, log_axis, page, step_axis, thin_lines
 from analysis.places import rows_of
 from analysis.read import need
+from analysis.steps import ACCURACY
 from analysis.style import INK, PALE_INK, plain_style, text_width
 from analysis.words import in_words, plural
 
@@ -23,7 +24,6 @@ FEW, MANY = 8, 30  # panels: of all settings, where they are few; of some of the
 MOST_COLUMNS = 5
 MOST_KEYS = 10  # shades of one colour that are named
 EARLY = 0.05  # of the steps: where training rows are known sooner, most of what happens does too
-KNOWN = 0.95  # train accuracy
 LINE = 0.19  # inches
 
 
@@ -64,7 +64,7 @@ def curves_picture(
     per_panel = len(runs) / len(split.panels)
     look: dict[str, Any] = {"linewidth": 1.6 if len(runs) == 1 else 0.9 if per_panel < 4 else 0.7}
     if per_panel > 1:
-        look["alpha"] = max(0.15, 0.8 - per_panel / 60)
+        look["alpha"] = float(np.clip(20 / per_panel, 0.2, 0.8))
     log = _early(list(runs.values()))
 
     columns, spots = rows_of(len(split.panels), split.values, MOST_COLUMNS)
@@ -150,7 +150,7 @@ def _early(runs: Sequence[pd.DataFrame]) -> bool:
     """Half of the runs know their training rows in the first steps."""
     shares = []
     for run in runs:
-        known = run["step"][run["train_accuracy"] >= KNOWN]
+        known = run["step"][run["train_accuracy"] >= ACCURACY]
         last = run["step"].max()
         shares.append(known.min() / last if len(known) and last > 0 else 1.0)
     return bool(np.median(shares) <= EARLY)
@@ -180,6 +180,10 @@ def _split(run_ids: Sequence[str], settings: pd.DataFrame | None) -> _Split:
     shade_R, shades = (
         _places(table, dark, short=True) if dark is not None else (np.zeros(len(table), int), [])
     )
+    across = shape[-1] if shape else 1
+    used = np.unique(panel_R)
+    if len(used) < len(panels):  # a combination that the sweep has not
+        panels, panel_R, across = [panels[p] for p in used], np.searchsorted(used, panel_R), len(used)
     said = [count]
     if beside:
         said.append(f"a panel for each {' and '.join(name for names in beside for name in names)}")
@@ -188,7 +192,7 @@ def _split(run_ids: Sequence[str], settings: pd.DataFrame | None) -> _Split:
     if pooled:
         said.append(f"pooled over {', '.join(pooled)}")
     place = {run_id: (int(p), int(s)) for run_id, p, s in zip(run_ids, panel_R, shade_R, strict=True)}
-    return _Split(panels, shape[-1] if shape else 1, shades, place, said)
+    return _Split(panels, across, shades, place, said)
 
 
 def _factors(table: pd.DataFrame) -> list[list[str]]:

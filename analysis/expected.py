@@ -5,16 +5,19 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from analysis.read import settings
+from analysis.read import settings, without_effect
 from grok_sweep import effects
 
 MOST_RUNS = 500_000  # of which a table is made; no picture shows more
+# What a config that is none raises.
+SAYS_NOTHING = (AttributeError, KeyError, OverflowError, TypeError, ValueError, StopIteration)
 
 
 def expected_runs(config: Mapping[str, Any]) -> pd.DataFrame | None:
-    """A row for each run of the grid of a sweep's `config`, its columns the axes of the grid and `seed`.
+    """A row for each run of the grid of a sweep's `config`: task, model, optimizer, hyperparameters, seed.
 
     Axes that change together do so, and combinations that repeat others (see `grok_sweep.effects`) are left
     out. None where the config does not say, or there are more than MOST_RUNS combinations.
@@ -22,7 +25,7 @@ def expected_runs(config: Mapping[str, Any]) -> pd.DataFrame | None:
     try:
         loops, seeds = _loops(config), _seeds(config)
         sizes = [len(next(iter(loop.values()))) for loop in loops]
-        if math.prod(sizes) * len(seeds) > MOST_RUNS:
+        if not 0 < math.prod(sizes) * len(seeds) <= MOST_RUNS:
             return None
         points = [
             [dict(zip(loop, values, strict=True)) for values in zip(*loop.values(), strict=True)]
@@ -32,11 +35,14 @@ def expected_runs(config: Mapping[str, Any]) -> pd.DataFrame | None:
             dict(itertools.chain.from_iterable(map(dict.items, one))) for one in itertools.product(*points)
         ]
         runs = pd.DataFrame(rows)
-        model = config.get("model") or {}
-        name = str(model.get("name"))
-        fixed = {key: model[key] for key in effects.deciding(name) if key not in runs}
-        return runs[~effects.effective(name, runs.assign(**fixed)).duplicated()]
-    except (AttributeError, KeyError, TypeError, ValueError, StopIteration):
+        for kind in ("task", "model", "optimizer"):
+            block = config.get(kind) or {}
+            fixed = {key: value for key, value in block.items() if key != "name" and key not in runs}
+            named = {kind: block["name"]} if "name" in block else {}
+            runs = runs.assign(**named, **fixed)
+        model = str((config.get("model") or {}).get("name"))
+        return runs[~effects.effective(model, runs).duplicated()]
+    except SAYS_NOTHING:
         return None
 
 
@@ -45,25 +51,35 @@ def n_expected(config: Mapping[str, Any]) -> int:
     try:
         model = config.get("model") or {}
         return effects.n_cells(str(model.get("name")), model, _loops(config)) * len(_seeds(config))
-    except (AttributeError, KeyError, TypeError, ValueError, StopIteration):
+    except SAYS_NOTHING:
         return 0
 
 
 def with_missing(phases: pd.DataFrame, expected: pd.DataFrame) -> pd.DataFrame:
-    """`phases` with a row of no phase for each run that is expected and not there."""
-    names = [name for name in expected if name in phases]
-    expected = expected[names].astype(phases[names].dtypes.to_dict())
-    there = pd.MultiIndex.from_frame(phases[names])
-    missing = expected[~pd.MultiIndex.from_frame(expected).isin(there)]
+    """`phases` with a row of no phase for each run that is expected and not there.
+
+    Runs are the same where all that both tables say of their settings is, but for what has no effect.
+    """
+    names = [str(name) for name in expected if name in phases]
+    there = set(_keys(phases, names))
+    missing = expected[[key not in there for key in _keys(expected, names)]]
     if missing.empty:
         return phases
-    # What is no axis is the same in all runs.
+    # What is not said of them is what all runs share: the sweep's name, its steps.
     others = [name for name in ("sweep", "task", *settings(phases)) if name in phases and name not in names]
     missing = missing.assign(**{name: phases[name].iloc[0] for name in others})
     whole = pd.concat([phases, missing.reindex(columns=phases.columns)], ignore_index=True)
     whole["phase"] = pd.Categorical(whole["phase"], categories=phases["phase"].cat.categories)
     whole.attrs = dict(phases.attrs)
     return whole
+
+
+def _keys(runs: pd.DataFrame, names: Sequence[str]) -> list[tuple[Any, ...]]:
+    """The settings of each run, as far as they have an effect; 1 and 1.0 are equal."""
+    off = without_effect(runs)
+    anywhere = np.zeros(len(runs), bool)
+    columns = (runs[name].astype(object).mask(off.get(name, anywhere), None) for name in names)
+    return list(zip(*columns, strict=True))
 
 
 def _loops(config: Mapping[str, Any]) -> list[Mapping[str, Sequence[Any]]]:

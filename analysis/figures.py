@@ -1,4 +1,4 @@
-"""The phase diagram: every run a dot, in the colour of its phase, at the place of its hyperparameters.
+"""The phase diagram: every run a mark of its phase, at the place of its hyperparameters.
 
 After the figure of "Do Machine Learning Models Memorize or Generalize?" (Pearce et al., 2023).
 """

@@ -55,7 +55,9 @@ def least_share(modulus: int, columns: int) -> float:
     probability of at most F (1 - x)^(F - 1), exactly so from x = 1/2 on (R. A. Fisher, Proc. Royal Society A
     125 (1929), 54-59). Returned is the x at which that is CHANCE / `columns`: of networks of noise, with so
     many columns of weights that are looked at, at most the share CHANCE has a neuron with a frequency.
-    For modulus 67 and 24 neurons it is 0.30; for modulus 3, with one frequency, 1: it tells nothing.
+    For modulus 67 and 24 neurons it is 0.30. Few frequencies leave chance much: 0.995 for modulus 5, and for
+    modulus 3, with one, 1, which tells nothing. Of a network whose embedding has one frequency by
+    construction (modular_circle) it tells nothing either.
     """
     many = (modulus - 1) // 2
     return 1.0 if many == 1 else float(1 - (CHANCE / columns / many) ** (1 / (many - 1)))
@@ -67,8 +69,8 @@ def neurons(w_in: np.ndarray, modulus: int) -> pd.DataFrame:
     Columns: neuron; frequency, that of the largest coefficient, 0 where that is the constant, all are zero or
     its share is no more than `least_share`; share, of the energy that is not the constant's, in the largest
     coefficient's frequency (nan where that is none); amplitude, sqrt(cos^2 + sin^2) of its coefficients;
-    phase, atan2(sin, cos) of them in radians. Where a and b have weights of their own, those of
-    the input with the largest coefficient count.
+    phase, atan2(sin, cos) of them in radians. Where a and b have weights of their own, those of the input
+    with the largest coefficient count.
     """
     every_KPH = coefficients(w_in, modulus)
     hidden = every_KPH.shape[2]

@@ -12,6 +12,7 @@ from analysis.circuit_pictures import constructed_circle, frequency_distribution
 from analysis.circuits import layers
 from analysis.curve_pictures import curves_picture
 from analysis.read import Weights
+from analysis.steps import ACCURACY
 from analysis.wave_pictures import coefficients_over_training, logits_picture, waves
 from analysis.weight_pictures import arrays_over_training, trajectories, weights_over_training
 from analysis.words import definition, loss_unit, setting
@@ -77,7 +78,7 @@ def _why(rows: pd.DataFrame, kind: str) -> str:
         return f"the only run{kind}"
     if rows["generalize_step"].isna().all():
         return f"the first of {len(rows):,} runs{kind}, none of which generalised"
-    return f"the first of {len(rows):,} runs{kind} to generalise"
+    return f"the first of {len(rows):,} runs{kind} at {100 * ACCURACY:g} % of the test"
 
 
 def gallery(
@@ -96,7 +97,9 @@ def gallery(
     unit = loss_unit(phases)
     settings = phases.set_index("run_id")[varying(phases)]
     yield "curves", curves_picture(curves[curves["run_id"].isin(shown)], title, settings=settings, unit=unit)
-    if "n_frequencies" in circuits and circuits["modulus"].nunique() == 1 and len(circuits) > 1:
+    # The circle's embedding has one frequency: that of its neurons is no finding.
+    fixed = (circuits["model"] == "modular_circle").all()
+    if "n_frequencies" in circuits and circuits["modulus"].nunique() == 1 and len(circuits) > 1 and not fixed:
         yield "frequencies", frequency_distribution(circuits, sweep)
     for place, one in enumerate(opened):
         run = phases.loc[phases["run_id"] == one.run_id].iloc[0]

@@ -145,7 +145,7 @@ def log_axis(plot: Axes, values: np.ndarray) -> None:
     plot.set_yscale("log")
     plot.set_ylim(low / room, high * room)
     decades = high / low >= 30
-    plot.yaxis.set_major_locator(LogLocator(numticks=6) if decades else MaxNLocator(4))
+    plot.yaxis.set_major_locator(LogLocator(numticks=6) if decades else LogLocator(subs=(1, 2, 5)))
     plot.yaxis.set_major_formatter(
         FuncFormatter(lambda value, _: _decade(value) if decades else f"{value:g}")
     )

@@ -39,7 +39,7 @@ def classify(
         otherwise                     grok
 
     with losses in nats, minima and maximum over the logged steps. In the ratio a loss that came to 0, which
-    float32 cannot tell from a small one, counts as the least it can (`grok_sweep.tasks.LEAST_LOSS`).
+    float32 cannot tell from a small one, counts as the least it can (`grok_sweep.core.parts.LEAST_LOSS`).
 
     "liu" (Liu et al., arXiv 2205.10343, 2022, table 1) needs `curves`. It asks for the first logged steps, up
     to step 1e5, at which train and eval accuracy exceed 0.9; `min_loss` and `max_ratio` play no part:
@@ -49,9 +49,9 @@ def classify(
         train only                                    memorize   ("memorization")
         train never                                   fail       ("confusion")
 
-    The first crossing counts, even one that is lost again. "liu_lasting" asks that it is not: an accuracy
-    that exceeds 0.9 counts only where it does so in the end too, in the middle (the lower of two) of the last
-    five logged steps up to 1e5.
+    The first crossing counts, even one that is lost again. "liu_lasting" asks for it in the end too: an
+    accuracy that exceeds 0.9 counts, from its first crossing on, only where it does so at the end as well, in
+    the middle (the lower of two) of the last five logged steps up to 1e5.
 
     The paper has no name for a run that passes on eval only: it is fail here. By either definition a run that
     diverged is fail, and by "pair" one with a NaN among its three numbers.

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from grok_sweep import effects
+from grok_sweep.core import parts
 from grok_sweep.store import BEFORE, RESULTS, Store, StoreError
 
 
@@ -30,28 +31,55 @@ def load_runs(folder: str | Path) -> pd.DataFrame:
     """One row per finished run, ordered by task, settings and seed.
 
     The order does not depend on how the sweep was cut into shards. Of rows that differ in hyperparameters
-    without effect only, which are one run computed again, the first is kept: older folders have some. Raises
-    StoreError where `folder` holds no sweep or cannot be read.
+    without effect only, which are one run computed again, the first is kept: older folders have some; and
+    all seeds of a setting have the same values of these. Raises StoreError where `folder` holds no sweep or
+    cannot be read.
     """
-    runs = Store(folder).runs().astype({"diverged_step": "Int64"})  # whole numbers, although some are missing
+    store = Store(folder)
+    runs = store.runs().astype({"diverged_step": "Int64"})  # whole numbers, although some are missing
     runs = runs.sort_values(["task", *settings(runs), "seed", "run_id"])
     if off := without_effect(runs):
-        effective = {name: runs[name].mask(off_R) for name, off_R in off.items()}
-        runs = runs[~runs[["task", *settings(runs), "seed"]].assign(**effective).duplicated()]
-    return runs.reset_index(drop=True)
+        names = ["task", *settings(runs)]
+        effective = runs[names].assign(**{name: runs[name].mask(off_R) for name, off_R in off.items()})
+        # Another order of the grid may have left the seeds of one setting at several values.
+        setting_R = effective.groupby(names, sort=False, dropna=False).ngroup()
+        for name, off_R in off.items():
+            runs[name] = runs[name].mask(off_R, runs.groupby(setting_R)[name].transform("first"))
+        runs = runs[~effective.assign(seed=runs["seed"]).duplicated()]
+    return _with_ratios(runs.reset_index(drop=True), store)
+
+
+def _with_ratios(runs: pd.DataFrame, store: Store) -> pd.DataFrame:
+    """`runs` with the largest ratio of their losses where it is not finite although all was.
+
+    So older versions, which knew the built-in tasks only, left it where a loss came to 0. From the curves.
+    """
+    bad_R = ~np.isfinite(runs["max_loss_ratio"]) & runs["diverged_step"].isna()
+    if not bad_R.any():
+        return runs
+    curves = store.curves(runs.loc[bad_R, "run_id"])
+    floors = {
+        run["run_id"]: parts.find("task", run["task"]).loss_floor(run) for _, run in runs[bad_R].iterrows()
+    }
+    train_N, eval_N = (curves[f"{side}_loss"].astype(float) for side in ("train", "eval"))
+    ratio_N = parts.loss_ratio(train_N, eval_N, curves["run_id"].map(floors))
+    largest = ratio_N.groupby(curves["run_id"]).max()
+    ratio_R = runs["max_loss_ratio"].mask(bad_R, runs["run_id"].map(largest))
+    return runs.assign(max_loss_ratio=ratio_R)
 
 
 def select(runs: pd.DataFrame, **values: Any) -> pd.DataFrame:
-    """The rows of `runs` (or of a table with the same columns) that are at these values of their columns.
+    """The rows of `runs` (or of phases or circuits) that are at these values of their columns.
 
     A hyperparameter without effect on a run is at any value: the run is found by all of them, although its
-    row holds one. Raises ValueError where a column is missing.
+    row holds one. Which these are the column `model` tells; a table without it is taken as it is. Raises
+    ValueError where a column is missing.
     """
     need(runs, values, "this table")
     off = without_effect(runs)
     at_R = np.ones(len(runs), dtype=bool)
     for name, value in values.items():
-        at_R &= (runs[name] == value).to_numpy(bool) | off.get(name, False)
+        at_R &= (runs[name] == value).to_numpy(bool, na_value=False) | off.get(name, False)
     return runs[at_R]
 
 

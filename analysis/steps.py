@@ -14,6 +14,7 @@ LABELS = (
     "late",
     "partial",
 )
+ACCURACY = 0.95  # from which on a run has memorised, or generalised, unless the caller says otherwise
 METRICS = ("train_loss", "eval_loss", "train_accuracy", "eval_accuracy")
 
 
@@ -21,7 +22,7 @@ def steps(
     runs: pd.DataFrame,
     curves: pd.DataFrame,
     *,
-    accuracy: float = 0.95,
+    accuracy: float = ACCURACY,
     loss: float | None = None,
     risen: float = 1.0,
     partial: float = 0.5,

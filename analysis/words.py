@@ -5,9 +5,6 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-GENERALISED = 0.95
-"""The test accuracy at which `steps` by default says that a run has generalised."""
-
 
 def in_words(value: object) -> str:
     """A value of a table: `0.1`, `none` where there is none."""

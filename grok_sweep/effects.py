@@ -73,14 +73,7 @@ def first_alike(
     `values`: of all hyperparameters; where one is in `loops`, they decide. Combinations are counted with the
     last loop fastest; one that repeats no other is its own first.
     """
-    swept = [loops[i] for i in concerned(model, loops)]
-    sizes = [_size(loop) for loop in swept]
-    index = np.indices(sizes).reshape(len(sizes), -1)
-    first = {**values, **{name: of[0] for loop in loops for name, of in loop.items()}}
-    columns: dict[str, Any] = {key: first[key] for key in deciding(model)}
-    for loop, place_C in zip(swept, index, strict=True):
-        columns |= {name: np.asarray(of)[place_C] for name, of in loop.items()}
-    runs = effective(model, pd.DataFrame(columns, index=range(index.shape[1])))
+    runs = _effective_table(model, values, loops, [loops[i] for i in concerned(model, loops)])
     group_C = runs.groupby(list(runs), sort=False, dropna=False).ngroup().to_numpy()
     _, first_G = np.unique(group_C, return_index=True)
     first_C: np.ndarray = first_G[group_C]
@@ -88,10 +81,46 @@ def first_alike(
 
 
 def n_cells(model: str, values: Mapping[str, float], loops: Sequence[Mapping[str, Sequence[float]]]) -> int:
-    """How many combinations of a grid are different runs, seeds apart. The arguments are `first_alike`'s."""
+    """How many combinations of a grid are different runs, seeds apart. The arguments are `first_alike`'s.
+
+    Only the loops that decide are expanded: the others count by how many of their values have an effect.
+    """
     among = concerned(model, loops)
-    alike = len(np.unique(first_alike(model, values, loops))) if among else 1
-    return alike * math.prod(_size(loop) for i, loop in enumerate(loops) if i not in among)
+    rest = math.prod(_size(loop) for i, loop in enumerate(loops) if i not in among)
+    if not among:
+        return rest
+    keys = deciding(model)
+    swept = [loops[i] for i in among if loops[i].keys() & keys]
+    others = [loops[i] for i in among if not loops[i].keys() & keys]
+    table = _effective_table(model, values, loops, swept).drop_duplicates()
+    off = pd.DataFrame(without_effect(model, table), index=table.index)
+    total = 0
+    for _, flags in off.iterrows():
+        without = {str(name) for name in off.columns if flags[name]}
+        total += math.prod(_effective_values(loop, without) for loop in others)
+    return rest * total
+
+
+def _effective_table(
+    model: str,
+    values: Mapping[str, float],
+    loops: Sequence[Mapping[str, Sequence[float]]],
+    swept: Sequence[Mapping[str, Sequence[float]]],
+) -> pd.DataFrame:
+    """`effective`, of the combinations of some loops, the last fastest, the others at their first values."""
+    sizes = [_size(loop) for loop in swept]
+    index = np.indices(sizes).reshape(len(sizes), math.prod(sizes))
+    first = {**values, **{name: of[0] for loop in loops for name, of in loop.items()}}
+    columns: dict[str, Any] = {key: first[key] for key in deciding(model)}
+    for loop, place_C in zip(swept, index, strict=True):
+        columns |= {name: np.asarray(of)[place_C] for name, of in loop.items()}
+    return effective(model, pd.DataFrame(columns, index=range(index.shape[1])))
+
+
+def _effective_values(loop: Mapping[str, Sequence[float]], without: set[str]) -> int:
+    """How many values of a loop are different, where those of `without` have no effect."""
+    kept = [of for name, of in loop.items() if name not in without]
+    return len(set(zip(*kept, strict=True))) if kept else 1
 
 
 def _size(loop: Mapping[str, Sequence[float]]) -> int:

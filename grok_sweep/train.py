@@ -23,7 +23,8 @@ Params = models.Params
 class Rows(NamedTuple):
     """The data of one run as the program gets it: x and y as the task gives them, training rows padded.
 
-    `train_size` is how many of the training rows count.
+    `train_size` is how many of the training rows count, `test_size` how many test rows there are: a number of
+    the program itself XLA would divide by as by a constant, with its inverse.
     """
 
     x_train_ND: Any
@@ -31,6 +32,7 @@ class Rows(NamedTuple):
     x_test_ND: Any
     y_test_N: Any
     train_size: Any
+    test_size: Any
 
 
 class Metrics(NamedTuple):
@@ -132,9 +134,9 @@ def make_train(program: Program) -> Callable[[Mapping[str, jax.Array], Params, R
             metrics = Metrics(
                 weight_N @ losses(output_N, y_train_N),
                 jnp.mean(losses(output_test_N, y_test_N)),
-                # Counted, not weighted: all of them are exactly 1.
+                # Counted and divided, so that all of them are exactly 1.
                 jnp.sum(rights(output_N, y_train_N) & counts_N) / rows.train_size,
-                jnp.mean(rights(output_test_N, y_test_N)),
+                jnp.sum(rights(output_test_N, y_test_N)) / rows.test_size,
                 optax.tree.norm(params),
             )
             return metrics, own

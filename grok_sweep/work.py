@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from grok_sweep import store
+from grok_sweep.core import parts
 from grok_sweep.core.number import Number, Values
 
 if TYPE_CHECKING:  # it loads jax, which must not be before `environment` is set
@@ -141,7 +142,7 @@ def summarise(
     first_R = np.argmin(kept_RT, axis=1) * log_every
     train_RT, eval_RT = (curves_RT[k].astype(np.float64) for k in ("train_loss", "eval_loss"))
     with np.errstate(invalid="ignore"):
-        ratio_RT = np.maximum(eval_RT, loss_floor) / np.maximum(train_RT, loss_floor)
+        ratio_RT = parts.loss_ratio(train_RT, eval_RT, loss_floor)
     none_R = ~kept_RT[:, 0]
 
     def extreme(values_RT: np.ndarray, sign: int) -> np.ndarray:
@@ -183,7 +184,8 @@ def arguments(program: "Program", columns: Mapping[str, np.ndarray], index_L: np
         size = len(data.y_train_N)
         pad = program.rows - size
         x_train_ND, y_train_N = (_padded(a, pad) for a in (data.x_train_ND, data.y_train_N))
-        rows.append(Rows(x_train_ND, y_train_N, data.x_test_ND, data.y_test_N, np.int32(size)))
+        sizes = np.int32(size), np.int32(len(data.y_test_N))
+        rows.append(Rows(x_train_ND, y_train_N, data.x_test_ND, data.y_test_N, *sizes))
 
     # At once: waiting for each would take longer than making it.
     weights = jax.tree.map(lambda a: a.astype(program.dtype), jax.device_get(weights))

@@ -38,7 +38,9 @@ def test_what_applies_is_drawn_and_the_table_says_what_was_learned(mine, capsys)
     assert str(mine / "figures" / "stars.png") in out
     assert str(mine / "circuits.parquet") in out
     more = {f"{name}_{k}" for name in ("weights", "trajectories") for k in (2, 3, 4)}
-    assert pictures(mine) == set(NAMES) - {"trajectories"} - more
+    assert (
+        pictures(mine) == set(NAMES) - {"trajectories", "frequencies"} - more
+    )  # the circle has one by construction
     assert {path.stem for path in (mine / "figures").glob("*.svg")} == pictures(mine)
     table = pd.read_parquet(mine / "circuits.parquet")
     assert len(table) == 2
@@ -143,8 +145,8 @@ def test_each_of_a_few_settings_has_its_weights(tmp_path):
 def test_the_first_to_generalise_is_opened():
     table = pd.DataFrame({"run_id": ["a", "b", "c"], "generalize_step": [None, 500, 200]})
     table = table.astype({"generalize_step": "Int64"})
-    assert chosen(table, {"a", "b", "c"}) == {"c": "the first of 3 runs to generalise"}
-    assert chosen(table, {"a", "b"}) == {"b": "the first of 2 runs with weights to generalise"}
+    assert chosen(table, {"a", "b", "c"}) == {"c": "the first of 3 runs at 95 % of the test"}
+    assert chosen(table, {"a", "b"}) == {"b": "the first of 2 runs with weights at 95 % of the test"}
     assert chosen(table, {"a"}) == {"a": "the only run with weights"}
     assert chosen(table, set()) == {}
     assert chosen(table, set(), run_id="a") == {"a": "chosen by --run"}
@@ -157,6 +159,6 @@ def test_the_first_of_each_of_a_few_settings_is_opened():
     table = table.astype({"generalize_step": "Int64"}).assign(b1=[1, 1, 2, 2, 3, 3])
     every = set("abcdef")
     assert list(chosen(table, every, ["b1"])) == ["d", "b", "e"]
-    assert chosen(table, every, ["b1"])["b"] == "the first of 2 runs of this setting to generalise"
+    assert chosen(table, every, ["b1"])["b"] == "the first of 2 runs of this setting at 95 % of the test"
     assert list(chosen(table, every, ["b1"], "a")) == ["a", "d", "e"]  # b has the setting of a
     assert list(chosen(table.assign(b1=[1, 2, 3, 4, 5, 5]), every, ["b1"])) == ["d"]  # five are too many

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,27 +15,11 @@ from playwright.sync_api import sync_playwright
 import analysis
 from analysis.page import CURVE_POINTS, MANTISSA, _short, page
 from analysis.phases import PHASES
-from grok_sweep import driver
-from grok_sweep.compose import compose
-from grok_sweep.config import parse
-from grok_sweep.stop import Stopped
 
 ROOT = Path(__file__).parent.parent
 PARITY, MODULAR = ROOT / "sweeps" / "parity_1125", ROOT / "sweeps" / "modular_24"
 CHROMIUM = shutil.which("chromium")
 SIZE = 10_000_000  # bytes of a page at most
-SMALL = [
-    "sweeps=quickstart",
-    "cluster=inline",
-    "report=live",
-    "train.steps=20",
-    "train.log_every=5",
-    "task.test_size=50",
-    "grid.weight_decay=[0.1,1]",
-    "grid.hidden_size=[4,8,16]",
-    "grid.train_size=[20]",
-    "seeds=2",
-]
 HUGE = {
     "hidden_size": [2**k for k in range(10)],
     "train_size": [100 * k for k in range(1, 11)],
@@ -366,6 +349,24 @@ def test_weights_on_a_narrow_phone(look, tmp_path):
     columns = shown.evaluate("document.getElementById('waves').layout.annotations.length")
     assert 1 <= columns <= 2
     assert f"Of 4 frequencies the {columns} with most neurons are drawn" in shown.inner_text("#waves_hint")
+
+
+@in_browser
+def test_neurons_without_a_frequency_are_counted_and_not_drawn(look, tmp_path):
+    """Weights of noise: there is nothing to draw waves of, and the page says so and works."""
+    noise = np.random.default_rng(0)
+    phases = analysis.classify(analysis.load_runs(MODULAR))
+    weights = [
+        (run_id, analysis.Weights(of.step_S, {k: noise.normal(size=a.shape) for k, a in of.arrays.items()}))
+        for run_id, of in analysis.each_weights(MODULAR)
+    ]
+    path = tmp_path / "report.html"
+    given = {"title": "m", "folder": "m", "expected": 2}
+    path.write_bytes(page(phases, analysis.load_curves(MODULAR), weights, **given))
+    shown = look(path)
+    assert "24 neurons of no frequency" in shown.inner_text("#waves_hint")
+    assert shown.evaluate("document.getElementById('waves').data.length") == 0
+    assert shown.evaluate("document.getElementById('heat').data[0].z.length") == 67
 
 
 @in_browser
@@ -718,76 +719,3 @@ def test_a_sweep_that_is_running(look, tmp_path):
     assert said.startswith(
         "6 runs · 54 of 60 are missing or failed · the sweep is running; this page is of 2026-01-02 03:04:05"
     )
-
-
-def test_a_live_page_is_written_as_shards_land_and_in_the_end(tmp_path, monkeypatch):
-    monkeypatch.setattr("grok_sweep.live.SECONDS", 0.0)
-    monkeypatch.setattr("grok_sweep.live.SHARE", 0)
-    written = []
-    real = analysis.write_report
-
-    def spy(folder, phases, **options):
-        where = real(folder, phases, **options)
-        about = about_of(where)
-        written.append((about["runs"], about["expected"], bool(about["live"])))
-        return where
-
-    monkeypatch.setattr("grok_sweep.live.write_report", spy)
-    config, problems = compose([*SMALL, f"out={tmp_path / 'out'}"])
-    assert not problems
-    assert driver.drive(parse(config), config, "grok-sweep") == 0
-    assert written == [(4, 12, True), (8, 12, True), (12, 12, True)]
-    about = about_of(tmp_path / "out" / "report.html")
-    assert (about["runs"], about["expected"], about["live"]) == (12, 12, None)
-    assert not list((tmp_path / "out").glob(".report*"))
-
-
-def test_a_signal_leaves_a_page_that_says_no_longer_that_the_sweep_is_running(tmp_path, monkeypatch):
-    monkeypatch.setattr("grok_sweep.live.SECONDS", 0.0)
-    monkeypatch.setattr("grok_sweep.live.SHARE", 0)
-    real, asked = analysis.write_report, []
-
-    def then_stop(folder, phases, **options):
-        where = real(folder, phases, **options)
-        if options["live"] and not asked:  # a second one would end this process
-            asked.append(signal.raise_signal(signal.SIGTERM))
-        return where
-
-    monkeypatch.setattr("grok_sweep.live.write_report", then_stop)
-    config, problems = compose([*SMALL, f"out={tmp_path / 'out'}"])
-    assert not problems
-    with pytest.raises(Stopped):
-        driver.drive(parse(config), config, "grok-sweep")
-    about = about_of(tmp_path / "out" / "report.html")
-    assert about["runs"] >= 4
-    assert (about["expected"], about["live"]) == (12, None)
-
-
-@pytest.mark.parametrize(
-    "error", [OSError(28, "No space left on device"), ValueError("7 runs have no curve")]
-)
-def test_a_page_that_cannot_be_written_is_said_and_stops_nothing(tmp_path, monkeypatch, capsys, error):
-    def fail(*_, **__):
-        raise error
-
-    monkeypatch.setattr("grok_sweep.live.write_report", fail)
-    config, problems = compose([*SMALL, f"out={tmp_path / 'out'}"])
-    assert not problems
-    assert driver.drive(parse(config), config, "grok-sweep") == 0
-    assert f"the page could not be written: {error}" in capsys.readouterr().err
-    assert len(analysis.load_runs(tmp_path / "out")) == 12
-    assert about_of(tmp_path / "out" / "report.html")["live"] is None  # that of the end
-
-
-def test_the_page_of_a_session_that_was_killed_is_put_right_by_the_next(tmp_path):
-    config, problems = compose([*SMALL, "report=null", f"out={tmp_path / 'out'}", "seeds=1"])
-    assert not problems
-    assert driver.drive(parse(config), config, "grok-sweep") == 0
-    runs = analysis.classify(analysis.load_runs(tmp_path / "out"))
-    analysis.write_report(tmp_path / "out", runs, live="2026-01-02 03:04:05+00:00")
-    before = (tmp_path / "out" / "report.html").read_bytes()
-    assert about_of(tmp_path / "out" / "report.html")["live"]
-    config, _ = compose([*SMALL, "report=null", f"out={tmp_path / 'out'}"])
-    assert driver.drive(parse(config), config, "grok-sweep") == 0
-    after = (tmp_path / "out" / "report.html").read_bytes()
-    assert after == before.replace(b'"live": "2026-01-02 03:04:05+00:00"', b'"live": null')

@@ -1,10 +1,13 @@
 """The tables of runs of which some are others computed again, and how the runs are found."""
 
+import shutil
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -14,6 +17,7 @@ from grok_sweep.compose import compose
 from grok_sweep.config import parse
 from grok_sweep.grid import expand
 from grok_sweep.store import CURVES_SCHEMA, Store, runs_schema
+from grok_sweep.store.parquet import encode
 
 ROOT = Path(__file__).parent.parent
 FEW = {
@@ -63,6 +67,55 @@ def test_a_run_is_found_by_any_value_that_has_no_effect_on_it(folder):
     assert analysis.select(runs, embed_size=7)[["collapsed_input", "collapsed_output"]].to_numpy().all()
     pd.testing.assert_frame_equal(analysis.select(runs), runs)
     assert analysis.select(analysis.classify(runs), seed=0, phase="generalize").attrs["min_loss"] == 1e-5
+
+
+def test_select_where_a_value_is_missing():
+    circuits = pd.read_parquet(ROOT / "sweeps" / "modular_architectures" / "circuits.parquet")
+    assert circuits["generalize_step"].isna().any()
+    found = analysis.select(circuits, generalize_step=1500)
+    assert found["generalize_step"].tolist() == [1500]
+    assert len(analysis.select(analysis.load_runs(ROOT / "sweeps" / "parity_1125"), diverged_step=100)) == 0
+
+
+def test_seeds_of_one_setting_stay_together(folder, tmp_path):
+    """A grid whose order has changed leaves them at several values of what has no effect."""
+    folder = Path(shutil.copytree(folder, tmp_path / "mine"))
+    store = Store(folder)
+    rows = pd.read_parquet(folder / "runs")
+    both = rows.query("collapsed_input == 1 and collapsed_output == 1")
+    more = both.iloc[[-1]].assign(seed=1, run_id="another")
+    assert more[["tied_embedding", "embed_size"]].to_numpy().tolist() != [[0, 32]]
+    table = pa.Table.from_pandas(more, runs_schema_of(rows), preserve_index=False)
+    store.publish(table, CURVES_SCHEMA.empty_table())
+    runs = analysis.load_runs(folder).query("collapsed_input == 1 and collapsed_output == 1")
+    assert runs["seed"].tolist() == [0, 1]
+    assert runs[["tied_embedding", "embed_size"]].to_numpy().tolist() == [[0, 32]] * 2
+    assert runs["run_id"].iloc[1] == "another"
+
+
+def runs_schema_of(rows):
+    names = [name for name in rows if name in HYPERPARAMETERS]
+    return runs_schema({name: HYPERPARAMETERS[name].kind for name in names})
+
+
+def test_a_ratio_that_an_older_version_could_not_take_is_taken_from_the_curve(tmp_path):
+    record = Store(ROOT / "sweeps" / "modular_architectures")
+    mine = Store(tmp_path / "old")
+    record.copy_record(mine)
+    expected = analysis.load_runs(record.root)
+    (shard,) = (tmp_path / "old" / "runs").glob("*.parquet")
+    table = pq.read_table(shard)
+    column = table.schema.get_field_index("max_loss_ratio")
+    broken = [np.inf if i % 2 else np.nan for i in range(len(table))]
+    table = table.set_column(column, table.schema.field(column), pa.array(broken, pa.float64()))
+    shard.write_bytes(encode(table))
+    found = analysis.load_runs(mine.root)
+    pd.testing.assert_frame_equal(found, expected)
+    # A run that diverged has none, and keeps none.
+    diverged = table.schema.get_field_index("diverged_step")
+    table = table.set_column(diverged, table.schema.field(diverged), pa.array([100] * len(table)))
+    shard.write_bytes(encode(table))
+    assert not np.isfinite(analysis.load_runs(mine.root)["max_loss_ratio"]).any()
 
 
 def test_select_of_columns_that_there_are_not(folder):

@@ -31,7 +31,7 @@ def rows_of(program, size, seed):
     pad = program.rows - size
     x_train_ND = np.pad(data.x_train_ND, ((0, pad), (0, 0)), constant_values=1)
     y_train_N = np.pad(data.y_train_N, (0, pad), constant_values=1)
-    return Rows(x_train_ND, y_train_N, data.x_test_ND, data.y_test_N, np.int32(size))
+    return Rows(x_train_ND, y_train_N, data.x_test_ND, data.y_test_N, np.int32(size), np.int32(TEST_ROWS))
 
 
 def by_hand(params, rows, hparams, steps):
@@ -147,7 +147,9 @@ def test_modular_addition_is_adamw_on_its_loss(float_bits, snapshot_every):
     with jax.enable_x64(float_bits == 64):
         dtype = np.dtype(f"float{float_bits}")
         params = jax.tree.map(lambda a: np.asarray(a, dtype), compiled(one).init(3, SCALE))
-        rows = Rows(data.x_train_ND, data.y_train_N, data.x_test_ND, data.y_test_N, np.int32(15))
+        rows = Rows(
+            data.x_train_ND, data.y_train_N, data.x_test_ND, data.y_test_N, np.int32(15), np.int32(10)
+        )
         trained = jax.device_get(
             jax.jit(make_train(one))({k: dtype.type(v) for k, v in hparams.items()}, params, rows)
         )

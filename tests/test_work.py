@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -132,6 +133,27 @@ def test_a_lane_that_diverges_leaves_the_others_as_they_are(tiny, hidden_size):
     assert runs["diverged_step"].iloc[3] in (5, 10, 15, 20)
     others = [run for run in runs.index if run != sick]
     assert curves.loc[others].equals(healthy.loc[others])
+
+
+def test_all_rows_right_is_exactly_one(tiny):
+    """Of 41 rows a mean, as XLA makes it, is 0.99999994: == 1 would not find it."""
+    sweep = tiny("task.n_bits=1", "task.n_parity_bits=1", "task.test_size=41", "grid.train_size=[47]")
+    columns = expand(sweep).columns
+    rates = np.full(len(columns["run_id"]), 0.1)
+    one = make_plan(sweep, expand(sweep)).programs[0]
+    orders = [job.order() for job in jobs(sweep, make_plan(sweep, expand(sweep)))]
+    assert one.test_rows == 41
+    found = [
+        train_shard(
+            replace(order, columns={**order.columns, "learning_rate": rates[: len(order.columns["run_id"])]})
+        )
+        for order in orders
+    ]
+    curves = pd.concat([done.curves.to_pandas() for done in found])
+    for metric, rows in (("train_accuracy", 47), ("eval_accuracy", 41)):
+        share = curves[metric].to_numpy()
+        assert (share == 1).any()
+        assert (share == np.rint(share * rows).astype(np.float32) / np.float32(rows)).all()
 
 
 def curve(**metrics):

@@ -49,6 +49,7 @@ __all__ = [
     "Values",
     "blaming",
     "find",
+    "loss_ratio",
     "metric",
     "metrics",
     "model",
@@ -61,9 +62,15 @@ __all__ = [
 ]
 
 KINDS = ("task", "model", "optimizer")  # of which a sweep has one each; and as many metrics as its file has
-# The least loss of one row above 0 that float32 can tell: -log of the last number under 1, in nats. Parity's
-# loss is clipped there (the article's recipe); other losses come to 0 exactly, and count as this in ratios.
+# What a loss counts as at least in a ratio, nats a row: float32's epsilon, the least that the cross entropy
+# of a row can be over 0 in it, and what the article clips parity's loss at. In float64 too, so that runs of
+# both are sorted alike.
 LEAST_LOSS = 2.0**-23
+
+
+def loss_ratio(train_loss: Any, eval_loss: Any, floor: Any) -> Any:
+    """Of test to train loss, elementwise; a loss under `floor` (a task's `loss_floor`) counts as that."""
+    return np.maximum(eval_loss, floor) / np.maximum(train_loss, floor)
 
 
 class PartError(Exception):

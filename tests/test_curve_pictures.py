@@ -1,0 +1,221 @@
+"""Curves of one run and of many: what is drawn is what is in the table."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from drawn import TEST, TRAIN, assert_inside, collection, heads, run_curves, texts
+from matplotlib.colors import to_hex
+
+import analysis
+from analysis.curve_pictures import curves_picture
+from analysis.panels import apart
+from analysis.style import picture
+from analysis.words import loss_unit
+
+
+def test_one_run_has_its_four_curves():
+    curves = run_curves()
+    figure = curves_picture(curves, "mine")
+    assert texts(figure.texts) == ["mine"]
+    assert heads(figure) == ["accuracy", "loss"]
+    for plot, metric in zip(figure.axes, ("accuracy", "loss"), strict=True):
+        for label, side, colour in (("train", "train", TRAIN), ("test", "eval", TEST)):
+            lines = collection(plot, label)
+            (points,) = lines.get_segments()
+            assert points == pytest.approx(curves[["step", f"{side}_{metric}"]].to_numpy(float))
+            assert to_hex(lines.get_color()[0]) == colour
+        assert sorted(texts(plot.texts)) == ["test", "train"]
+        assert {to_hex(text.get_color()) for text in plot.texts} == {TRAIN, TEST}
+    assert figure.axes[0].get_yscale() == "linear"
+    assert figure.axes[1].get_yscale() == "log"
+    low, high = figure.axes[1].get_ylim()
+    assert low < curves["train_loss"].min()
+    assert high > 0.5
+    assert_inside(figure)
+
+
+def test_steps_and_losses_are_readable_numbers():
+    figure = curves_picture(run_curves(steps=range(0, 50_001, 10_000)), "")
+    picture(figure, "png")
+    assert texts(figure.axes[1].get_xticklabels())[:3] == ["0", "10,000", "20,000"]
+    low, high = figure.axes[1].get_ylim()
+    ticks = zip(figure.axes[1].get_yticks(), texts(figure.axes[1].get_yticklabels()), strict=True)
+    assert [text for y, text in ticks if low <= y <= high] == ["10⁻⁵", "10⁻⁴", "10⁻³", "0.01", "0.1"]
+
+
+def test_many_runs_are_thinner_lines_one_each():
+    curves = pd.concat([run_curves(f"{i}", loss=0.1 + i) for i in range(9)])
+    one, many = curves_picture(run_curves(), ""), curves_picture(curves, "nine")
+    assert texts(many.texts) == ["nine", "9 runs"]
+    for plot in many.axes:
+        for label in ("train", "test"):
+            lines, alone = collection(plot, label), collection(one.axes[0], label)
+            assert len(lines.get_segments()) == 9
+            assert lines.get_linewidth()[0] < alone.get_linewidth()[0]
+    finals = {segment[-1, 1].round(6) for segment in collection(many.axes[1], "test").get_segments()}
+    assert finals == set((curves["eval_loss"][curves["step"] == 300]).round(6))
+
+
+def many_runs(settings):
+    """The curves of a run for each row of a table of settings, each with a loss of its own."""
+    return pd.concat([run_curves(run_id, loss=0.1 + i) for i, run_id in enumerate(settings.index)])
+
+
+def settings_table(*rows, **columns):
+    """Settings by run_id: each combination of the columns, or the rows that are given."""
+    rows = rows or list(itertools.product(*columns.values()))
+    return pd.DataFrame(rows, columns=list(columns), index=[f"r{i}" for i in range(len(rows))])
+
+
+def losses_of(lines):
+    """The first training loss of each run, which tells it from others."""
+    return [round(float(s[0, 1]), 6) for s in lines.get_segments()] if lines.get_label() == "train" else []
+
+
+def losses(plot):
+    """The same of a panel, in order."""
+    return sorted(loss for lines in plot.collections for loss in losses_of(lines))
+
+
+def test_a_few_settings_have_a_panel_each():
+    settings = settings_table((0.0, 1e-4), (0.3, 0.0), (0.0, 1e-4), weight_decay=[], l1_decay=[])
+    figure = curves_picture(many_runs(settings), "two", settings=settings, unit="nats per row")
+    assert texts(figure.texts)[:2] == ["two", "3 runs; a panel for each weight_decay and l1_decay"]
+    first, _, *below = figure.axes
+    assert heads(figure)[:2] == ["weight decay 0\nl1 decay 0.0001", "weight decay 0.3\nl1 decay 0"]
+    assert [losses(plot) for plot in below] == [[0.1, 2.1], [1.1]]
+    assert (first.get_ylabel(), below[0].get_ylabel()) == ("accuracy", "loss, nats per row")
+    assert len({plot.get_ylim() for plot in below}) == 1  # so that they can be compared
+    assert texts(figure.texts)[2:] == ["train", "test"]
+    assert_inside(figure)
+
+
+def test_of_many_settings_the_axis_with_most_values_is_told_by_shades():
+    zipped = [(decay, 0.0) for decay in (0.01, 0.03, 0.1, 0.3, 1.0)] + [(0.0, 1e-9 * 10**i) for i in range(5)]
+    rows = [(a, b, *pair) for a in (0, 1) for b in (0, 1) for pair in zipped]
+    columns = dict.fromkeys(["collapsed_input", "collapsed_output", "weight_decay", "l1_decay"])
+    settings = settings_table(*rows, **columns)
+    figure = curves_picture(many_runs(settings), "many", settings=settings)
+    caption = "40 runs; a panel for each collapsed_input and collapsed_output; from pale to dark: "
+    assert texts(figure.texts)[1] == caption + "weight_decay, l1_decay"
+    assert len(figure.axes) == 8
+    # Rows of panels are the values of one of them, accuracy above loss.
+    assert heads(figure)[:2] == [
+        "collapsed input 0\ncollapsed output 0",
+        "collapsed input 0\ncollapsed output 1",
+    ]
+    key = texts(figure.texts)[2:]
+    assert key[:4] == ["train", "test", "0, 1e-09", "0, 1e-08"]
+    assert key[-1] == "1, 0"
+    assert len(key) == 12
+    for plot in figure.axes:
+        colours = {tuple(c.get_color()[0]) for c in plot.collections if c.get_label() == "train"}
+        assert len(colours) == 10
+    shades = {}
+    for place, run_id in enumerate(settings.index[:10]):
+        (mine,) = (c for c in figure.axes[2].collections if losses_of(c) == [round(0.1 + place, 6)])
+        shades[tuple(settings.loc[run_id, ["weight_decay", "l1_decay"]])] = np.sum(mine.get_color()[0][:3])
+    assert [shades[pair] for pair in sorted(shades)] == sorted(shades.values(), reverse=True)
+    assert_inside(figure)
+
+
+def test_as_many_axes_as_fit_are_panels_and_the_rest_is_pooled():
+    settings = settings_table(train_size=range(5), hidden_size=range(5), weight_decay=np.arange(5.0))
+    figure = curves_picture(many_runs(settings), settings=settings)
+    assert len(figure.axes) == 2 * 25
+    caption = "125 runs; a panel for each hidden_size and weight_decay; from pale to dark: train_size"
+    assert texts(figure.texts)[0] == caption
+    more = settings_table(b1=range(4), b2=range(4), eps=range(4), hidden_size=range(6))
+    figure = curves_picture(many_runs(more), settings=more)
+    assert len(figure.axes) == 2 * 16
+    assert texts(figure.texts)[0].endswith("from pale to dark: hidden_size; pooled over eps")
+    assert_inside(figure)
+    alone = settings_table(hidden_size=range(40))
+    figure = curves_picture(many_runs(alone), settings=alone)
+    assert len(figure.axes) == 2
+    assert texts(figure.texts)[2:5] == ["test", "0", "4"]  # ten of forty are named
+    assert_inside(figure)
+
+
+def test_runs_of_one_setting_are_as_before():
+    nothing = pd.DataFrame(index=["r0", "r1"])
+    figure = curves_picture(many_runs(nothing), "one", settings=nothing)
+    assert texts(figure.texts) == ["one", "2 runs"]
+    assert heads(figure) == ["accuracy", "loss"]
+
+
+def test_the_loss_has_its_unit():
+    assert heads(curves_picture(run_curves(), unit="nats per row"))[1] == "loss, nats per row"
+    runs = pd.DataFrame({"task": ["modular_addition"] * 2, "modulus": [67, 67]})
+    assert loss_unit(runs) == "nats per row / 67"  # a mean over the classes too
+    assert loss_unit(runs.assign(modulus=[67, 23])) == "nats per row / modulus"
+    assert loss_unit(runs.assign(task="parity")) == "nats per row"
+    assert loss_unit(runs.assign(task=["parity", "modular_addition"])) == ""
+
+
+def test_what_happens_early_has_room():
+    folder = Path(__file__).parent.parent / "sweeps" / "modular_returns"
+    figure = curves_picture(analysis.load_curves(folder, ["f7cf4b8982022665"]))
+    picture(figure, "png")
+    for plot in figure.axes:
+        low, high = (
+            plot.transAxes.inverted().transform(plot.transData.transform((step, 0.5)))[0]
+            for step in (2_400, 4_400)
+        )
+        assert high - low > 0.08  # of the width; of 80,000 steps it was 0.025
+        assert plot.get_xlim() == (0, 80_000)
+    assert figure.axes[1].get_xlabel() == "step (log)"
+    assert texts(figure.axes[1].get_xticklabels()) == ["0", "1,000", "10,000", "80,000"]
+    # Where training rows are known late, steps stay as they are.
+    late = curves_picture(run_curves(steps=range(0, 50_001, 10_000)))
+    assert (late.axes[1].get_xscale(), late.axes[1].get_xlabel()) == ("linear", "step")
+
+
+def test_further_lines_of_a_title_are_pale():
+    figure = curves_picture(run_curves(), "mine\nhidden_size 24 · grok (liu)")
+    bold, pale = figure.texts
+    assert (bold.get_text(), bold.get_weight()) == ("mine", "bold")
+    assert (pale.get_text(), pale.get_weight()) == ("hidden_size 24 · grok (liu)", "normal")
+    assert_inside(figure)
+
+
+def test_what_is_no_number_is_a_gap():
+    curves = run_curves()
+    curves.loc[1, "eval_loss"] = 0
+    curves.loc[2:, ["train_loss", "train_accuracy"]] = np.inf, np.nan
+    figure = curves_picture(curves, "")
+    gaps = {
+        side: np.isnan(collection(figure.axes[1], side).get_paths()[0].vertices[:, 1])
+        for side in ("train", "test")
+    }
+    assert gaps["test"].tolist() == [False, True, False, False]
+    assert gaps["train"].tolist() == [False, False, True, True]
+    assert np.isfinite(figure.axes[1].get_ylim()).all()
+    assert texts(figure.axes[1].texts) == ["test"]  # the training curve has no end
+    curves[["train_loss", "eval_loss"]] = np.nan
+    picture(curves_picture(curves, ""), "png")
+
+
+def test_one_logged_step_is_a_dot():
+    figure = curves_picture(run_curves(steps=(0,)), "")
+    assert [line.get_xydata().tolist() for line in figure.axes[0].lines] == [[[0, 0.5]], [[0, 0.4]]]
+    assert_inside(figure)
+
+
+def test_curves_without_rows_or_columns_are_refused():
+    with pytest.raises(ValueError, match="there are no runs to draw"):
+        curves_picture(run_curves().iloc[:0], "")
+    with pytest.raises(ValueError, match="a table of curves needs the columns eval_loss"):
+        curves_picture(run_curves().drop(columns="eval_loss"), "")
+
+
+def test_labels_are_pushed_apart_no_further_than_needed():
+    assert apart(np.array([0.5, 0.5]), 0.1) == pytest.approx([0.45, 0.55])
+    assert apart(np.array([0.9, 0.1]), 0.1) == pytest.approx([0.9, 0.1])
+    moved = apart(np.array([3.0, 1.0, 1.1, 1.2]), 0.5)
+    assert moved[0] == 3
+    assert np.diff(moved[1:]) == pytest.approx([0.5, 0.5])
+    assert moved[1:].mean() == pytest.approx(1.1)
