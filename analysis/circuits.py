@@ -1,7 +1,7 @@
 """What each network learned, as a table: when it memorised and generalised, and what its last weights say."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -9,7 +9,7 @@ import pandas as pd
 from analysis import fourier, parity
 from analysis.read import Weights, settings
 from analysis.steps import steps
-from grok_sweep.core import parts
+from grok_sweep.core import registry
 
 WORDS = {"frequencies", "neurons_per_frequency"}
 WHOLE = {"n_frequencies", "n_without_frequency", "n_neurons", "last_distractor_step", "loss_fall_step"}
@@ -33,11 +33,10 @@ def circuits(
         if run_id not in place:
             continue  # it has finished since `runs` was read
         run = runs.iloc[place[run_id]]
-        if not layers(of_run):
-            continue  # another network than those that these columns are about
-        if run["task"] == "modular_addition":
+        known = network(run, of_run)
+        if known == "addition":
             found[run_id] = addition(run, of_run)
-        elif run["task"] == "parity":
+        elif known == "digits":
             found[run_id] = digits(run, of_run, curve_of.get_group(run_id))
     # In the order of the runs: that of the weights is the shards'.
     rows = [found.get(run_id, {}) for run_id in table["run_id"]]
@@ -46,9 +45,18 @@ def circuits(
     return pd.concat([table, when, pd.DataFrame(columns, index=table.index)], axis=1)
 
 
-def layers(weights: Weights) -> bool:
-    """Whether they are those of two layers, w_in and w_out, as the built-in models record them."""
-    return {"w_in", "w_out"} <= weights.arrays.keys()
+def network(run: pd.Series, weights: Weights) -> Literal["addition", "digits"] | None:
+    """Which of the networks that we know how to open this is, by its task and its arrays (see `Weights`)."""
+    if not {"w_in", "w_out"} <= weights.arrays.keys():
+        return None
+    w_in, w_out = (weights.arrays[name].shape[1:] for name in ("w_in", "w_out"))
+    if run["task"] == "modular_addition" and len(w_in) == 2:
+        modulus = int(run["modulus"])
+        if w_in[0] in (modulus, 2 * modulus) and w_out == (w_in[1], modulus):
+            return "addition"
+    if run["task"] == "parity" and w_in[:1] == (int(run["n_bits"]) + 1,) and w_out == w_in[1:2]:
+        return "digits"
+    return None
 
 
 def _kind(name: str) -> Any:
@@ -71,7 +79,7 @@ def addition(run: pd.Series, weights: Weights) -> dict[str, Any]:
         return {}  # it diverged
     used = fourier.frequencies(w_in, modulus)
     energy_F = fourier.energies(w_in, modulus)
-    train_N2, test_N2 = parts.find("task", "modular_addition").pairs(run, int(run["seed"]))
+    train_N2, test_N2 = registry.find("task", "modular_addition").pairs(run, int(run["seed"]))
     return {
         "n_frequencies": len(used),
         "frequencies": " ".join(map(str, used)),
@@ -97,7 +105,7 @@ def digits(run: pd.Series, weights: Weights, curve: pd.DataFrame) -> dict[str, A
     if not (np.isfinite(w_in_SDH[-1]).all() and np.isfinite(w_out_SH[-1]).all()):
         return {}  # it diverged
     last = parity.digit_weights(w_in_SDH, w_out_SH, bits).iloc[-1]
-    x_test_ND = parts.find("task", "parity").data(run, int(run["seed"])).x_test_ND
+    x_test_ND = registry.find("task", "parity").data(run, int(run["seed"])).x_test_ND
     return {
         "signal_weight": last["signal_mean"],
         "distractor_weight": last["distractor_mean"],

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from analysis.cells import axes
 from analysis.circuit_pictures import constructed_circle, frequency_distribution, stars
-from analysis.circuits import layers
+from analysis.circuits import network
 from analysis.curve_pictures import curves_picture
 from analysis.read import Weights
 from analysis.steps import ACCURACY
@@ -126,9 +126,10 @@ def _title(run: pd.Series, phases: pd.DataFrame, why: str) -> str:
 def _weights(run: pd.Series, weights: Weights, name: str, place: int) -> Iterator[tuple[str, Figure]]:
     """What is drawn of the weights of the first run that is opened (place 0) and of the others."""
     more = f"_{place + 1}" if place else ""
-    if not layers(weights) or run["task"] not in ("parity", "modular_addition"):
+    known = network(run, weights)
+    if known is None:
         yield f"weights{more}", arrays_over_training(weights, name)
-    elif run["task"] == "parity":
+    elif known == "digits":
         bits = int(run["n_parity_bits"])
         yield f"weights{more}", weights_over_training(weights, n_parity_bits=bits, title=name)
         yield f"trajectories{more}", trajectories(weights, bits, name)

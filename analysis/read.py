@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from grok_sweep import effects
-from grok_sweep.core import parts
+from grok_sweep.core import parts, registry
 from grok_sweep.store import BEFORE, RESULTS, Store, StoreError
 
 
@@ -59,7 +59,7 @@ def _with_ratios(runs: pd.DataFrame, store: Store) -> pd.DataFrame:
         return runs
     curves = store.curves(runs.loc[bad_R, "run_id"])
     floors = {
-        run["run_id"]: parts.find("task", run["task"]).loss_floor(run) for _, run in runs[bad_R].iterrows()
+        run["run_id"]: registry.find("task", run["task"]).loss_floor(run) for _, run in runs[bad_R].iterrows()
     }
     train_N, eval_N = (curves[f"{side}_loss"].astype(float) for side in ("train", "eval"))
     ratio_N = parts.loss_ratio(train_N, eval_N, curves["run_id"].map(floors))

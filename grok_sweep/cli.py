@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from grok_sweep import __version__
 from grok_sweep.config import GROUPS, SETTINGS, ConfigError, choices, parse
-from grok_sweep.core import parts
+from grok_sweep.core import registry
 from grok_sweep.messages import LaunchError
 from grok_sweep.stop import SIGNALS, Stopped
 from grok_sweep.store import StoreError
@@ -192,7 +192,7 @@ def _help(arguments: list[str]) -> str:
         from grok_sweep import compose
 
         source = compose.source_of(arguments)
-    every = [part for kind in parts.parts_of(source).values() for part in kind.values()]
+    every = [part for kind in registry.parts_of(source).values() for part in kind.values()]
     numbers = {key: number for part in every for key, number in part.numbers.items()}
 
     def table(rows: dict[str, str]) -> str:

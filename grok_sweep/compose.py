@@ -28,8 +28,9 @@ from omegaconf.resolvers import oc
 
 from grok_sweep import bounds
 from grok_sweep.config import BLOCKS, GROUPS, MISSING, choices, configs, sweep_folders
-from grok_sweep.core import parts, spans
-from grok_sweep.core.parts import PartError, Source
+from grok_sweep.core import registry, spans
+from grok_sweep.core.parts import PartError
+from grok_sweep.core.registry import Source
 from grok_sweep.messages import ConfigError, one_of, shorten
 
 STAND_IN = "sweeps=quickstart"  # under which the other keys are checked where no sweep is chosen
@@ -70,7 +71,7 @@ class _Groups(ConfigSource):
     def load_config(self, config_path: str) -> ConfigResult:
         group, _, name = config_path.removesuffix(".yaml").partition("/")
         if group in BLOCKS:
-            numbers = parts.find(group, name, SOURCE.get()).numbers
+            numbers = registry.find(group, name, SOURCE.get()).numbers
             values = {"name": name, **{key: number.default for key, number in numbers.items()}}
             return ConfigResult(self.provider, self.full_path(), OmegaConf.create(values), {"package": None})
         config = _sweep(_path(name))
@@ -111,7 +112,7 @@ def source_of(arguments: list[str]) -> Source | None:
         if len(text) > bounds.MOST_BYTES:
             raise ValueError(f"it has more than {bounds.MOST_BYTES:,} bytes")
         source = Source(named, text.decode())
-        parts.parts_of(source)
+        registry.parts_of(source)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise ConfigError([f"{path}: parts={named}: {path.with_name(named)} cannot be read: {why}"]) from None
@@ -249,7 +250,7 @@ def _kind(config: dict[str, Any], key: str) -> type[int] | type[float]:
         block = config.get(group)
         name = block.get("name") if isinstance(block, dict) else None
         if name in choices(group, SOURCE.get()):
-            numbers = parts.find(group, str(name), SOURCE.get()).numbers
+            numbers = registry.find(group, str(name), SOURCE.get()).numbers
             if key in numbers:
                 return numbers[key].kind
     return float

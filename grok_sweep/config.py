@@ -18,9 +18,10 @@ from typing import Any
 import yaml
 
 from grok_sweep import effects
-from grok_sweep.core import parts
+from grok_sweep.core import registry
 from grok_sweep.core.number import Number, Values
-from grok_sweep.core.parts import PartError, Source
+from grok_sweep.core.parts import PartError
+from grok_sweep.core.registry import Source
 from grok_sweep.messages import ConfigError, nearest, nearest_of, one_of, shorten, show
 from grok_sweep.store import uris
 
@@ -149,7 +150,7 @@ def sweep_folders() -> list[Path]:
 def choices(group: str, source: Source | None = None) -> list[str]:
     """What may be chosen of a group: the parts of its kind, those of a user's file too, or its files."""
     if group in BLOCKS:
-        return parts.names(group, source)
+        return registry.names(group, source)
     folders = sweep_folders() if group == "sweeps" else [configs()[0] / group]
     paths = [path for folder in folders for path in folder.glob("*.yaml")]
     return sorted({path.stem for path in paths if path.is_file() and not path.name.startswith(".")})
@@ -179,7 +180,7 @@ class _Parser:
         names = {group: self._one_of(f"{group}.name", choices(group, self.source)) for group in BLOCKS}
         if all(names.values()):
             try:
-                parts.numbers(**names, source=self.source)
+                registry.numbers(**names, source=self.source)
             except PartError as error:
                 self.problems.append(str(error))
         values = {
@@ -246,7 +247,7 @@ class _Parser:
         name = block.get("name") if isinstance(block, Mapping) else None
         if name not in choices(group, self.source):
             name = next(default[group] for default in _defaults() if group in default)
-        return parts.find(group, name, self.source)
+        return registry.find(group, name, self.source)
 
     def _read(self, own: Mapping[str, Mapping[str, Number]]) -> None:
         """The blocks of the config; unknown keys are problems."""
@@ -475,7 +476,7 @@ class _Parser:
         """What the task says of its model, and of its hyperparameters taken together."""
         if name is None:
             return
-        task = parts.find("task", name, self.source)
+        task = registry.find("task", name, self.source)
         # A model of the user's own says itself what it is for.
         if model and task.models and model not in task.models and model in choices("model"):
             self._problem("model.name", f"does not fit task {name}; use {' or '.join(task.models)}", model)
@@ -498,10 +499,28 @@ class _Parser:
         said = set()
         for changed in itertools.chain(corners, ({**least, **p} for of_loop in points for p in of_loop)):
             run = Values({**values, **changed})
-            for key, message in task.check(run):
+            for key, message in self._checked(task, run):
                 if key not in said:
                     said.add(key)
                     self._problem(f"{'grid' if key in axes else 'task'}.{key}", message, run[key])
+
+    def _checked(self, task: Any, run: Values) -> list[tuple[str, str]]:
+        """What the task has to say of a run; where that fails, why, once."""
+        try:
+            with registry.blaming(self.source):
+                found = [(key, message) for key, message in task.check(run)]
+                if strange := [key for key, _ in found if key not in run]:
+                    raise PartError(
+                        f"task {task.name}: check speaks of {strange[0]}, no hyperparameter of the run"
+                    )
+                return found
+        except PartError as error:
+            problem = str(error)
+        except (TypeError, ValueError):
+            problem = f"task {task.name}: check must give pairs (key, message), or nothing"
+        if problem not in self.problems:
+            self.problems.append(problem)
+        return []
 
 
 def _loops(axes: Mapping[str, tuple[float, ...]], together: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:

@@ -15,14 +15,17 @@ from analysis import analyze, classify
 from grok_sweep import dry_run as plan_table
 from grok_sweep import failures, needs, provenance
 from grok_sweep.config import ConfigError, Sweep
-from grok_sweep.core.parts import PartError, blaming
+from grok_sweep.core import registry
+from grok_sweep.core.parts import PartError
+from grok_sweep.core.registry import blaming
+from grok_sweep.diagram import one_line
 from grok_sweep.grid import Grid, expand
 from grok_sweep.launch import Done, Executor, Job, LaunchError, Queue, executor
 from grok_sweep.live import LiveReport
 from grok_sweep.plan import Plan, Shard, halve, make_plan, unfinished
 from grok_sweep.progress import Progress
 from grok_sweep.stop import Stop
-from grok_sweep.store import REPORT, Inspection, Store, StoreError, runs_schema
+from grok_sweep.store import REPORT, Inspection, Store, StoreError, curves_schema, runs_schema
 from grok_sweep.work import Order
 
 
@@ -115,7 +118,8 @@ def _session(sweep: Sweep, config: Mapping[str, Any], command: str, results: Sto
             results.forget_failed()
         record = provenance.record(sweep, config, command, workers.workers)
         schema = runs_schema({key: number.kind for key, number in sweep.numbers.items()})
-        results.create(record, schema)
+        curves = curves_schema(registry.metrics(sweep.source))
+        results.create(record, schema, curves)
         if sweep.source is not None:
             results.keep_parts(f"{sweep.source.digest}-{sweep.source.name}", sweep.source.text)
         try:
@@ -124,7 +128,7 @@ def _session(sweep: Sweep, config: Mapping[str, Any], command: str, results: Sto
             share = session.pop("train_seconds") / (seconds * max(1, session["workers"]))
             ended = {"training_share_of_worker_time": round(share, 4)}
             record["sessions"][-1] |= {"seconds": round(seconds, 1), **session, **ended}
-            results.create(record, schema)
+            results.create(record, schema, curves)
         finally:
             LiveReport(sweep, _say).ended()
     runs = session["runs"]
@@ -192,6 +196,14 @@ def _look(results: Store, sweep: Sweep) -> _Left:
             return left
     except PartError as error:
         raise ConfigError([str(error)]) from None
+    except (ConfigError, StoreError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        if sweep.source is None:
+            raise
+        parts = f"task {sweep.task}, model {sweep.model} and optimizer {sweep.optimizer}"
+        why = f"{type(error).__name__}: {one_line(str(error))}"
+        raise ConfigError([f"{parts} do not go together: {why}"]) from None
 
 
 def _left(results: Store, sweep: Sweep) -> _Left:
@@ -229,6 +241,7 @@ def _train(sweep: Sweep, left: _Left, results: Store, workers: Executor, stop: S
     most_workers = workers.workers
     runs, failed, train_seconds, other_seconds = 0, 0, 0.0, 0.0
     devices: set[str] = set()
+    told: set[str] = set()  # why trainings failed
     display = Progress(
         runs_total=runs_total,
         work_total=left.whole.work,
@@ -255,7 +268,11 @@ def _train(sweep: Sweep, left: _Left, results: Store, workers: Executor, stop: S
                 again = _again(sweep, plan, done)
                 queue.put_back(again)
                 failed += not again
-                display.note(_fate(done, again, results))
+                fate = _fate(done, again, results)
+                reason = done.failure.reason if done.failure else ""
+                if again or reason not in told:  # the same mistake of a part may be in every shard
+                    display.note(fate)
+                    told |= set() if again else {reason}
                 continue
             results.publish(done.result.runs, done.result.curves, done.result.weights)
             landed = done.result.runs.to_pandas()

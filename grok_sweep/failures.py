@@ -12,7 +12,7 @@ MOST_ROWS = 20
 
 
 def show(place: str, failed: pd.DataFrame) -> None:
-    """Print to stderr what failed, why, and where its log is: a row per log.
+    """Print to stderr what failed, why, and where the first log of it is: a row per reason.
 
     `failed` has a row per run: run_id, reason, log, time; `place` is where all of them are.
     """
@@ -21,10 +21,12 @@ def show(place: str, failed: pd.DataFrame) -> None:
     table.add_column("failed", justify="right", no_wrap=True)
     table.add_column("why", overflow="fold")
     table.add_column("log", overflow="fold")
-    shards = failed.groupby(["log", "reason"], sort=False).size().reset_index(name="runs")
-    for shard in shards.head(MOST_ROWS).to_dict("records"):
-        count = shard["runs"]
-        table.add_row(f"{count:,} run{'s' * (count > 1)}", one_line(shard["reason"]), shard["log"])
+    why = failed["reason"].str.partition(": ")[2]  # less which shard it was
+    shards = failed.groupby(why.where(why != "", failed["reason"]), sort=False)
+    for reason, of_reason in list(shards)[:MOST_ROWS]:
+        count, logs = len(of_reason), of_reason["log"].nunique()
+        text = of_reason["reason"].iloc[0] if logs == 1 else f"{reason} ({logs:,} shards)"
+        table.add_row(f"{count:,} run{'s' * (count > 1)}", one_line(text), of_reason["log"].iloc[0])
     console.print()
     console.print(table)
     if len(shards) > MOST_ROWS:

@@ -15,6 +15,7 @@ import numpy as np
 from flax import linen as nn
 
 from grok_sweep.core.number import Values
+from grok_sweep.core.parts import PartError
 
 Params = Any  # flax's tree of arrays
 Row = tuple[tuple[int, ...], str]  # the shape and the type of a row of x
@@ -315,6 +316,10 @@ class Plain:
 
 
 def build(part: Any, h: Mapping[str, Any], rows_axis: int = 0) -> Model:
-    """The network of a model's part at these hyperparameters."""
+    """The network of a model's part at these hyperparameters. Raises PartError where it makes none."""
     made = part.make(h if isinstance(h, Values) else Values(h))
+    if not isinstance(made, nn.Module):
+        raise PartError(
+            f"model {part.name}: gives {type(made).__name__}; give a flax module (flax.linen.Module)"
+        )
     return made if hasattr(made, "features_first") else Plain(made, rows_axis)

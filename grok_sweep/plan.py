@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from grok_sweep.config import Sweep
-from grok_sweep.core import parts
+from grok_sweep.core import registry
 from grok_sweep.core.parts import Values
 from grok_sweep.grid import Grid
 from grok_sweep.program import Program
@@ -149,7 +149,7 @@ def _by_static(sweep: Sweep, grid: Grid, test_rows_R: np.ndarray) -> Iterator[tu
     With a program for each of one row and one lane: `_by_rows` and `_call` say what it has of them.
     """
     names = [key for key in sweep.values if sweep.numbers[key].static]
-    task = parts.find("task", sweep.task, sweep.source)
+    task = registry.find("task", sweep.task, sweep.source)
     swept = [grid.columns[name] for name in names if name in sweep.axes]
     for index_R in _groups(_codes([*swept, test_rows_R], len(grid))):
         first = index_R[0]
@@ -190,7 +190,7 @@ def _values(sweep: Sweep, grid: Grid, run: int) -> Values:
 
 def _row_counts(sweep: Sweep, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     """The training and test rows of each run; the task is asked once for each of its settings."""
-    task = parts.find("task", sweep.task, sweep.source)
+    task = registry.find("task", sweep.task, sweep.source)
     code_R = _codes((grid.columns[name] for name in task.numbers), len(grid))
     _, first_S, setting_R = np.unique(code_R, return_index=True, return_inverse=True)
     counts_S2 = np.array([task.rows(_values(sweep, grid, run)) for run in first_S], np.int64)

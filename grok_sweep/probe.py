@@ -8,7 +8,7 @@ import numpy as np
 from grok_sweep.core.parts import PartError
 from grok_sweep.plan import Plan
 from grok_sweep.train import make_init, make_train
-from grok_sweep.work import arguments, hyperparameters
+from grok_sweep.work import arguments
 
 MOST = 20  # programs that are tried
 
@@ -18,17 +18,14 @@ def probe(plan: Plan) -> None:
     first = {shard.program: shard.index_R[:1] for shard in reversed(plan.shards)}
     for program, index_R in list(first.items())[:MOST]:
         columns = plan.grid.rows(index_R)
-        task, h = program.part("task"), hyperparameters(program, columns, 0)
-        task.checked(task.data(h, int(columns["seed"][0])))
+        if program.snapshot_every and (
+            names := {"run_id", "step"} & program.built.weight_shapes(program.row).keys()
+        ):
+            raise PartError(
+                f"model {program.model}: an array is called {names.pop()}, as a column of the weights"
+            )
         one = dataclasses.replace(program, lanes=1)
         with jax.enable_x64(program.dtype == "float64"):
             inputs = arguments(one, columns, np.zeros(1, int), make_init(one))
             lane = jax.tree.map(lambda a_L: jax.ShapeDtypeStruct(a_L.shape[1:], a_L.dtype), inputs)
-            try:
-                jax.eval_shape(make_train(one), *lane)
-            except PartError:
-                raise
-            except Exception as error:
-                if program.source is None:
-                    raise
-                raise PartError(program.source.blame(error)) from None
+            jax.eval_shape(make_train(one), *lane)

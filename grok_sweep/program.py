@@ -6,9 +6,10 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from grok_sweep import models
-from grok_sweep.core import parts
+from grok_sweep.core import parts, registry
 from grok_sweep.core.number import Number, Values
-from grok_sweep.core.parts import Source
+from grok_sweep.core.parts import PartError
+from grok_sweep.core.registry import Source
 
 
 @dataclass(frozen=True)
@@ -45,17 +46,17 @@ class Program:
 
     def part(self, kind: str) -> Any:
         """Its task, model or optimizer."""
-        return parts.find(kind, getattr(self, kind), self.source)
+        return registry.find(kind, getattr(self, kind), self.source)
 
     @functools.cached_property
     def numbers(self) -> dict[str, Number]:
         """What each hyperparameter is."""
-        return parts.numbers(self.task, self.model, self.optimizer, self.source)
+        return registry.numbers(self.task, self.model, self.optimizer, self.source)
 
     @property
     def metrics(self) -> dict[str, parts.Metric]:
         """The user's own."""
-        return parts.metrics(self.source)
+        return registry.metrics(self.source)
 
     @functools.cached_property
     def built(self) -> models.Model:
@@ -66,6 +67,14 @@ class Program:
     def network(self, h: Any) -> models.Model:
         """The network at these hyperparameters."""
         return models.build(self.part("model"), Values(h), self.part("task").rows_axis)
+
+    def transform(self, h: Any) -> Any:
+        """The optimizer, an optax transform, at these hyperparameters. Raises PartError where it is none."""
+        made = self.part("optimizer").make(h)
+        if not (hasattr(made, "init") and hasattr(made, "update")):
+            given = type(made).__name__
+            raise PartError(f"optimizer {self.optimizer}: gives {given}; give an optax transform")
+        return made
 
     @functools.cached_property
     def row(self) -> models.Row:

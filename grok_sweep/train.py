@@ -97,7 +97,7 @@ def make_train(program: Program) -> Callable[[Mapping[str, jax.Array], Params, R
         h = Values({**program.values, **hparams})
         model = program.network(h)
         # Built here, of traced numbers: a Python float would be compiled in.
-        transform = program.part("optimizer").make(h)
+        transform = program.transform(h)
         y_train_N, y_test_N = rows.y_train_N, rows.y_test_N
         x_train, x_test = (model.inputs(x, program.dtype) for x in (rows.x_train_ND, rows.x_test_ND))
         # Padded rows weigh nothing, in the loss and so in the gradient.
@@ -107,8 +107,11 @@ def make_train(program: Program) -> Callable[[Mapping[str, jax.Array], Params, R
         def losses(output: jax.Array, y_N: jax.Array) -> jax.Array:
             return _per_row("loss", program, task.loss(h, output, y_N), len(y_N))
 
-        def rights(output: jax.Array, y_N: jax.Array) -> jax.Array:
-            return _per_row("correct", program, task.correct(h, output, y_N), len(y_N))
+        def share(output: jax.Array, y_N: jax.Array, counts_N: Any, size: jax.Array) -> jax.Array:
+            if task.correct is None:
+                return jnp.full((), jnp.nan, program.dtype)
+            right_N = _per_row("correct", program, task.correct(h, output, y_N), len(y_N))
+            return jnp.sum(right_N & counts_N) / size
 
         def train_loss(params: Params, x: jax.Array, y_N: jax.Array, weight_N: jax.Array) -> jax.Array:
             return weight_N @ losses(model.apply(params, x), y_N)
@@ -135,8 +138,8 @@ def make_train(program: Program) -> Callable[[Mapping[str, jax.Array], Params, R
                 weight_N @ losses(output_N, y_train_N),
                 jnp.mean(losses(output_test_N, y_test_N)),
                 # Counted and divided, so that all of them are exactly 1.
-                jnp.sum(rights(output_N, y_train_N) & counts_N) / rows.train_size,
-                jnp.sum(rights(output_test_N, y_test_N)) / rows.test_size,
+                share(output_N, y_train_N, counts_N, rows.train_size),
+                share(output_test_N, y_test_N, True, rows.test_size),
                 optax.tree.norm(params),
             )
             return metrics, own

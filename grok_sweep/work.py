@@ -13,8 +13,9 @@ import numpy as np
 import pyarrow as pa
 
 from grok_sweep import store
-from grok_sweep.core import parts
+from grok_sweep.core import parts, registry
 from grok_sweep.core.number import Number, Values
+from grok_sweep.core.parts import PartError
 
 if TYPE_CHECKING:  # it loads jax, which must not be before `environment` is set
     from grok_sweep.program import Program
@@ -86,7 +87,16 @@ def compilation_cache() -> None:
 
 
 def train_shard(order: Order) -> Result:
-    """Train every run of `order`, `program.lanes` at a time."""
+    """Train every run of `order`, `program.lanes` at a time.
+
+    Raises PartError where a part of a user's file does not work.
+    """
+    with registry.blaming(order.program.source):
+        return _train(order)
+
+
+def _train(order: Order) -> Result:
+    """See `train_shard`."""
     import jax
 
     from grok_sweep.train import compiled
@@ -113,8 +123,8 @@ def train_shard(order: Order) -> Result:
         for each in zip(*calls, strict=True)
     )
     device = jax.devices()[0].device_kind
-    floor = program.part("task").loss_floor(program.values)
-    results = summarise(curves_RT, program.log_every, floor)
+    task = program.part("task")
+    results = summarise(curves_RT, program.log_every, task.loss_floor(program.values))
     ids = columns["run_id"]
     weights = store.weights_table(ids, weights_RS, program.snapshot_every) if weights_RS else None
     elapsed = time.perf_counter() - started
@@ -132,11 +142,13 @@ def summarise(
 ) -> dict[str, np.ndarray]:
     """The result columns of R runs from their curves over T logged steps.
 
-    A run has diverged at the first logged step where anything is not finite; minima and the largest ratio
-    of test to train loss are over the steps before that, and are nan where there are none. In the ratio a
-    loss under `loss_floor` (nats, over 0) counts as that: in float32 it may come to 0, and 0 / 0 is no ratio.
+    A run has diverged at the first logged step where a loss or a norm is not finite; minima and the largest
+    ratio of test to train loss are over the steps before that, and are nan where there are none. In the ratio
+    a loss under `loss_floor` (nats, over 0) counts as that: in float32 it may be 0, and 0 / 0 is no ratio.
     """
-    finite_RT = np.logical_and.reduce([np.isfinite(values_RT) for values_RT in curves_RT.values()])
+    # An accuracy is a share, and nan only where a task has none.
+    numbers = [name for name in curves_RT if not name.endswith("accuracy")]
+    finite_RT = np.logical_and.reduce([np.isfinite(curves_RT[name]) for name in numbers])
     kept_RT = np.logical_and.accumulate(finite_RT, axis=1)
     diverged_R = ~kept_RT[:, -1]
     first_R = np.argmin(kept_RT, axis=1) * log_every
@@ -168,24 +180,19 @@ def arguments(program: "Program", columns: Mapping[str, np.ndarray], index_L: np
 
     from grok_sweep.train import Rows
 
-    task, numbers = program.part("task"), program.numbers
-    traced = [key for key in columns if key in numbers and numbers[key].traced]
-    hparams = {key: columns[key][index_L].astype(_dtype(numbers[key], program)) for key in traced}
+    numbers = program.numbers
+    traced = [key for key in columns if key in numbers and not numbers[key].static]
+    hparams = {key: columns[key][index_L].astype(_dtype(numbers[key], program.dtype)) for key in traced}
     own = [key for key in traced if key in program.part("model").numbers]
     weights: dict[tuple[Any, ...], Any] = {}  # lanes of one seed begin with the same weights
     names, rows = [], []
     for run in index_L:
         seed = int(columns["seed"][run])
-        of_model = {key: np.float32(columns[key][run]) for key in own}
+        of_model = {key: np.dtype(_dtype(numbers[key], "float32")).type(columns[key][run]) for key in own}
         names.append((seed, *of_model.values()))
         if names[-1] not in weights:
             weights[names[-1]] = init(seed, of_model)
-        data = task.data(hyperparameters(program, columns, run), seed)
-        size = len(data.y_train_N)
-        pad = program.rows - size
-        x_train_ND, y_train_N = (_padded(a, pad) for a in (data.x_train_ND, data.y_train_N))
-        sizes = np.int32(size), np.int32(len(data.y_test_N))
-        rows.append(Rows(x_train_ND, y_train_N, data.x_test_ND, data.y_test_N, *sizes))
+        rows.append(Rows(*_rows(program, hyperparameters(program, columns, run), seed)))
 
     # At once: waiting for each would take longer than making it.
     weights = jax.tree.map(lambda a: a.astype(program.dtype), jax.device_get(weights))
@@ -198,19 +205,35 @@ def arguments(program: "Program", columns: Mapping[str, np.ndarray], index_L: np
     )
 
 
+def _rows(program: "Program", h: Values, seed: int) -> list[np.ndarray | np.int32]:
+    """The fields of `train.Rows` of one run. Raises PartError where they are not those of the plan."""
+    task = program.part("task")
+    data = task.checked(task.data(h, seed))
+    sizes = len(data.y_train_N), len(data.y_test_N)
+    if sizes[0] > program.rows or sizes[1] != program.test_rows:
+        there = " and ".join(f"{size:,}" for size in sizes)
+        raise PartError(
+            f"task {task.name}: data gives {there} training and test rows of seed {seed}, and others of "
+            "seed 0; how many there are may depend on hyperparameters alone"
+        )
+    # Fractions in the numbers that the program computes with.
+    train, test = (
+        [a.astype(program.dtype, copy=False) if a.dtype.kind == "f" else a for a in arrays]
+        for arrays in ((data.x_train_ND, data.y_train_N), (data.x_test_ND, data.y_test_N))
+    )
+    pad = program.rows - sizes[0]
+    padded = [np.pad(a, [(0, pad), *[(0, 0)] * (a.ndim - 1)]) for a in train]
+    return [*padded, *test, *map(np.int32, sizes)]
+
+
 def hyperparameters(program: "Program", columns: Mapping[str, np.ndarray], run: int) -> Values:
     """Those of one run, Python's numbers."""
     return Values({key: columns[key][run].item() for key in columns if key in program.numbers})
 
 
-def _dtype(number: Number, program: "Program") -> str:
-    """What a traced hyperparameter is in a training."""
-    return "int32" if number.kind is int else program.dtype
-
-
-def _padded(rows: np.ndarray, pad: int) -> np.ndarray:
-    """`rows` with some more of zeros."""
-    return np.pad(rows, [(0, pad), *[(0, 0)] * (rows.ndim - 1)])
+def _dtype(number: Number, fraction: str) -> str:
+    """What a traced hyperparameter is in a training, in which fractions are of the type `fraction`."""
+    return "int32" if number.kind is int else fraction
 
 
 def _runs_table(order: Order, results: Mapping[str, np.ndarray], device: str, seconds: float) -> pa.Table:

@@ -16,7 +16,7 @@ import pytest
 
 from grok_sweep.compose import compose
 from grok_sweep.config import Sweep, parse
-from grok_sweep.core import parts
+from grok_sweep.core import registry
 
 TINY = [
     "sweeps=quickstart",
@@ -34,7 +34,7 @@ TINY = [
 # Every built-in hyperparameter. Where several models or optimizers have one, they differ in its default only.
 NUMBERS = {
     key: number
-    for kind in parts.parts_of(None).values()
+    for kind in registry.parts_of(None).values()
     for part in kind.values()
     for key, number in part.numbers.items()
 }

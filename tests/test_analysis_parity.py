@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.parity import FALLEN, digit_weights, last_distractor_step, loss_fall_step, smallest_subnetwork
-from grok_sweep.core import parts
+from grok_sweep.core import registry
 
 
 def by_hand():
@@ -168,7 +168,7 @@ def test_a_subnetwork_agrees_and_has_no_neuron_to_spare(seed, hidden, agreement)
 
 def test_rows_of_the_task_fit():
     values = {"n_bits": 5, "n_parity_bits": 2, "train_size": 20, "test_size": 30}
-    data = parts.find("task", "parity").data(values, seed=3)
+    data = registry.find("task", "parity").data(values, seed=3)
     assert smallest_subnetwork(*constructed(), data.x_test_ND).tolist() == [0, 1]
     # A network that never predicts 1 needs no neuron.
     assert smallest_subnetwork(np.ones((6, 2)), -np.ones(2), data.x_test_ND).tolist() == []

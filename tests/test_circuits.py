@@ -9,7 +9,7 @@ from test_phases import DEFAULTS, TYPICAL
 from analysis.circuits import circuits
 from analysis.read import Weights
 from analysis.steps import steps
-from grok_sweep.core import parts
+from grok_sweep.core import registry
 from grok_sweep.store import RESULTS, runs_schema
 
 PARITY = {"n_bits": 5, "n_parity_bits": 2, "train_size": 20, "test_size": 64, "hidden_size": 4}
@@ -148,7 +148,7 @@ def test_losses_are_those_of_the_run_s_own_pairs():
         return -np.mean(terms) / 11
 
     for seed, row in enumerate(table.to_dict("records")):
-        train_N2, test_N2 = parts.find("task", "modular_addition").pairs(ADDITION, seed)
+        train_N2, test_N2 = registry.find("task", "modular_addition").pairs(ADDITION, seed)
         assert row["restricted_loss"] == pytest.approx(loss(mean_C + kept_ABC, test_N2))
         assert row["excluded_loss"] == pytest.approx(loss(logits_ABC - kept_ABC, train_N2))
     assert table["restricted_loss"].nunique() == 2

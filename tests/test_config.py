@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import analysis
 from grok_sweep import config
 from grok_sweep.config import DEFINITIONS, MAX_RUNS, Cluster, ConfigError, Sweep, parse
-from grok_sweep.core import parts
+from grok_sweep.core import registry
 
 GOOD = {
     "name": "small",
@@ -109,9 +109,9 @@ def test_a_good_config_is_a_sweep_of_canonical_values():
         max_ratio=50_000.0,
         definition="pair",
         numbers={
-            **parts.find("task", "parity").numbers,
-            **parts.find("model", "relu_mlp").numbers,
-            **parts.find("optimizer", "adamw").numbers,
+            **registry.find("task", "parity").numbers,
+            **registry.find("model", "relu_mlp").numbers,
+            **registry.find("optimizer", "adamw").numbers,
         },
         source=None,
         accept_code=False,

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from grok_sweep import models
-from grok_sweep.core import parts
+from grok_sweep.core import registry
 
 PARITY_ROW = ((31,), "int8")
 
 
 def build(name, values):
-    return models.build(parts.find("model", name), values)
+    return models.build(registry.find("model", name), values)
 
 
 @pytest.mark.parametrize("hidden_size", [16, 64])

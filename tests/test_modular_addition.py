@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from grok_sweep.compose import compose
 from grok_sweep.config import ConfigError, parse
-from grok_sweep.core import parts
+from grok_sweep.core import registry
 from grok_sweep.grid import expand
 from grok_sweep.plan import make_plan
 
-task = parts.find("task", "modular_addition")
+task = registry.find("task", "modular_addition")
 VALUES = {"modulus": 67, "ordered_pairs": 0, "train_share": 0.4}
 moduli = st.integers(1, 20).map(lambda n: 2 * n + 1)
 

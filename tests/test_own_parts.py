@@ -13,7 +13,7 @@ import yaml
 import analysis
 from analysis.cli import main as grok_analyze
 from grok_sweep.cli import main
-from grok_sweep.core.parts import Source, find
+from grok_sweep.core.registry import Source, find
 from grok_sweep.store import Store
 
 HEAD = """\
@@ -915,7 +915,7 @@ BROKEN = {
     ),
     "a misspelt loss": (
         changed("labels(output", "labels(h.outptu"),
-        r"mine\.py, line \d+ in loss: Attribute",
+        r"mine\.py, line \d+ in loss: MissingError",
     ),
     "a loss of all rows": (
         changed("labels(output, y)", "labels(output, y).mean()"),
@@ -928,10 +928,13 @@ BROKEN = {
     "a model of nothing": (changed("return Net(", "Net("), ".*net"),
     "a misspelt number": (
         changed("h.width, h", "h.widht, h"),
-        r"mine\.py, line \d+ in net: AttributeError: th",
+        r"mine\.py, line \d+ in net: MissingError: th",
     ),
     "a network": (changed("nn.tanh(", "nn.tanhh("), r"mine\.py, line \d+ in __call__: AttributeError"),
-    "an optimizer of nothing": (changed("return optax.sgd", "optax.sgd"), r"mine\.py"),
+    "an optimizer of nothing": (
+        changed("return optax.sgd", "optax.sgd"),
+        "optimizer sgd: gives NoneType; give an",
+    ),
     "an optimizer": (
         changed("return optax.sgd(", "return optax.sdg("),
         r"mine\.py, line \d+ in sgd: Attribute",

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grok_sweep.core import parts
+from grok_sweep.core import registry
 
-parity = parts.find("task", "parity")
+parity = registry.find("task", "parity")
 VALUES = {"n_bits": 30, "n_parity_bits": 3, "train_size": 200, "test_size": 300}
 sizes = st.integers(1, 70)
 

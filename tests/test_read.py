@@ -15,6 +15,7 @@ import analysis
 from analysis.expected import n_expected
 from grok_sweep.compose import compose
 from grok_sweep.config import parse
+from grok_sweep.core import registry
 from grok_sweep.grid import expand
 from grok_sweep.store import CURVES_SCHEMA, Store, runs_schema
 from grok_sweep.store.parquet import encode
@@ -94,8 +95,8 @@ def test_seeds_of_one_setting_stay_together(folder, tmp_path):
 
 
 def runs_schema_of(rows):
-    names = [name for name in rows if name in HYPERPARAMETERS]
-    return runs_schema({name: HYPERPARAMETERS[name].kind for name in names})
+    numbers = registry.numbers(*(rows[kind].iloc[0] for kind in registry.KINDS))
+    return runs_schema({name: number.kind for name, number in numbers.items()})
 
 
 def test_a_ratio_that_an_older_version_could_not_take_is_taken_from_the_curve(tmp_path):

@@ -16,7 +16,7 @@ from analysis import fourier
 from analysis.constructed import accuracy
 from analysis.gallery import NAMES
 from analysis.phases import liu_steps
-from grok_sweep.core import parts
+from grok_sweep.core import registry
 from grok_sweep.store import Store
 from grok_sweep.work import summarise
 
@@ -66,7 +66,7 @@ def record(name):
 def test_accuracies_are_shares_of_rows(name):
     """Exactly: a whole number of rows over their number, in float32; so == 1 is all of them."""
     one = record(name)
-    task = parts.find("task", one.runs["task"].iloc[0])
+    task = registry.find("task", one.runs["task"].iloc[0])
     rows = {run["run_id"]: [int(n) for n in task.rows(run)] for _, run in one.runs.iterrows()}
     for side, metric in enumerate(("train_accuracy", "eval_accuracy")):
         size_N = one.curves["run_id"].map({run_id: sizes[side] for run_id, sizes in rows.items()})
@@ -93,7 +93,7 @@ def test_the_runs_are_those_of_the_grid_and_their_summaries_those_of_their_curve
     )
     assert len(expected) == len(one.runs)
 
-    task, curves = parts.find("task", one.runs["task"].iloc[0]), one.curves
+    task, curves = registry.find("task", one.runs["task"].iloc[0]), one.curves
     metrics = ("train_loss", "eval_loss", "train_accuracy", "eval_accuracy")
     curves_RT = {metric: one.wide(metric).loc[one.runs["run_id"]].to_numpy() for metric in metrics}
     every = int(one.runs["log_every"].iloc[0])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grok_sweep.core import parts
+from grok_sweep.core import registry
 from grok_sweep.core.parts import Values
 from grok_sweep.program import Program
 from grok_sweep.train import Rows, compiled, make_train
@@ -27,7 +27,7 @@ def program(hidden_size=6, rows=25, steps=30, log_every=1, lanes=1, blocks=1):
 
 def rows_of(program, size, seed):
     values = {**program.values, "train_size": size, "test_size": TEST_ROWS}
-    data = parts.find("task", "parity").data(values, seed)
+    data = registry.find("task", "parity").data(values, seed)
     pad = program.rows - size
     x_train_ND = np.pad(data.x_train_ND, ((0, pad), (0, 0)), constant_values=1)
     y_train_N = np.pad(data.y_train_N, (0, pad), constant_values=1)
@@ -104,7 +104,9 @@ numbers = st.floats(-10, 10, width=32)
 )
 def test_adamw_with_traced_numbers_against_float64(gradients, weight, rate, decay, b1, b2):
     hparams = {"learning_rate": rate, "weight_decay": decay, "b1": b1, "b2": b2, "eps": 1e-8}
-    transform = parts.find("optimizer", "adamw").make(Values({k: jnp.float32(v) for k, v in hparams.items()}))
+    transform = registry.find("optimizer", "adamw").make(
+        Values({k: jnp.float32(v) for k, v in hparams.items()})
+    )
     w, m, v = np.float64(weight), 0.0, 0.0
     param = jnp.float32(weight)
     state = transform.init(param)
@@ -139,7 +141,7 @@ def test_modular_addition_is_adamw_on_its_loss(float_bits, snapshot_every):
     """With decay and L1, against float64 by hand, through products of weights; and the snapshots."""
     values = {"modulus": 5, "hidden_size": 4, "embed_size": 6, "float_bits": float_bits, "ordered_pairs": 1}
     values |= {"tied_embedding": 1, "tied_hidden": 1, "collapsed_input": 0, "collapsed_output": 0}
-    data = parts.find("task", "modular_addition").data(values | {"train_share": 0.6}, 0)
+    data = registry.find("task", "modular_addition").data(values | {"train_share": 0.6}, 0)
     static = tuple((key, v) for key, v in values.items())
     sizes = {"rows": 15, "test_rows": 10, "lanes": 1, "snapshot_every": snapshot_every}
     one = Program("modular_addition", "modular_mlp", "adamw_l1", static, steps=30, log_every=5, **sizes)

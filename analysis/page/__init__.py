@@ -20,7 +20,7 @@ import pandas as pd
 
 from analysis import fourier
 from analysis.cells import axes
-from analysis.circuits import layers
+from analysis.circuits import network
 from analysis.phases import LIU_APART, MAX_RATIO, MIN_LOSS, PHASES, liu_steps
 from analysis.read import Weights, without_effect
 from analysis.steps import steps
@@ -204,8 +204,8 @@ def _weights(
     room = WEIGHT_NUMBERS
     for run_id, of_run in weights:
         run = phases.iloc[place[run_id]]
-        if run["task"] not in ("modular_addition", "parity") or not layers(of_run):
-            continue  # the pictures of the page are of these networks
+        if (known := network(run, of_run)) is None:
+            continue  # the pictures of the page are of networks that we know how to open
         w_in, w_out = of_run.arrays["w_in"], of_run.arrays["w_out"]
         each = w_in[0].size + w_out[0].size
         count = min(SNAPSHOTS, len(of_run.step_S), room // each)
@@ -219,7 +219,7 @@ def _weights(
             largest = float(np.abs(array[chosen]).max()) or 1.0
             one[f"{name}_largest"] = largest
             arrays.add(f"{name} {len(found)}", np.rint(array[chosen] / largest * 32767).astype(np.int16))
-        if run["task"] == "modular_addition":
+        if known == "addition":
             modulus = int(run["modulus"])
             groups = fourier.groups(w_in[-1], modulus)
             one |= {"modulus": modulus, "groups": [[f, members.tolist()] for f, members in groups.items()]}

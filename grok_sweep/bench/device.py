@@ -13,7 +13,7 @@ import yaml
 from grok_sweep import provenance
 from grok_sweep.bench.process import BenchError, Figures, jax_product
 from grok_sweep.config import configs, parse
-from grok_sweep.core import parts
+from grok_sweep.core import registry
 from grok_sweep.grid import expand
 from grok_sweep.store import Store, runs_schema
 
@@ -98,7 +98,7 @@ def plain_config(name: str, cluster: str = "local") -> Config:
     chosen["cluster"] = cluster
     blocks = {"cluster": _yaml(conf / "cluster" / f"{chosen.pop('cluster')}.yaml")}
     for kind, choice in chosen.items():
-        numbers = parts.find(kind, choice).numbers
+        numbers = registry.find(kind, choice).numbers
         blocks[kind] = {"name": choice, **{key: number.default for key, number in numbers.items()}}
     config = _merged(_merged(root, blocks), own)
     return {**config, "out": config["out"].replace("${name}", config["name"])}

@@ -13,6 +13,8 @@ from typing import Any, Literal
 import numpy as np
 
 Use = Literal["static", "traced", "rows"]
+MOST_INT32 = 2**31 - 1
+MOST_INT64 = 2**63 - 1  # of the tables
 MOST_FLOAT32 = float(np.finfo(np.float32).max)
 
 
@@ -87,15 +89,16 @@ class Number:
 def whole(
     default: int,
     meaning: str,
-    low: int = -(2**31),
-    high: int = 2**31 - 1,
+    low: int = -MOST_INT32 - 1,
+    high: int = MOST_INT32,
     *,
     among: tuple[int, ...] = (),
     traced: bool = False,
     rows: bool = False,
 ) -> Number:
-    """A whole number, static unless it is `traced`; see `Number`."""
-    low, high = (min(among), max(among)) if among else (low, high)
+    """A whole number, static unless it is `traced`; see `Number`. A traced one is computed in 32 bits."""
+    most = MOST_INT32 if traced else MOST_INT64
+    low, high = (min(among), max(among)) if among else (max(low, -most - 1), min(high, most))
     use: Use = "rows" if rows else "traced" if traced else "static"
     return Number(int, meaning, low, high, among=among, use=use, default=default)
 
@@ -114,6 +117,10 @@ def real(
     """A fraction, traced unless it is `static`; see `Number`."""
     use: Use = "rows" if rows else "static" if static else "traced"
     return Number(float, meaning, low, high, above, below, use=use, default=default)
+
+
+class MissingError(AttributeError):
+    """A part asked for a hyperparameter that none of the sweep's parts has."""
 
 
 class Values(Mapping[str, Any]):
@@ -137,5 +144,5 @@ class Values(Mapping[str, Any]):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name not in self._values:
             there = ", ".join(sorted(self._values)) if not name.startswith("_") else ""
-            raise AttributeError(f"there is no hyperparameter {name}; there are {there}")
+            raise MissingError(f"there is no hyperparameter {name}; there are {there}")
         return self._values[name]

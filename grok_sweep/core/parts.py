@@ -1,8 +1,9 @@
-"""The parts that a sweep is made of, and how they are found: ours, and those of a user's file.
+"""The parts that a sweep is made of: what one is, and how it is declared, by us and in a user's file alike.
 
 A part declares its hyperparameters once (see `number`) and gets the values of all, those of the other parts
 too, as one object `h`: h.weight_decay. What is decorated or derived from here in a file is a part of it, by
-its name there; the built-in ones are written the same way (`builtin`, `grok_sweep.tasks`).
+its name there; the built-in ones are written the same way (`builtin`, `grok_sweep.tasks`). How they are
+found: `registry`.
 
     class Sums(Task):                                                 # a task: data, loss, what is right
         numbers = {"largest": whole(30, "number that is added", 1, 1000)}
@@ -22,46 +23,32 @@ its name there; the built-in ones are written the same way (`builtin`, `grok_swe
 This needs no jax: a config is checked without it.
 """
 
-import functools
-import hashlib
-import sys
-import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
 
-from grok_sweep.core.number import Number, Values, real, whole
+from grok_sweep.core.number import MOST_INT32, Number, Values, real, whole
 
 __all__ = [
-    "KINDS",
     "LEAST_LOSS",
     "Data",
+    "Declared",
     "Metric",
     "Model",
     "Optimizer",
     "PartError",
-    "Source",
     "Task",
     "Values",
-    "blaming",
-    "find",
     "loss_ratio",
     "metric",
-    "metrics",
     "model",
-    "names",
-    "numbers",
     "optimizer",
-    "parts_of",
     "real",
     "whole",
 ]
 
-KINDS = ("task", "model", "optimizer")  # of which a sweep has one each; and as many metrics as its file has
 # What a loss counts as at least in a ratio, nats a row: float32's epsilon, the least that the cross entropy
 # of a row can be over 0 in it, and what the article clips parity's loss at. In float64 too, so that runs of
 # both are sorted alike.
@@ -87,8 +74,25 @@ class Data:
     y_test_N: np.ndarray
 
 
+def _numbers(what: str, side: str, given: Any) -> np.ndarray:
+    """See `Task.checked`."""
+    try:
+        array = np.asarray(given)
+    except ValueError:  # a list of lists of different lengths
+        array = np.asarray(None)
+    if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
+        raise PartError(f"{what} gives {side} rows that are no arrays of numbers")
+    if array.dtype.kind in "iu" and array.itemsize == 8:
+        if array.size and (array.max() > MOST_INT32 or array.min() < -MOST_INT32 - 1):
+            raise PartError(f"{what} gives {side} rows of whole numbers that 32 bits cannot hold")
+        array = array.astype(np.int32)
+    return array
+
+
 class Task:
     """Data, a loss, and what counts as right. Derive from it; `data`, `loss` and `correct` are a task's own.
+
+    Where nothing is right or wrong, say `correct = None`: then there is no accuracy (nan).
 
     `models`: the models that take its rows and give what its loss takes; none named: any.
     """
@@ -114,26 +118,32 @@ class Task:
     def row(self, h: Any) -> tuple[tuple[int, ...], str]:
         """The shape and the type of one row of x."""
         x_ND = self.checked(self.data(h, 0)).x_train_ND
-        return x_ND.shape[1:], x_ND.dtype.name
+        return x_ND.shape[1:], "float32" if x_ND.dtype.kind == "f" else x_ND.dtype.name
 
     def checked(self, data: Any) -> Data:
-        """What `data` gave. Raises PartError where it is not what it should be."""
+        """What `data` gave, as arrays; whole numbers of 64 bits in 32, in which they are computed with.
+
+        Raises PartError where it is not what it should be.
+        """
         what = f"task {self.name}: data"
         if not isinstance(data, Data):
             raise PartError(
                 f"{what} gives {type(data).__name__}; give Data(x_train, y_train, x_test, y_test)"
             )
+        sides: list[np.ndarray] = []
         for side in ("train", "test"):
-            x_ND, y_N = (np.asarray(getattr(data, name)) for name in (f"x_{side}_ND", f"y_{side}_N"))
-            if np.dtype(object) in (x_ND.dtype, y_N.dtype):
-                raise PartError(f"{what} gives {side} rows that are no arrays of numbers")
+            x_ND, y_N = (
+                _numbers(what, side, getattr(data, name)) for name in (f"x_{side}_ND", f"y_{side}_N")
+            )
             if not x_ND.ndim or not y_N.ndim or not len(x_ND) or len(x_ND) != len(y_N):
                 shapes = f"x of shape {x_ND.shape} and y of shape {y_N.shape}"
                 raise PartError(f"{what} gives {side} rows as {shapes}; give as many of both, at least one")
-        if data.x_train_ND.shape[1:] != data.x_test_ND.shape[1:]:
-            shapes = f"{data.x_train_ND.shape[1:]} and {data.x_test_ND.shape[1:]}"
-            raise PartError(f"{what} gives training and test rows of the shapes {shapes}; give one shape")
-        return data
+            sides += [x_ND, y_N]
+        for name, (train, test) in (("rows", sides[::2]), ("targets", sides[1::2])):
+            if train.shape[1:] != test.shape[1:]:
+                shapes = f"{train.shape[1:]} and {test.shape[1:]}"
+                raise PartError(f"{what} gives training and test {name} of the shapes {shapes}; give one")
+        return Data(*sides)
 
     def loss(self, h: Any, output: Any, y_N: Any) -> Any:
         """The loss of each row, shape (N,), in nats if it is one of probabilities; traced by jax."""
@@ -149,7 +159,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class _Made:
+class Declared:
     """A part that is made by a function of its hyperparameters."""
 
     name: str
@@ -157,15 +167,15 @@ class _Made:
     numbers: Mapping[str, Number] = field(default_factory=dict)
 
 
-class Model(_Made):
+class Model(Declared):
     """A network: `make(h)` gives a flax module, whose output on rows of x is what the task's loss takes."""
 
 
-class Optimizer(_Made):
+class Optimizer(Declared):
     """`make(h)` gives an optax transform, built of traced numbers."""
 
 
-class Metric(_Made):
+class Metric(Declared):
     """`make(h, at)` gives a number of a network at a logged step, traced by jax; `at`: see `train.Moment`."""
 
 
@@ -182,163 +192,3 @@ def optimizer(**numbers: Number) -> Callable[[Callable[[Any], Any]], Optimizer]:
 def metric(make: Callable[[Any, Any], Any]) -> Metric:
     """Declare a function metric(h, at) whose number is logged, in a column of its name of the curves."""
     return Metric(make.__name__, make)
-
-
-OF_KIND: Mapping[str, type[Any]] = {"task": Task, "model": Model, "optimizer": Optimizer, "metric": Metric}
-
-
-@dataclass(frozen=True)
-class Source:
-    """A user's file of parts, as it travels to workers: its name, for messages, and its text."""
-
-    name: str
-    text: str
-
-    @property
-    def digest(self) -> str:
-        """16 hex digits of sha256 over the text."""
-        return hashlib.sha256(self.text.encode()).hexdigest()[:16]
-
-    def blame(self, error: BaseException) -> str:
-        """What went wrong in the file, or because of it, and where: one line."""
-        if isinstance(error, SyntaxError) and error.filename == self.name:
-            return f"{self.name}, line {error.lineno}: {error.msg}"
-        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == self.name]
-        where = ", ".join(f"line {frame.lineno} in {frame.name}" for frame in frames[-3:])
-        text = " ".join(str(error).split())[:300]
-        return f"{self.name}{f', {where}' if where else ''}: {type(error).__name__}: {text}"
-
-
-def find(kind: str, name: str, source: Source | None = None) -> Any:
-    """The part of that kind and name. Raises KeyError where there is none, PartError as `parts_of` does."""
-    return parts_of(source)[kind][name]
-
-
-def metrics(source: Source | None) -> dict[str, Metric]:
-    """The metrics that a user's file declares, by name: all of them are logged."""
-    return parts_of(source)["metric"]
-
-
-def names(kind: str, source: Source | None = None) -> list[str]:
-    """The names of all parts of a kind, in order."""
-    return sorted(parts_of(source)[kind])
-
-
-def numbers(task: str, model: str, optimizer: str, source: Source | None = None) -> dict[str, Number]:
-    """The hyperparameters of three parts together, the task's first.
-
-    Raises PartError where two declare one of the same name.
-    """
-    found: dict[str, Number] = {}
-    for kind, name in zip(KINDS, (task, model, optimizer), strict=True):
-        for key, number in find(kind, name, source).numbers.items():
-            if key in found:
-                raise PartError(
-                    f"{kind} {name}: {key} is a hyperparameter of another part too; call it otherwise"
-                )
-            found[key] = number
-    return found
-
-
-@functools.lru_cache(maxsize=64)
-def parts_of(source: Source | None) -> dict[str, dict[str, Any]]:
-    """kind -> name -> part: the built-in ones and those of a user's file, which is run.
-
-    Raises PartError where the file cannot be run, or declares what cannot be used.
-    """
-    from grok_sweep import tasks
-    from grok_sweep.core import builtin
-
-    ours = [_own(builtin), *(_own(module) for module in tasks.modules())]
-    found: dict[str, dict[str, Any]] = {kind: {} for kind in OF_KIND}
-    for parts in ours:
-        for kind, name, part in parts:
-            found[kind][name] = part
-    if source is not None:
-        theirs = _own(_run(source))
-        if not theirs:
-            raise PartError(
-                f"{source.name}: declares no part; derive from Task, or decorate with @model, @optimizer"
-            )
-        for kind, name, part in theirs:
-            if name in found[kind]:
-                raise PartError(f"{source.name}: there is a built-in {kind} {name}; call yours otherwise")
-            _check(f"{source.name}: {kind} {name}", part)
-            found[kind][name] = part
-    return found
-
-
-def _own(module: ModuleType) -> list[tuple[str, str, Any]]:
-    """(kind, name, part) of each part that is declared in a module and not brought from another."""
-    found: list[tuple[str, str, Any]] = []
-    for name, value in vars(module).items():
-        if isinstance(value, type) and issubclass(value, Task) and value.__module__ == module.__name__:
-            task = value()
-            task.name = task.name or _snake(name)
-            found.append(("task", task.name, task))
-        elif isinstance(value, _Made) and value.make.__module__ == module.__name__:
-            kind = next(kind for kind, of in OF_KIND.items() if isinstance(value, of))
-            found.append((kind, value.name, value))
-    return found
-
-
-def _snake(name: str) -> str:
-    """A class's name as a part's: ModularAddition, modular_addition."""
-    return "".join(f"_{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(name))
-
-
-def _check(what: str, part: Any) -> None:
-    """Raise PartError where a user's part lacks what it needs."""
-    if isinstance(part, Metric) and part.name in CURVES:
-        raise PartError(f"{what}: every curve has a column of this name; call it otherwise")
-    for key, number in part.numbers.items():
-        if not isinstance(number, Number):
-            raise PartError(f"{what}: {key} must be declared by whole(...) or real(...)")
-        if not key.isidentifier() or key.startswith("_"):
-            raise PartError(
-                f"{what}: {key!r} cannot be the name of a hyperparameter; use letters, digits and _"
-            )
-        if key in RESERVED:
-            raise PartError(f"{what}: {key} is the name of a column of every table; call it otherwise")
-        if number.default is None or number.problem(number.default):
-            raise PartError(
-                f"{what}: the default of {key}, {number.default!r}, {number.problem(number.default)}"
-            )
-    if isinstance(part, Task):
-        for method in ("data", "loss", "correct"):
-            if getattr(type(part), method) is getattr(Task, method):
-                raise PartError(f"{what}: has no method {method}")
-
-
-CURVES = ("run_id", "step", "train_loss", "eval_loss", "train_accuracy", "eval_accuracy", "weight_norm")
-# Columns that every table has; a hyperparameter of that name would be another.
-RESERVED = frozenset(
-    {
-        *("run_id", "sweep", "task", "seed", "model", "optimizer", "steps", "log_every", "device", "seconds"),
-        *("phase", "name", "step", "diverged_step", "min_train_loss", "min_eval_loss", "max_loss_ratio"),
-    }
-)
-
-
-def _run(source: Source) -> ModuleType:
-    """The module that a user's file makes. Raises PartError with the last lines of what went wrong in it."""
-    module = ModuleType(f"grok_sweep_parts_{source.digest}")
-    module.__file__ = source.name
-    sys.modules[module.__name__] = module  # dataclasses and pickles look there for the module of a class
-    try:
-        exec(compile(source.text, source.name, "exec"), vars(module))  # noqa: S102 - the sweep's own YAML names it
-    except Exception as error:
-        raise PartError(source.blame(error)) from None
-    return module
-
-
-@contextmanager
-def blaming(source: Source | None) -> Iterator[None]:
-    """What goes wrong in a user's file, or because of it, is a PartError that says where."""
-    try:
-        yield
-    except Exception as error:
-        files = {frame.filename for frame in traceback.extract_tb(error.__traceback__)}
-        if source is None or isinstance(error, PartError) or source.name not in files:
-            raise
-        raise PartError(source.blame(error)) from None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from grok_sweep.config import Cluster
+from grok_sweep.core.parts import PartError
 from grok_sweep.messages import LaunchError as LaunchError
 from grok_sweep.plan import Shard
 from grok_sweep.work import Order, Result
@@ -95,7 +96,9 @@ def failure(error: BaseException, log: str) -> Failure:
     text = str(error).strip()
     # XLA says it this way on every device.
     memory = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text
-    reason = f"{type(error).__name__}: {text.splitlines()[0] if text else ''}".removesuffix(": ")
+    first = text.splitlines()[0] if text else ""
+    # A PartError says itself in which file and line.
+    reason = first if isinstance(error, PartError) else f"{type(error).__name__}: {first}".removesuffix(": ")
     return Failure("memory" if memory else "error", reason, log.strip())
 
 

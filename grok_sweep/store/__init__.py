@@ -131,12 +131,15 @@ class Store:
         for folder in ("runs", "curves"):
             self._files.make_folder(folder)
 
-    def create(self, sweep: Mapping[str, Any], schema: pa.Schema) -> None:
-        """Make the folder if need be, record `sweep` in it, and make its tables readable while empty."""
+    def create(self, sweep: Mapping[str, Any], schema: pa.Schema, curves: pa.Schema = CURVES_SCHEMA) -> None:
+        """Make the folder if need be, record `sweep` in it, and make its tables readable while empty.
+
+        `schema`: of the runs; `curves`: of their curves.
+        """
         self.make_folders()
         text = yaml.safe_dump(dict(sweep), sort_keys=False, allow_unicode=True)
         self._write(SWEEP, text.encode())
-        for name, of in ((f"runs/{EMPTY}", schema), (f"curves/{EMPTY}", CURVES_SCHEMA)):
+        for name, of in ((f"runs/{EMPTY}", schema), (f"curves/{EMPTY}", curves)):
             if not self._files.is_file(name):
                 self._write(name, encode(of.empty_table()))
 
