@@ -34,8 +34,8 @@ TINY = [
 # Every built-in hyperparameter. Parts of different kinds may share a name only where they are not used together.
 NUMBERS = {
     key: number
-    for kind in parts.parts_of(None).values()
-    for part in kind.values()
+    for kind in parts.KINDS
+    for part in parts.parts_of(None)[kind].values()
     for key, number in part.numbers.items()
 }
 

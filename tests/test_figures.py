@@ -13,7 +13,8 @@ from matplotlib.colors import to_hex, to_rgb
 from test_phases import grid_table, runs_table
 
 from analysis import PHASES, classify, expected_runs, phase_diagram, save, style
-from grok_sweep.diagram import COMPLETE
+from grok_sweep.core.definitions import FOUR
+from grok_sweep.diagram import complete
 
 COLOURS = {"fail": "#aaaaaa", "memorize": "#ffffff", "generalize": "#7cb9df", "grok": "#f7db5c"}
 MARKS = {"fail": "X", "memorize": "s", "generalize": "o", "grok": "^"}
@@ -82,14 +83,17 @@ def test_the_article_s_picture(article):
 
 def test_phases_differ_in_print():
     def grey(phase):
-        return np.dot(to_rgb(style.COLOURS[phase]), (0.299, 0.587, 0.114))
+        return np.dot(to_rgb(FOUR[phase].colour), (0.299, 0.587, 0.114))
 
     assert abs(grey("generalize") - grey("fail")) < 0.01  # why colour alone does not do
     for one, other in combinations(PHASES, 2):
-        assert style.SHAPES[one] != style.SHAPES[other]
-        assert style.HATCHES[one] != style.HATCHES[other] or abs(grey(one) - grey(other)) > 0.1
+        mark, another = FOUR[one].mark, FOUR[other].mark
+        assert mark != another
+        assert style.HATCHES[mark] != style.HATCHES[another] or abs(grey(one) - grey(other)) > 0.1
     glyphs = {"■": "square", "▲": "triangle-up", "●": "circle", "X": "x"}
-    assert {phase: glyphs[glyph] for phase, (glyph, _) in COMPLETE.items()} == style.SHAPES
+    assert {glyphs[complete(look)[0]] for look in FOUR.values()} == {
+        style.SHAPES[look.mark] for look in FOUR.values()
+    }
 
 
 def test_a_seed_is_at_the_same_place_in_every_cell():

@@ -16,9 +16,11 @@ from playwright.sync_api import sync_playwright
 import analysis
 from analysis.page import CURVE_POINTS, MANTISSA, _short, page
 from analysis.phases import PHASES
+from analysis.style import SHAPES
 from grok_sweep import driver
 from grok_sweep.compose import compose
 from grok_sweep.config import parse
+from grok_sweep.core.definitions import FOUR
 from grok_sweep.stop import Stopped
 
 ROOT = Path(__file__).parent.parent
@@ -271,7 +273,7 @@ def test_sliders_change_dots_counts_and_table_at_once(look, parity):
     assert counts(shown) == counted(expected)
     after = marks(shown, "marker.color")
     assert before != after
-    names = {colour: name for name, colour in analysis.style.COLOURS.items()}
+    names = {look.colour: name for name, look in FOUR.items()}
     assert {names[c]: after.count(c) for c in set(after)} == counted(expected)
     shown.fill("#max_ratio_number", "1e3")
     expected = analysis.classify(runs, min_loss=min_loss, max_ratio=1e3)
@@ -488,7 +490,7 @@ def test_colours_are_those_of_the_numbers(look, tmp_path):
         )
         assert len(set(looks)) == 4
         # The shapes of the phase diagram, with colours of either kind.
-        shapes = {analysis.style.SHAPES[phase] for phase in analysis.classify(runs)["phase"].unique()}
+        shapes = {SHAPES[FOUR[phase].mark] for phase in analysis.classify(runs)["phase"].unique()}
         assert set(marks(shown, "marker.symbol")) == shapes
     # A square that stands for a cell is crossed out where it fails.
     shown.evaluate("grokPage.cells.dots = false")

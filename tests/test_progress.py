@@ -19,7 +19,8 @@ from pexpect.fdpexpect import fdspawn
 from rich.cells import cell_len
 from rich.console import Console
 
-from grok_sweep.progress import PHASES, Progress
+from analysis import PHASES
+from grok_sweep.progress import Progress
 
 AXES = {
     "weight_decay": (0.01, 0.03, 0.1, 0.3, 1.0),

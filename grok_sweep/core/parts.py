@@ -19,27 +19,32 @@ its name there; the built-in ones are written the same way (`builtin`, `grok_swe
     @metric
     def surest(h, at): return at.output_test.max()                          # a number at each logged step
 
+    @definition({"low": Look("#aaaaaa", "cross"), "high": Look("#7cb9df", "circle")}, at=real(0.9, "high"))
+    def halves(runs, curves, h): return np.where(runs.final_eval_accuracy < h.at, "low", "high")      # phases
+
 This needs no jax: a config is checked without it.
 """
 
 import functools
-import hashlib
-import sys
-import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
 
+from grok_sweep.core import look
+from grok_sweep.core.look import Look
 from grok_sweep.core.number import Number, Values, real, whole
+from grok_sweep.core.reserved import CURVES, OF_CONFIG, RESERVED
+from grok_sweep.core.source import PartError, Source, blaming
 
 __all__ = [
     "KINDS",
     "LEAST_LOSS",
     "Data",
+    "Definition",
+    "Look",
     "Metric",
     "Model",
     "Optimizer",
@@ -48,6 +53,7 @@ __all__ = [
     "Task",
     "Values",
     "blaming",
+    "definition",
     "find",
     "metric",
     "metrics",
@@ -64,10 +70,6 @@ KINDS = ("task", "model", "optimizer")  # of which a sweep has one each; and as 
 # The least loss of one row above 0 that float32 can tell: -log of the last number under 1, in nats. Parity's
 # loss is clipped there (the article's recipe); other losses come to 0 exactly, and count as this in ratios.
 LEAST_LOSS = 2.0**-23
-
-
-class PartError(Exception):
-    """What is wrong with a part, in one line: which, what was expected, what came."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,19 @@ class Metric(_Made):
     """`make(h, at)` gives a number of a network at a logged step, traced by jax; `at`: see `train.Moment`."""
 
 
+@dataclass(frozen=True)
+class Definition(_Made):
+    """`make(runs, curves, h)` gives the name of a phase for each run, in their order.
+
+    `runs`: a row per run; `curves`: a row per run and logged step, by both; `h`: its own numbers, thresholds.
+    `phases`: all that it may give, and how they look; `ties`: their names in the order of the tests: of those
+    that are equally common in a cell the first stands for it.
+    """
+
+    phases: Mapping[str, Look] = field(default_factory=dict)
+    ties: tuple[str, ...] = ()
+
+
 def model(**numbers: Number) -> Callable[[Callable[[Any], Any]], Model]:
     """Declare a function of hyperparameters that gives a flax module, and its own hyperparameters."""
     return lambda make: Model(make.__name__, make, numbers)
@@ -177,29 +192,18 @@ def metric(make: Callable[[Any, Any], Any]) -> Metric:
     return Metric(make.__name__, make)
 
 
-OF_KIND: Mapping[str, type[Any]] = {"task": Task, "model": Model, "optimizer": Optimizer, "metric": Metric}
+def definition(
+    phases: Mapping[str, Look], **numbers: Number
+) -> Callable[[Callable[[Any, Any, Any], Any]], Definition]:
+    """Declare a function definition(runs, curves, h) that sorts runs into `phases`, and its thresholds."""
+    if callable(phases):
+        raise PartError('give the phases of a definition: @definition({"name": Look("#rrggbb", "circle")})')
+    ties = tuple(phases) if isinstance(phases, Mapping) else ()
+    return lambda make: Definition(make.__name__, make, numbers, phases, ties)
 
 
-@dataclass(frozen=True)
-class Source:
-    """A user's file of parts, as it travels to workers: its name, for messages, and its text."""
-
-    name: str
-    text: str
-
-    @property
-    def digest(self) -> str:
-        """16 hex digits of sha256 over the text."""
-        return hashlib.sha256(self.text.encode()).hexdigest()[:16]
-
-    def blame(self, error: BaseException) -> str:
-        """What went wrong in the file, or because of it, and where: one line."""
-        if isinstance(error, SyntaxError) and error.filename == self.name:
-            return f"{self.name}, line {error.lineno}: {error.msg}"
-        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == self.name]
-        where = ", ".join(f"line {frame.lineno} in {frame.name}" for frame in frames[-3:])
-        text = " ".join(str(error).split())[:300]
-        return f"{self.name}{f', {where}' if where else ''}: {type(error).__name__}: {text}"
+OF_KIND: dict[str, type[Any]] = {"task": Task, "model": Model, "optimizer": Optimizer, "metric": Metric}
+OF_KIND |= {"definition": Definition}
 
 
 def find(kind: str, name: str, source: Source | None = None) -> Any:
@@ -240,18 +244,18 @@ def parts_of(source: Source | None) -> dict[str, dict[str, Any]]:
     Raises PartError where the file cannot be run, or declares what cannot be used.
     """
     from grok_sweep import tasks
-    from grok_sweep.core import builtin
+    from grok_sweep.core import builtin, definitions
 
-    ours = [_own(builtin), *(_own(module) for module in tasks.modules())]
+    ours = [_own(builtin), _own(definitions), *(_own(module) for module in tasks.modules())]
     found: dict[str, dict[str, Any]] = {kind: {} for kind in OF_KIND}
     for parts in ours:
         for kind, name, part in parts:
             found[kind][name] = part
     if source is not None:
-        theirs = _own(_run(source))
+        theirs = _own(source.run())
         if not theirs:
             raise PartError(
-                f"{source.name}: declares no part; derive from Task, or decorate with @model, @optimizer"
+                f"{source.name}: declares no part; derive from Task, or decorate with @model, ..."
             )
         for kind, name, part in theirs:
             if name in found[kind]:
@@ -284,6 +288,9 @@ def _check(what: str, part: Any) -> None:
     """Raise PartError where a user's part lacks what it needs."""
     if isinstance(part, Metric) and part.name in CURVES:
         raise PartError(f"{what}: every curve has a column of this name; call it otherwise")
+    if isinstance(part, Definition) and (why := look.problem(part.phases)):
+        raise PartError(f"{what}: {why}")
+    reserved = OF_CONFIG if isinstance(part, Definition) else RESERVED
     for key, number in part.numbers.items():
         if not isinstance(number, Number):
             raise PartError(f"{what}: {key} must be declared by whole(...) or real(...)")
@@ -291,8 +298,8 @@ def _check(what: str, part: Any) -> None:
             raise PartError(
                 f"{what}: {key!r} cannot be the name of a hyperparameter; use letters, digits and _"
             )
-        if key in RESERVED:
-            raise PartError(f"{what}: {key} is the name of a column of every table; call it otherwise")
+        if key in reserved:
+            raise PartError(f"{what}: {key} is the name of {reserved[key]}; call it otherwise")
         if number.default is None or number.problem(number.default):
             raise PartError(
                 f"{what}: the default of {key}, {number.default!r}, {number.problem(number.default)}"
@@ -301,37 +308,3 @@ def _check(what: str, part: Any) -> None:
         for method in ("data", "loss", "correct"):
             if getattr(type(part), method) is getattr(Task, method):
                 raise PartError(f"{what}: has no method {method}")
-
-
-CURVES = ("run_id", "step", "train_loss", "eval_loss", "train_accuracy", "eval_accuracy", "weight_norm")
-# Columns that every table has; a hyperparameter of that name would be another.
-RESERVED = frozenset(
-    {
-        *("run_id", "sweep", "task", "seed", "model", "optimizer", "steps", "log_every", "device", "seconds"),
-        *("phase", "name", "step", "diverged_step", "min_train_loss", "min_eval_loss", "max_loss_ratio"),
-    }
-)
-
-
-def _run(source: Source) -> ModuleType:
-    """The module that a user's file makes. Raises PartError with the last lines of what went wrong in it."""
-    module = ModuleType(f"grok_sweep_parts_{source.digest}")
-    module.__file__ = source.name
-    sys.modules[module.__name__] = module  # dataclasses and pickles look there for the module of a class
-    try:
-        exec(compile(source.text, source.name, "exec"), vars(module))  # noqa: S102 - the sweep's own YAML names it
-    except Exception as error:
-        raise PartError(source.blame(error)) from None
-    return module
-
-
-@contextmanager
-def blaming(source: Source | None) -> Iterator[None]:
-    """What goes wrong in a user's file, or because of it, is a PartError that says where."""
-    try:
-        yield
-    except Exception as error:
-        files = {frame.filename for frame in traceback.extract_tb(error.__traceback__)}
-        if source is None or isinstance(error, PartError) or source.name not in files:
-            raise
-        raise PartError(source.blame(error)) from None
