@@ -129,7 +129,7 @@ def _sorted_by(part: Definition, runs: pd.DataFrame, curves: pd.DataFrame | None
     # Copies, which it may change.
     given = part.make(runs.reset_index(drop=True), theirs, h)
     what = f"definition {part.name}"
-    if isinstance(given, str | bytes | Mapping) or not hasattr(given, "__len__") or np.ndim(given) != 1:
+    if not isinstance(given, list | tuple) and getattr(given, "ndim", 0) != 1:
         raise PartError(f"{what}: gives {type(given).__name__}; give the name of a phase for each run")
     if len(given) != len(runs):
         raise PartError(
@@ -143,12 +143,13 @@ def _sorted_by(part: Definition, runs: pd.DataFrame, curves: pd.DataFrame | None
                 raise PartError(
                     f"{what}: gives its phases in another order than that of runs; use .{order_of}"
                 )
-    found = np.asarray(given, dtype=object)
-    known = pd.Series(found).isin(list(part.phases)).to_numpy()
-    if not known.all():
-        wrong, run_id = found[~known][0], runs["run_id"].to_numpy()[~known][0]
+    plain = given.tolist() if hasattr(given, "tolist") else list(given)  # no numpy.str_
+    found: np.ndarray = pd.Series(plain, dtype=object).to_numpy()
+    for run_id, name in zip(runs["run_id"], found, strict=True):
+        if isinstance(name, str) and name in part.phases:
+            continue
         which = f"give one of its phases, {', '.join(part.phases)}"
-        raise PartError(f"{what}: gives {repr(wrong)[:60]} for run {run_id}; {which}")
+        raise PartError(f"{what}: gives {repr(name)[:60]} for run {run_id}; {which}")
     return found
 
 
@@ -178,7 +179,7 @@ def load_phases(folder: str | Path, runs: pd.DataFrame, definition: str) -> pd.D
         where, others = store.place(TABLE), " or ".join(DEFINITIONS)
         raise StoreError(
             f"{where}: has no phases by {definition}, which is of the sweep's own file and is not run here; "
-            f"the sweep's own command sorts its runs, and --definition {others}"
+            f"give the sweep's own command again, or --definition {others}"
         )
     try:
         names = list(looks(table))

@@ -49,7 +49,7 @@ class Sorter:
             return phases(self._sweep, runs, curves)
         except PartError as error:
             if not self._said:
-                self._note(f"{error}; training goes on, without phases")
+                self._note(f"{_told(self._sweep, error)}; training goes on, without phases")
             self._said = True
             return runs.assign(phase=np.full(len(runs), None, dtype=object))
 
@@ -57,4 +57,11 @@ class Sorter:
 def advice(sweep: Sweep, error: PartError) -> str:
     """What to say where the runs are trained and cannot be sorted."""
     then = f"`grok-analyze {sweep.out} --definition pair` sorts them without it"
-    return f"grok-sweep: {error}; the runs are kept: mend it and add accept_code=true, or {then}"
+    told = _told(sweep, error)
+    return f"grok-sweep: {told}; the runs are kept: mend it and add accept_code=true, or {then}"
+
+
+def _told(sweep: Sweep, error: PartError) -> str:
+    """What is wrong, and in which file."""
+    file = f"{sweep.source.name}: " if sweep.source else ""
+    return str(error) if str(error).startswith(file[:-2]) else f"{file}{error}"

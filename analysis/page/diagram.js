@@ -7,7 +7,10 @@ const MOST_DOTS = 4000; // of more runs a cell is one square
 const MOST_SLOTS = 150; // dots of a cell that can be told apart
 const MOST_LETTERS = 14; // of a value beside an axis
 const MOST_LINES = 40; // runs whose curves can
-const ROOM = { square: 0.88, "triangle-up": 0.84, x: 0.92, diamond: 0.84, cross: 0.92, star: 1.05 }; // shapes that are larger than a circle of their size
+const ROOM = {
+  square: 0.88, "triangle-up": 0.84, x: 0.92, diamond: 0.84, cross: 0.92, star: 0.72, pentagon: 0.95, hexagon: 0.95,
+  "triangle-down": 0.84, "triangle-left": 0.84, "triangle-right": 0.84,
+}; // shapes that are larger than a circle of their size
 const VIRIDIS = ["#440154", "#3b528b", "#21918c", "#5ec962", "#fde725"];
 
 // What may colour the diagram: key -> {title, counted: the phases whose share of a cell it is, if it is one}.
