@@ -215,7 +215,8 @@ def test_no_phases_to_read(done, capfd):
     assert analyze.main([str(done)]) == 2
     assert capfd.readouterr().err == (
         f"grok-analyze: {done}/phases.parquet: has no phases by temper, which is of the sweep's own "
-        "file and is not run here; give the sweep's own command again, or --definition pair or liu or liu_lasting\n"
+        "file and is not run here; give the sweep's own command again, or --definition pair or liu or "
+        "liu_lasting\n"
     )
     assert analyze.main([str(done), "--min-loss", "1"]) == 2
     assert "--min-loss: plays no part in --definition temper; leave it out" in capfd.readouterr().err

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from playwright.sync_api import sync_playwright
+from test_phases import FIVE, by_seed
 
 import analysis
 from analysis.page import CURVE_POINTS, MANTISSA, _short, page
@@ -119,9 +120,9 @@ def tables(axes, seeds=2, logged=6, rng_seed=0):
     return runs, curves
 
 
-def write(path, runs, curves, **options):
+def write(path, runs, curves, phases=None, **options):
     given = {"title": "made", "folder": "results/made", "expected": len(runs)} | options
-    path.write_bytes(page(analysis.classify(runs), curves, **given))
+    path.write_bytes(page(analysis.classify(runs) if phases is None else phases, curves, **given))
     return path
 
 
@@ -630,6 +631,39 @@ def test_weights_over_training(look, tmp_path):
     cos_sin = analysis.fourier.basis(67)[[2 * frequency - 1, 2 * frequency]] @ w_in[-1][:, members]
     np.testing.assert_allclose(star["x"][:-1], cos_sin[0], atol=1e-3 * np.abs(cos_sin).max())
     np.testing.assert_allclose(star["y"][:-1], cos_sin[1], atol=1e-3 * np.abs(cos_sin).max())
+
+
+@in_browser
+def test_phases_of_a_definition_that_the_page_does_not_know(look, tmp_path):
+    runs, curves = tables({"hidden_size": [2, 4], "weight_decay": [0.1, 1.0]}, seeds=3)
+    phases = analysis.classify(runs, definition=by_seed, curves=curves, apart=3)
+    path = write(tmp_path / "page.html", runs, curves, phases)
+    tampered = json.dumps({"definition": "liu", "safe": True, "colour": "grok"})
+    for fragment in ("", f"#{tampered}"):
+        shown = look(path, fragment=fragment)
+        assert counts(shown) == {"confused": 0, "calm": 4, "wild": 4, "odd": 4, "rest": 0}
+        assert shown.inner_text("#computed") == "phases as computed by by_seed, apart 3, most 9"
+        for control in ("#definition", "#thresholds", "#article"):
+            assert not shown.is_visible(control)
+    shown.uncheck("#safe")
+    named = [FIVE[name] for name in phases["phase"]]
+    assert sorted(marks(shown, "marker.color")) == sorted(one.colour for one in named)
+    assert sorted(marks(shown, "marker.symbol")) == sorted(SHAPES[one.mark] for one in named)
+    assert sorted(marks(shown, "marker.line.color")) == sorted(one.edge for one in named)
+    # A cell that stands for several runs: of equals the first.
+    shown.evaluate("grokPage.cells.dots = false")
+    assert shown.evaluate("look(grokPage, [1, 0, 2], null)[0]") == FIVE["calm"].colour
+    shown.evaluate("grokPage.set({x: grokPage.state.x})")
+    shown.select_option("#colour", label="share of wild")
+    assert "share of wild" in shown.inner_text("#legend")
+    assert set(marks(shown, "marker.symbol")) == {"square"}
+    shown.select_option("#colour", label="phase")
+    shown.check("#safe")
+    assert len(set(marks(shown, "marker.color"))) == 3
+    assert not set(marks(shown, "marker.color")) & {one.colour for one in FIVE.values()}
+    assert 'table = analysis.load_phases("results/made", runs, "by_seed")' in shown.evaluate(
+        "pandasCode(grokPage)"
+    )
 
 
 @in_browser
