@@ -287,7 +287,7 @@ class Store:
         return self.place(CIRCUITS)
 
     def phases(self, definition: str) -> pd.DataFrame | None:
-        """run_id and phase by a definition of the user's own, `attrs` its looks; None where there are none."""
+        """run_id and phase by a user's own definition, in `attrs` its looks; None where there are none."""
         return analysed.phases(self._files, definition)
 
     def circuits_of(self) -> set[str] | None:
