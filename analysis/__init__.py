@@ -1,8 +1,8 @@
 """What a sweep's results mean: phases, cells and the phase diagram.
 
 Reads a results folder through grok_sweep.store, asks grok_sweep.tasks for the rows of runs whose weights it
-opens, and grok_sweep.effects which hyperparameters have no effect on a run; imports nothing else of
-grok_sweep, nor jax, ray or hydra.
+opens, grok_sweep.effects which hyperparameters have no effect on a run, and grok_sweep.core what definitions
+of phases there are; imports nothing else of grok_sweep, nor jax, ray or hydra.
 """
 
 from analysis import fourier
@@ -10,7 +10,7 @@ from analysis.cells import cells, wilson
 from analysis.circuits import circuits
 from analysis.expected import expected_runs
 from analysis.figures import phase_diagram
-from analysis.phases import DEFINITIONS, MAX_RATIO, MIN_LOSS, PHASES, classify
+from analysis.phases import DEFINITIONS, MAX_RATIO, MIN_LOSS, PHASES, classify, load_phases, looks
 from analysis.read import Weights, each_weights, load_curves, load_runs, load_weights, select, settings
 from analysis.report import Analysis, analyze, end_report, write_report
 from analysis.steps import steps
@@ -32,8 +32,10 @@ __all__ = [
     "expected_runs",
     "fourier",
     "load_curves",
+    "load_phases",
     "load_runs",
     "load_weights",
+    "looks",
     "phase_diagram",
     "save",
     "select",

@@ -5,13 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.phases import PHASES
+from analysis.phases import looks, ties
 from analysis.read import need, settings
 
 ALWAYS = ("weight_decay", "hidden_size", "train_size")
-
-# A cell's majority among equals is the phase that the rule tests first, so that a tie claims least.
-TIES = ("fail", "memorize", "generalize", "grok")
 
 Z95 = 1.959964
 """The 97.5 % point of the normal distribution, for intervals of 95 %."""
@@ -20,26 +17,28 @@ Z95 = 1.959964
 def cells(phases: pd.DataFrame, by: Sequence[str] | None = None) -> pd.DataFrame:
     """One row per combination of the columns `by` that occurs in `phases` (see `classify`), in their order.
 
-    Columns: `by`; `runs` and n_memorize, n_grok, n_generalize, n_fail (counts); `majority` (of equals the
-    first of fail, memorize, generalize, grok); and for each phase share_, low_ and high_: its share of the
-    cell's runs in [0, 1] with the 95 % interval of `wilson`.
+    Columns: `by`; `runs` and for each phase (see `looks`) n_, such as n_grok (counts); `majority` (of equals
+    the one that the definition tests first, so that a tie claims least; of the built-in ones fail, memorize,
+    generalize, grok); and for each phase share_, low_ and high_: its share of the cell's runs in [0, 1] with
+    the 95 % interval of `wilson`.
     By default `by` is `axes(phases)`. Raises ValueError where a column is missing or a phase is unknown.
     """
     by = axes(phases) if by is None else list(by)
     need(phases, ["phase", *by], "a table of phases")
-    unknown = phases.loc[~phases["phase"].isin(PHASES), "phase"]
+    names, tested = list(looks(phases)), ties(phases)
+    unknown = phases.loc[~phases["phase"].isin(names), "phase"]
     if len(unknown):
-        raise ValueError(f"phase: {unknown.iloc[0]!r} is not allowed; give one of {', '.join(PHASES)}")
-    hits = {f"n_{name}": (phases["phase"] == name).astype("int64") for name in PHASES}
+        raise ValueError(f"phase: {unknown.iloc[0]!r} is not allowed; give one of {', '.join(names)}")
+    hits = {f"n_{name}": (phases["phase"] == name).astype("int64") for name in names}
     keys = phases[by].assign(runs=1, **hits)
     counted = ["runs", *hits]
     if by:
         table = keys.groupby(by, dropna=False)[counted].sum().reset_index()
     else:
         table = keys[counted].sum().to_frame().T
-    most = table[[f"n_{name}" for name in TIES]].to_numpy().argmax(axis=1)
-    table["majority"] = pd.Categorical(np.array(TIES)[most], categories=PHASES)
-    for name in PHASES:
+    most = table[[f"n_{name}" for name in tested]].to_numpy().argmax(axis=1)
+    table["majority"] = pd.Categorical(np.array(tested)[most], categories=names)
+    for name in names:
         table[f"share_{name}"] = table[f"n_{name}"] / table["runs"]
         table[f"low_{name}"], table[f"high_{name}"] = wilson(table[f"n_{name}"], table["runs"])
     table.attrs = dict(phases.attrs)

@@ -29,10 +29,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             "min_loss": _number(arguments.min_loss, own["min_loss"]),
             "max_ratio": _number(arguments.max_ratio, own["max_ratio"]),
         }
-        # Each begins with the name of its argument.
-        said = (message.partition(":") for message in problems(**thresholds, definition=definition))
+        # Each begins with the name of its argument. Phases by a user's own definition are there already.
+        computed = "pair" if definition == own["own"] else definition
+        said = (message.partition(":") for message in problems(**thresholds, definition=computed))
         wrong = [f"--{name.replace('_', '-')}:{rest}" for name, _, rest in said]
-        if definition != "pair" and definition in DEFINITIONS:
+        if definition != "pair" and definition in (*DEFINITIONS, own["own"]):
             wrong += [
                 f"{flag}: plays no part in --definition {definition}; leave it out"
                 for flag, text in (("--min-loss", arguments.min_loss), ("--max-ratio", arguments.max_ratio))
@@ -44,7 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if wrong:
             return _fail(wrong)
 
-        options: dict[str, Any] = {name: float(value) for name, value in thresholds.items()}
+        options: dict[str, Any] = {}
+        if definition in DEFINITIONS:
+            options |= {name: float(value) for name, value in thresholds.items()}
         options |= {"definition": definition, "run_id": arguments.run, "say": _say}
         options["report"] = arguments.report
         options["figures"] = arguments.figures or arguments.run is not None
@@ -102,14 +105,21 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _own(folder: str) -> dict[str, Any]:
-    """How the sweep itself sorts its runs; the article's way where it does not say."""
-    own: dict[str, Any] = {"definition": "pair", "min_loss": MIN_LOSS, "max_ratio": MAX_RATIO}
+    """How the sweep itself sorts its runs; the article's way where it does not say.
+
+    `own`: the name of its definition, where that is of the user's own file, which is never run here.
+    """
+    own: dict[str, Any] = {"definition": "pair", "min_loss": MIN_LOSS, "max_ratio": MAX_RATIO, "own": None}
     try:
         given = Store(folder).sweep()["config"].get("phases")
     except StoreError:
         return own  # which is said with the other problems of the folder
     given = given if isinstance(given, dict) else {}
-    found = {key: given[key] for key in own if key in given and not problems(**{key: given[key]})}
+    keys = ("definition", "min_loss", "max_ratio")
+    found = {key: given[key] for key in keys if key in given and not problems(**{key: given[key]})}
+    name = given.get("definition")
+    if isinstance(name, str) and name.isidentifier() and name not in DEFINITIONS:
+        found |= {"definition": name, "own": name}
     return own | found
 
 

@@ -4,7 +4,7 @@ After the figure of "Do Machine Learning Models Memorize or Generalize?" (Pearce
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,30 +18,29 @@ from matplotlib.patches import Patch, PathPatch
 from matplotlib.path import Path as Outline
 
 from analysis.expected import with_missing
-from analysis.phases import PHASES
+from analysis.phases import looks
 from analysis.places import MAX_SLOTS, Axis, Places, arrange
 from analysis.read import need
 from analysis.style import (
-    COLOURS,
     HATCHES,
     INK,
     MARGIN,
     MARKERS,
     MISSING,
-    OUTLINES,
     PALE_INK,
-    SHAPES,
     TILE,
     plain_style,
     text_width,
 )
 from analysis.words import definition, plural
+from grok_sweep.core.look import Look
 
 # Lengths in inches. The figure is laid out by hand, so that dots fill their cells whatever the grid.
 GAP = 0.28
 TITLE, LEGEND, LINE = 0.34, 0.32, 0.19
 GRID, SMALLEST, LARGEST = 2.1, 0.12, 0.75  # a panel, and the bounds of a cell
 
+ABSENT = Look(MISSING, "circle", MISSING)  # a run that is not there yet
 TILE_SHARE = 0.9  # of a cell's width; the rest is the gap to its neighbour
 BLOCK_SHARE = 0.94 * TILE_SHARE  # the same for the block of dots
 SMALLEST_DOT = 2.5  # points from dot to dot below which shares are drawn
@@ -145,42 +144,42 @@ def _draw(phases: pd.DataFrame, places: Places, title: str) -> Figure:
         cells = sorted(set(zip(across.places[here].tolist(), up.places[here].tolist(), strict=True)))
         _frame(plot, text, across, up, cells, lowest=lowest, first=column == 0, turned=turned)
         if dots:
-            _dots(plot, places, here, phase[here], dot)
+            _dots(plot, places, here, phase[here], dot, looks(phases))
         else:
-            _shares(plot, across.places[here], up.places[here], phase[here])
+            _shares(plot, across.places[here], up.places[here], phase[here], looks(phases))
     return figure
 
 
 def _legend(phases: pd.DataFrame, dots: bool) -> list[Artist]:
     """A mark and a count for each phase, and for the runs that are not there, if any."""
     handles: list[Artist] = []
-    for name in PHASES:
+    for name, look in looks(phases).items():
         label = f"{name} {int((phases['phase'] == name).sum()):,}"
         if dots:
-            handles.append(_marker(label, 8.0, COLOURS[name], OUTLINES[name], 0.7, SHAPES[name]))
+            handles.append(_marker(label, 8.0, look, 0.7))
         else:
-            handles.append(Patch(**_area(name), label=label))
+            handles.append(Patch(**_area(look), label=label))
     if missing := int(phases["phase"].isna().sum()):
-        handles.append(_marker(f"not finished {missing:,}", 3.0, MISSING, MISSING, outline=0))
+        handles.append(_marker(f"not finished {missing:,}", 3.0, ABSENT, outline=0))
     return handles
 
 
-def _area(name: str) -> dict[str, Any]:
+def _area(look: Look) -> dict[str, Any]:
     """How a part of a cell that is in one phase is filled."""
-    look = {"facecolor": COLOURS[name], "edgecolor": OUTLINES[name], "hatch": HATCHES[name]}
-    return {**look, "linewidth": 0.5}
+    filled = {"facecolor": look.colour, "edgecolor": look.edge, "hatch": HATCHES[look.mark]}
+    return {**filled, "linewidth": 0.5}
 
 
-def _marker(label: str, size: float, colour: str, edge: str, outline: float, shape: str = "circle") -> Line2D:
-    marker, larger = MARKERS[shape]
+def _marker(label: str, size: float, look: Look, outline: float) -> Line2D:
+    marker, larger = MARKERS[look.mark]
     return Line2D(
         [],
         [],
         linestyle="none",
         marker=marker,
         markersize=larger * size,
-        markerfacecolor=colour,
-        markeredgecolor=edge,
+        markerfacecolor=look.colour,
+        markeredgecolor=look.edge,
         markeredgewidth=outline,
         label=label,
     )
@@ -254,7 +253,14 @@ def _block(slots: int) -> tuple[np.ndarray, np.ndarray]:
     return (column - (in_row - 1) / 2) * step, ((rows - 1) / 2 - row) * step
 
 
-def _dots(plot: Axes, places: Places, here: np.ndarray, phase: np.ndarray, dot: float) -> None:
+def _dots(
+    plot: Axes,
+    places: Places,
+    here: np.ndarray,
+    phase: np.ndarray,
+    dot: float,
+    known: Mapping[str, Look],
+) -> None:
     """Draw the runs with the indices `here`, a dot each. `dot`: points from one to the next."""
     right, up = _block(places.slots)
     x, y, slot = places.x.places[here], places.y.places[here], places.slot[here]
@@ -264,23 +270,21 @@ def _dots(plot: Axes, places: Places, here: np.ndarray, phase: np.ndarray, dot: 
         line.set_clip_on(False)
         plot.add_line(line)
 
-    mark(_marker("missing", max(0.22 * dot, 1.2), MISSING, MISSING, outline=0), pd.isna(phase))
-    for name in PHASES:
-        of = phase == name
+    mark(_marker("missing", max(0.22 * dot, 1.2), ABSENT, outline=0), pd.isna(phase))
+    for name, look in known.items():
         outline = round(min(0.7, 0.08 * dot), 2)
-        line = _marker(name, 0.8 * dot, COLOURS[name], OUTLINES[name], outline, SHAPES[name])
-        mark(line, of)
+        mark(_marker(name, 0.8 * dot, look, outline), phase == name)
 
 
-def _shares(plot: Axes, x: np.ndarray, y: np.ndarray, phase: np.ndarray) -> None:
+def _shares(plot: Axes, x: np.ndarray, y: np.ndarray, phase: np.ndarray, known: Mapping[str, Look]) -> None:
     """Fill the cells of one panel from the foot by the shares of the phases of their runs."""
-    counts = pd.crosstab([x, y], phase).reindex(columns=list(PHASES), fill_value=0)
+    counts = pd.crosstab([x, y], phase).reindex(columns=list(known), fill_value=0)
     shares = counts.div(counts.sum(axis=1), axis=0)
     ends = shares.cumsum(axis=1)
-    for name in PHASES:
+    for name, look in known.items():
         bars = [
             _rectangle(i, j, end - share, end)
             for (i, j), share, end in zip(shares.index, shares[name], ends[name], strict=True)
             if share > 0
         ]
-        plot.add_collection(PolyCollection(bars, label=name, **_area(name), clip_on=False))
+        plot.add_collection(PolyCollection(bars, label=name, **_area(look), clip_on=False))

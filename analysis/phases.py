@@ -1,33 +1,36 @@
-"""Which of the four phases each run is in."""
+"""Which phase each run is in, by a definition: a built-in one, or a part of a user's file."""
 
-import math
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from analysis.read import need
+from grok_sweep.core import definitions, look
+from grok_sweep.core.definitions import LIU_APART, MAX_RATIO, MIN_LOSS
+from grok_sweep.core.look import Look
+from grok_sweep.core.number import Values
+from grok_sweep.core.parts import Definition, PartError
+from grok_sweep.store import PHASES as TABLE
+from grok_sweep.store import Store, StoreError
 
-PHASES = ("memorize", "grok", "generalize", "fail")
-DEFINITIONS = ("pair", "liu", "liu_lasting")
+__all__ = ["LIU_APART", "MAX_RATIO", "MIN_LOSS"]
 
-# The positions of the two sliders in the PAIR article.
-MIN_LOSS = 1e-5
-MAX_RATIO = 5e4
-
-# Liu et al. 2022, table 1.
-LIU_ACCURACY = 0.9
-LIU_STEPS = 1e5
-LIU_APART = 1e3
-LASTING = 5  # logged steps whose middle says what an accuracy is in the end: a spike is no loss
+BUILT_IN: dict[str, Definition] = {name: getattr(definitions, name) for name in definitions.NAMES}
+DEFINITIONS = definitions.NAMES
+PHASES = tuple(definitions.FOUR)  # of the built-in ones
+LOSSES = ("min_train_loss", "min_eval_loss", "max_loss_ratio")
 
 
 def classify(
     runs: pd.DataFrame,
     *,
-    min_loss: float = MIN_LOSS,
-    max_ratio: float = MAX_RATIO,
-    definition: str = "pair",
+    definition: str | Definition = "pair",
     curves: pd.DataFrame | None = None,
+    **thresholds: float,
 ) -> pd.DataFrame:
     """A copy of `runs` with the categorical column `phase`; its `attrs` say by which definition.
 
@@ -56,65 +59,139 @@ def classify(
     The paper has no name for a run that passes on eval only: it is fail here. By either definition a run that
     diverged is fail, and by "pair" one with a NaN among its three numbers.
 
+    `thresholds`: min_loss (1e-5 nats) and max_ratio (5e4) of "pair".
+
+    A definition that is a part of a user's own (see `grok_sweep.core.parts`) is called, and needs `curves`;
+    `thresholds`: its numbers, those that are not given at their defaults. What goes wrong in it is raised as
+    it is, and what it gives is checked: PartError.
+
     Raises ValueError where an argument is not allowed, a column is missing or, for "liu" and
     "liu_lasting", a run has no curve.
     """
-    wrong = problems(min_loss=min_loss, max_ratio=max_ratio, definition=definition)
+    wrong = problems(definition=definition, **thresholds)
     if wrong:
         raise ValueError("; ".join(wrong))
-    need(runs, ["run_id", "diverged_step"], "a runs table")
-    phase = _pair(runs, min_loss, max_ratio) if definition == "pair" else _liu(runs, curves, definition)
-    phase[runs["diverged_step"].notna().to_numpy()] = PHASES.index("fail")
-    phases = runs.assign(phase=pd.Categorical.from_codes(phase, categories=pd.Index(PHASES)))
+    part = BUILT_IN[definition] if isinstance(definition, str) else definition
+    given: dict[str, Any] = {key: number.default for key, number in part.numbers.items()} | thresholds
+    values = {key: number.kind(given[key]) for key, number in part.numbers.items()}
+    if why := look.problem(part.phases):
+        raise PartError(f"definition {part.name}: {why}")
+    need(runs, ["run_id", "diverged_step", *(LOSSES if part is BUILT_IN["pair"] else ())], "a runs table")
+    if part is not BUILT_IN["pair"] and len(runs):
+        curves = _curves_of(runs, curves, part.name)
+    names = list(part.phases)
+    found = _sorted_by(part, runs, curves, Values(values)) if len(runs) else np.array([], dtype=object)
+    phases = runs.assign(phase=pd.Categorical(found, categories=pd.Index(names)))
     # Parquet keeps attrs, so that a table says what its phases mean.
-    phases.attrs = {"definition": definition}
-    if definition == "pair":
-        phases.attrs |= {"min_loss": float(min_loss), "max_ratio": float(max_ratio)}
+    attrs: dict[Any, Any] = {"definition": part.name}
+    if part.name in BUILT_IN and part is BUILT_IN[part.name]:
+        attrs |= values
+    else:
+        attrs |= {"thresholds": values, "phases": look.to_plain(part.phases)}
+    phases.attrs = attrs
     return phases
 
 
-def problems(**arguments: float | str) -> list[str]:
+def problems(*, definition: Any = "pair", **thresholds: Any) -> list[str]:
     """What is wrong with arguments of `classify`: a message for each that is not allowed."""
-    wrong = []
-    for name in ("min_loss", "max_ratio"):
-        value = arguments.get(name, 1.0)
-        if isinstance(value, str) or not (math.isfinite(value) and value > 0):
-            wrong.append(f"{name}: {value!r} is not allowed; give a finite number greater than 0")
-    definition = arguments.get("definition", "pair")
-    if definition not in DEFINITIONS:
+    wrong, numbers = [], dict(BUILT_IN["pair"].numbers)  # which every config has, whatever the definition
+    if isinstance(definition, Definition):
+        numbers |= definition.numbers
+    for name, value in thresholds.items():
+        if name not in numbers:
+            wrong.append(f"{name}: is no threshold of this definition; there are {', '.join(numbers)}")
+        elif numbers[name].problem(value):
+            wrong.append(f"{name}: {value!r} is not allowed; give {numbers[name].allowed}")
+    if not isinstance(definition, Definition) and definition not in DEFINITIONS:
         wrong.append(f"definition: {definition!r} is not allowed; give one of {', '.join(DEFINITIONS)}")
     return wrong
 
 
-def _pair(runs: pd.DataFrame, min_loss: float, max_ratio: float) -> np.ndarray:
-    """The index in PHASES of each run."""
-    names = ["min_train_loss", "min_eval_loss", "max_loss_ratio"]
-    need(runs, names, "a runs table")
-    train_R, eval_R, ratio_R = (runs[name].to_numpy(dtype=float, na_value=np.nan) for name in names)
-    unknown_R = np.isnan(train_R) | np.isnan(eval_R) | np.isnan(ratio_R)
-    return _first(
-        [
-            (unknown_R | (train_R > min_loss), "fail"),
-            (eval_R > min_loss, "memorize"),
-            (ratio_R < max_ratio, "generalize"),
-        ],
-        otherwise="grok",
-    )
-
-
-def _liu(runs: pd.DataFrame, curves: pd.DataFrame | None, definition: str) -> np.ndarray:
-    """The index in PHASES of each run."""
+def _curves_of(runs: pd.DataFrame, curves: pd.DataFrame | None, definition: str) -> pd.DataFrame:
+    """Those of the runs. Raises ValueError where a column is missing or a run has no curve."""
     if curves is None:
         raise ValueError(f'definition "{definition}" needs curves: the accuracies of each run by step')
-    train_R, eval_R = liu_steps(runs, curves, lasting=definition == "liu_lasting")
-    return _first(
-        [
-            (np.isnan(train_R), "fail"),
-            (np.isnan(eval_R), "memorize"),
-            (eval_R - train_R < LIU_APART, "generalize"),
-        ],
-        otherwise="grok",
-    )
+    need(curves, ["run_id", "step", "train_accuracy", "eval_accuracy"], "a curves table")
+    without = runs.loc[~runs["run_id"].isin(curves["run_id"]), "run_id"]
+    if len(without):
+        raise ValueError(f"{len(without)} of {len(runs)} runs have no curve, the first is {without.iloc[0]}")
+    return curves
+
+
+def _sorted_by(part: Definition, runs: pd.DataFrame, curves: pd.DataFrame | None, h: Values) -> np.ndarray:
+    """The phase of each run, by name. Raises PartError where the definition gives anything else."""
+    if part in BUILT_IN.values():
+        named: np.ndarray = part.make(runs, curves, h)
+        return named
+    assert curves is not None  # noqa: S101
+    theirs = curves[curves["run_id"].isin(runs["run_id"])]
+    theirs = theirs.sort_values(["run_id", "step"], kind="stable", ignore_index=True)
+    # Copies, which it may change.
+    given = part.make(runs.reset_index(drop=True), theirs, h)
+    what = f"definition {part.name}"
+    if not isinstance(given, list | tuple) and getattr(given, "ndim", 0) != 1:
+        raise PartError(f"{what}: gives {type(given).__name__}; give the name of a phase for each run")
+    if len(given) != len(runs):
+        raise PartError(
+            f"{what}: gives {len(given)} phases for {len(runs)} runs; give one for each, in order"
+        )
+    if isinstance(given, pd.Series):
+        for order in (range(len(runs)), runs["run_id"]):
+            # What has been grouped is in the order of the groups.
+            if set(given.index) == set(order) and list(given.index) != list(order):
+                order_of = 'reindex(runs["run_id"])'
+                raise PartError(
+                    f"{what}: gives its phases in another order than that of runs; use .{order_of}"
+                )
+    plain = given.tolist() if hasattr(given, "tolist") else list(given)  # no numpy.str_
+    found: np.ndarray = pd.Series(plain, dtype=object).to_numpy()
+    for run_id, name in zip(runs["run_id"], found, strict=True):
+        if isinstance(name, str) and name in part.phases:
+            continue
+        which = f"give one of its phases, {', '.join(part.phases)}"
+        raise PartError(f"{what}: gives {repr(name)[:60]} for run {run_id}; {which}")
+    return found
+
+
+def looks(phases: pd.DataFrame) -> Mapping[str, Look]:
+    """The phases that a table of them may have, in order, and how each looks: of its definition.
+
+    The four of the built-in definitions where the table does not say (see `classify`). Raises ValueError
+    where what it says cannot be used.
+    """
+    own = phases.attrs.get("phases")
+    return MappingProxyType(definitions.FOUR if own is None else look.from_plain(own))
+
+
+def ties(phases: pd.DataFrame) -> tuple[str, ...]:
+    """The phases in the order of the tests: of phases equally common in a cell the first stands for it."""
+    return definitions.TIES if phases.attrs.get("phases") is None else tuple(looks(phases))
+
+
+def load_phases(folder: str | Path, runs: pd.DataFrame, definition: str) -> pd.DataFrame:
+    """The rows of `runs` that have a phase by `definition`, one of a user's own, in the tables of `folder`.
+
+    The user's file is not run. Raises StoreError where there is no such table or it cannot be read.
+    """
+    store = Store(folder)
+    table = store.phases(definition)
+    if table is None:
+        where, others = store.place(TABLE), " or ".join(DEFINITIONS)
+        raise StoreError(
+            f"{where}: has no phases by {definition}, which is of the sweep's own file and is not run here; "
+            f"give the sweep's own command again, or --definition {others}"
+        )
+    try:
+        names = list(looks(table))
+        phase = table.set_index("run_id")["phase"].astype(object).reindex(runs["run_id"]).to_numpy()
+        if unknown := set(table["phase"].dropna()) - set(names):
+            raise ValueError(f"{unknown.pop()!r} is none of its phases")
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(f"{store.place(TABLE)}: damaged: {error}; remove it") from None
+    phases = runs.assign(phase=pd.Categorical(phase, categories=pd.Index(names)))
+    phases = phases[phases["phase"].notna()].reset_index(drop=True)
+    phases.attrs = dict(table.attrs)
+    return phases
 
 
 def liu_steps(
@@ -124,25 +201,5 @@ def liu_steps(
     in the steps that count, or, with `lasting`, not in the end (see `classify`). Raises ValueError where a
     column is missing or a run has no curve.
     """
-    need(curves, ["run_id", "step", "train_accuracy", "eval_accuracy"], "a curves table")
-    without = runs.loc[~runs["run_id"].isin(curves["run_id"]), "run_id"]
-    if len(without):
-        raise ValueError(f"{len(without)} of {len(runs)} runs have no curve, the first is {without.iloc[0]}")
-    in_time = curves[curves["step"] <= LIU_STEPS]
-    last = in_time.sort_values("step", kind="stable").groupby("run_id").tail(LASTING) if lasting else in_time
-
-    def first(name: str) -> np.ndarray:
-        step = in_time[in_time[name] > LIU_ACCURACY].groupby("run_id")["step"].min()
-        if lasting:
-            end = last.groupby("run_id")[name].quantile(0.5, interpolation="lower")
-            step = step[end[step.index] > LIU_ACCURACY]
-        step_R: np.ndarray = step.reindex(runs["run_id"]).to_numpy(dtype=float)  # NaN: never
-        return step_R
-
-    return first("train_accuracy"), first("eval_accuracy")
-
-
-def _first(tests: list[tuple[np.ndarray, str]], otherwise: str) -> np.ndarray:
-    """For each run the index in PHASES that goes with the first of `tests` that holds."""
-    holds = [test for test, _ in tests]
-    return np.select(holds, [PHASES.index(phase) for _, phase in tests], PHASES.index(otherwise))
+    name = "liu_lasting" if lasting else "liu"
+    return definitions.crossings(runs, _curves_of(runs, curves, name), lasting=lasting)

@@ -13,10 +13,11 @@ from analysis.expected import expected_runs, n_expected
 from analysis.figures import phase_diagram
 from analysis.gallery import NAMES, Opened, chosen, gallery, varying
 from analysis.page import ended, page
-from analysis.phases import MAX_RATIO, MIN_LOSS, PHASES, classify
+from analysis.phases import BUILT_IN, DEFINITIONS, classify, load_phases, looks
 from analysis.read import Weights, each_weights, load_curves, load_runs, load_weights
 from analysis.steps import steps
 from analysis.style import picture
+from grok_sweep.core.parts import Definition
 from grok_sweep.store import CIRCUITS, REPORT, Store, StoreError
 
 NOT_YET = "no finished runs yet; wait for the first shard, then analyse again"
@@ -32,7 +33,8 @@ class Analysis:
 
     `counts` has the runs of each phase; `tables` and `figures` say where they are. `figures` is empty where
     the sweep cannot be drawn: `not_drawn` then says why. `pictures`: where those of the gallery are;
-    `stale`: that those there are of other runs; `report`: where the page is.
+    `stale`: that those there are of other runs; `report`: where the page is; `left_out`: which runs are not
+    in it, and why.
     """
 
     counts: dict[str, int]
@@ -42,6 +44,7 @@ class Analysis:
     pictures: tuple[str, ...] = ()
     stale: str = ""
     report: str = ""
+    left_out: str = ""
 
     def __str__(self) -> str:
         runs = sum(self.counts.values())
@@ -49,6 +52,7 @@ class Analysis:
         drawn = ", ".join(map(str, self.figures)) or f"not drawn: {self.not_drawn}"
         lines = [
             f"{runs:,} {'run' if runs == 1 else 'runs'}: {found}",
+            *([self.left_out] if self.left_out else []),
             f"diagram: {drawn}",
             f"tables: {', '.join(map(str, self.tables))}",
         ]
@@ -60,15 +64,17 @@ class Analysis:
 def analyze(
     folder: str | Path,
     *,
-    min_loss: float = MIN_LOSS,
-    max_ratio: float = MAX_RATIO,
-    definition: str = "pair",
+    definition: str | Definition = "pair",
     figures: bool = False,
     run_id: str | None = None,
     report: bool = False,
     say: Callable[[str], None] = lambda _: None,
+    **thresholds: float,
 ) -> Analysis:
     """Sort the finished runs of `folder` into phases (see `classify`) and write tables and diagram into it.
+
+    The name of a definition of the sweep's own file, which is not run: the phases are those that the folder
+    has (see `load_phases`); runs without one are left out.
 
     With `figures` the table of `circuits` too, and the pictures of the `gallery` that apply; `run_id`: the
     run that they open. With `report` the page of `write_report`. `say` is told how far it is. Everything but
@@ -80,13 +86,17 @@ def analyze(
     runs = load_runs(folder)
     if runs.empty:
         raise StoreError(f"{store.place()}: {NOT_YET}")
-    phases = classify(
-        runs,
-        min_loss=min_loss,
-        max_ratio=max_ratio,
-        definition=definition,
-        curves=load_curves(folder) if definition != "pair" else None,
-    )
+    left_out = ""
+    if isinstance(definition, Definition) or definition in DEFINITIONS:
+        needed = definition not in ("pair", BUILT_IN["pair"])
+        curves = load_curves(folder) if needed else None
+        phases = classify(runs, definition=definition, curves=curves, **thresholds)
+    else:
+        phases = load_phases(folder, runs, definition)
+        if len(phases) < len(runs):
+            count = f"{len(runs) - len(phases):,} of {len(runs):,} finished runs"
+            left_out = f"left out: {count} have no phase by {definition}; the sweep's own command sorts them"
+            runs = phases
     by_cell = cells(phases)
     not_drawn = ""
     try:
@@ -114,12 +124,13 @@ def analyze(
                 where = store.write_figure(f"{FIGURES}/{name}.{extension}", drawn)
                 written += [where] if drawn else []
     return Analysis(
-        counts={name: int((phases["phase"] == name).sum()) for name in PHASES},
+        counts={name: int((phases["phase"] == name).sum()) for name in looks(phases)},
         tables=tables,
         figures=() if figure is None else tuple(diagrams),
         not_drawn=not_drawn,
         pictures=tuple(written),
         report=write_report(folder, phases, say=say) if report else "",
+        left_out=left_out,
         stale="" if figures else _stale(store, set(runs["run_id"])),
     )
 

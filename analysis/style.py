@@ -11,13 +11,54 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-COLOURS = {"memorize": "#ffffff", "grok": "#F7DB5C", "generalize": "#7CB9DF", "fail": "#aaaaaa"}
-OUTLINES = {"memorize": "#4d4d4d", "grok": "#c9a92b", "generalize": "#4d8fb8", "fail": "#8a8a8a"}
-# As on the terminal, since two of the colours are one grey in print. These are plotly's names, which the page
-# takes; matplotlib's, and the sizes at which they look as large as a circle, follow.
-SHAPES = {"memorize": "square", "grok": "triangle-up", "generalize": "circle", "fail": "x"}
-MARKERS = {"square": ("s", 0.88), "triangle-up": ("^", 1.05), "circle": ("o", 1.0), "x": ("X", 1.05)}
-HATCHES = {"memorize": "", "grok": "", "generalize": "", "fail": "//////"}  # of areas, which have no shape
+# By the marks of `Look`: plotly's names, which the page takes; matplotlib's, and the sizes at which they look
+# as large as a circle; and what areas have, which have no shape.
+SHAPES = {
+    "square": "square",
+    "triangle": "triangle-up",
+    "circle": "circle",
+    "cross": "x",
+    "diamond": "diamond",
+    "pentagon": "pentagon",
+    "star": "star",
+    "plus": "cross",
+    "hexagon": "hexagon",
+    "triangle_down": "triangle-down",
+    "triangle_left": "triangle-left",
+    "triangle_right": "triangle-right",
+}
+MARKERS = {
+    "square": ("s", 0.88),
+    "triangle": ("^", 1.05),
+    "circle": ("o", 1.0),
+    "cross": ("X", 1.05),
+    "diamond": ("D", 0.82),
+    "pentagon": ("p", 1.05),
+    "star": ("*", 1.3),
+    "plus": ("P", 1.05),
+    "hexagon": ("h", 1.05),
+    "triangle_down": ("v", 1.05),
+    "triangle_left": ("<", 1.05),
+    "triangle_right": (">", 1.05),
+}
+HATCHES = {
+    "square": "",
+    "triangle": "",
+    "circle": "",
+    "cross": "//////",
+    "diamond": 6 * "\\",
+    "pentagon": "...",
+}
+HATCHES |= {
+    "star": "**",
+    "plus": "++++",
+    "hexagon": "ooo",
+    "triangle_down": "-----",
+    "triangle_left": "|||||",
+}
+HATCHES |= {"triangle_right": "xxxxx"}
+# Okabe and Ito's colours, which colour-blind readers tell apart.
+SAFE = ("#d55e00", "#f0e442", "#0072b2", "#8c8c8c", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 TILE = "#f3f3f1"
 MISSING = "#b9b9b4"
 INK = "#333333"

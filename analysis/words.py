@@ -26,9 +26,9 @@ def setting(run: pd.Series, names: Iterable[str]) -> str:
 def definition(phases: pd.DataFrame) -> str:
     """By which definition a table of phases is, with its thresholds; empty where it does not say."""
     known = phases.attrs
-    if known.get("definition") == "pair":
-        return f"pair, min_loss {known['min_loss']:g}, max_ratio {known['max_ratio']:g}"
-    return str(known.get("definition", ""))
+    named = [str(known["definition"])] if "definition" in known else []
+    pair = {key: known[key] for key in ("min_loss", "max_ratio") if key in known}
+    return ", ".join(named + [f"{key} {value:g}" for key, value in known.get("thresholds", pair).items()])
 
 
 def loss_unit(runs: pd.DataFrame) -> str:

@@ -192,8 +192,14 @@ def _help(arguments: list[str]) -> str:
         from grok_sweep import compose
 
         source = compose.source_of(arguments)
-    every = [part for kind in registry.parts_of(source).values() for part in kind.values()]
-    numbers = {key: number for part in every for key, number in part.numbers.items()}
+    there = registry.parts_of(source)
+    numbers = {
+        key: n for kind in registry.KINDS for part in there[kind].values() for key, n in part.numbers.items()
+    }
+    defined = {key: n for part in there["definition"].values() for key, n in part.numbers.items()}
+    settings = SETTINGS | {f"phases.{key}": n for key, n in defined.items()}
+    rows = {key: f"{n.meaning}; {n.allowed}" for key, n in settings.items()}
+    rows["phases.definition"] = f"of phases; {' or '.join(choices('definition', source))}"
 
     def table(rows: dict[str, str]) -> str:
         entries = (f"  {key:23} {words}" for key, words in rows.items())
@@ -202,6 +208,6 @@ def _help(arguments: list[str]) -> str:
     return HELP.format(
         groups=table({group: ", ".join(choices(group, source)) for group in GROUPS}),
         hyperparameters=table({key: f"{n.meaning}; {n.allowed}" for key, n in numbers.items()}),
-        settings=table({key: f"{n.meaning}; {n.allowed}" for key, n in SETTINGS.items()}),
+        settings=table(rows),
         flags=FLAGS,
     ).rstrip()

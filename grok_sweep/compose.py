@@ -30,7 +30,7 @@ from grok_sweep import bounds
 from grok_sweep.config import BLOCKS, GROUPS, MISSING, choices, configs, sweep_folders
 from grok_sweep.core import registry, spans
 from grok_sweep.core.parts import PartError
-from grok_sweep.core.registry import Source
+from grok_sweep.core.source import Source
 from grok_sweep.messages import ConfigError, one_of, shorten
 
 STAND_IN = "sweeps=quickstart"  # under which the other keys are checked where no sweep is chosen

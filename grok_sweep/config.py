@@ -18,10 +18,10 @@ from typing import Any
 import yaml
 
 from grok_sweep import effects
-from grok_sweep.core import registry
+from grok_sweep.core import definitions, parts, registry
 from grok_sweep.core.number import Number, Values
 from grok_sweep.core.parts import PartError
-from grok_sweep.core.registry import Source
+from grok_sweep.core.source import Source, blaming
 from grok_sweep.messages import ConfigError, nearest, nearest_of, one_of, shorten, show
 from grok_sweep.store import uris
 
@@ -43,7 +43,7 @@ __all__ = [
 GROUPS = ("task", "model", "optimizer", "cluster", "sweeps")
 BLOCKS = GROUPS[:3]  # the groups whose keys are hyperparameters of a run
 MAX_RUNS = 20_000_000
-DEFINITIONS = ["pair", "liu", "liu_lasting"]  # of phases: those of `analysis`, which knows what they mean
+CELL_COLUMNS = ("n", "share", "low", "high")  # of each phase, in the table of cells
 MISSING = "???"  # what OmegaConf writes for a value that has to be given
 SAID = object()  # the value of a key whose whole block is a problem already
 
@@ -55,8 +55,7 @@ SETTINGS = {
     "train.snapshot_every": Number(
         int, "steps between two records of all weights; null: none", 1, 1_000_000_000
     ),
-    "phases.min_loss": Number(float, "losses below it count as learnt", 0, above=True),
-    "phases.max_ratio": Number(float, "of test to train loss; above it a run has memorised", 0, above=True),
+    **{f"phases.{key}": number for key, number in definitions.pair.numbers.items()},
     "cluster.shard_seconds": Number(float, "about what a worker does in one call", 0, above=True),
     "cluster.workers": Number(int, "worker processes; null: one per core or accelerator", 1, 1_000_000),
     "cluster.workers_per_gpu": Number(int, "workers that share one GPU and its memory", 1, 64),
@@ -89,8 +88,8 @@ class Cluster:
 class Sweep:
     """A whole sweep. `values` has every hyperparameter; where it is an axis too, `axes` decides.
 
-    `together`: which axes change together, if any. `numbers`: what each hyperparameter is; `source`: the
-    user's file that some of the parts are from.
+    `together`: which axes change together, if any. `definition`: of phases, and its `thresholds`. `numbers`:
+    what each hyperparameter is; `source`: the user's file that some of the parts are from.
     """
 
     name: str
@@ -110,9 +109,8 @@ class Sweep:
     fail_fast: bool
     report: str | None
     cluster: Cluster
-    min_loss: float
-    max_ratio: float
     definition: str
+    thresholds: Mapping[str, float]
     numbers: Mapping[str, Number]
     source: Source | None = None
     accept_code: bool = False
@@ -151,6 +149,8 @@ def choices(group: str, source: Source | None = None) -> list[str]:
     """What may be chosen of a group: the parts of its kind, those of a user's file too, or its files."""
     if group in BLOCKS:
         return registry.names(group, source)
+    if group == "definition":
+        return [*definitions.NAMES, *(n for n in registry.names(group, source) if n not in definitions.NAMES)]
     folders = sweep_folders() if group == "sweeps" else [configs()[0] / group]
     paths = [path for folder in folders for path in folder.glob("*.yaml")]
     return sorted({path.stem for path in paths if path.is_file() and not path.name.startswith(".")})
@@ -176,6 +176,7 @@ class _Parser:
     def sweep(self) -> Sweep:
         own = {group: self._chosen(group).numbers for group in BLOCKS}
         self.numbers = {key: number for numbers in own.values() for key, number in numbers.items()}
+        self.definition = self._defined()
         self._read(own)
         names = {group: self._one_of(f"{group}.name", choices(group, self.source)) for group in BLOCKS}
         if all(names.values()):
@@ -206,9 +207,7 @@ class _Parser:
             "accept_code": self._one_of("accept_code", [False, True], False),
             "report": self._one_of("report", [None, "live"]),
             "cluster": self._cluster(),
-            "min_loss": self._setting("phases.min_loss"),
-            "max_ratio": self._setting("phases.max_ratio"),
-            "definition": self._one_of("phases.definition", DEFINITIONS),
+            **self._phases(),
         }
         self._check_source()
         if self.problems:
@@ -233,6 +232,26 @@ class _Parser:
         if given != named:
             self._problem("parts", f"is for the sweep's own file to name; it names {named or 'none'}", given)
 
+    def _phases(self) -> dict[str, Any]:
+        """The definition of phases, and its thresholds. Those of pair are in every config, and looked at."""
+        values = {key: self._setting(f"phases.{key}") for key in definitions.pair.numbers}
+        own = self.definition.numbers
+        values |= {
+            key: self._number(f"phases.{key}", number, number.default)
+            for key, number in own.items()
+            if key not in values
+        }
+        # In tables of cells a phase has columns of its own, beside those of the hyperparameters.
+        columns = {f"{what}_{name}" for what in CELL_COLUMNS for name in self.definition.phases}
+        if taken := sorted(columns & set(self.numbers)):
+            self._problem(
+                "phases.definition", f"has a phase whose column would be {taken[0]}", self.definition.name
+            )
+        return {
+            "definition": self._one_of("phases.definition", choices("definition", self.source)),
+            "thresholds": MappingProxyType({key: values[key] for key in own}),
+        }
+
     def _problem(self, where: str, message: str, *values: Any) -> None:
         """Add a problem of the `values` at a dotted key."""
         if values == (MISSING,):
@@ -249,6 +268,18 @@ class _Parser:
             name = next(default[group] for default in _defaults() if group in default)
         return registry.find(group, name, self.source)
 
+    def _defined(self) -> parts.Definition:
+        """The definition of phases that the config chooses; the default where it names none."""
+        block = self.blocks[""].get("phases")
+        name = block.get("definition") if isinstance(block, Mapping) else None
+        every: dict[str, parts.Definition] = registry.parts_of(self.source)["definition"]
+        known = name in choices("definition", self.source)
+        found = every[str(name) if known else "pair"]
+        self.elsewhere = {key: one.name for one in every.values() for key in one.numbers if one is not found}
+        # Where it is not known which is meant, a threshold of any is no problem of its own.
+        self.known["phases"] = [*found.numbers, *([] if known else self.elsewhere)]
+        return found
+
     def _read(self, own: Mapping[str, Mapping[str, Number]]) -> None:
         """The blocks of the config; unknown keys are problems."""
         root = _yaml(configs()[0] / "config.yaml")
@@ -257,7 +288,7 @@ class _Parser:
             **{group: ["name", *numbers] for group, numbers in own.items()},
             "grid": list(self.numbers),
             "train": list(root["train"]),
-            "phases": list(root["phases"]),
+            "phases": [*dict.fromkeys([*root["phases"], *self.known["phases"]])],
             "cluster": [field.name for field in fields(Cluster)],
         }
         for name, known in self.known.items():
@@ -277,6 +308,9 @@ class _Parser:
         """A hint for an unknown key: the nearest one of its block, or one of that name in another."""
         here = self.known[block]
         near = nearest_of(word, [*here, *itertools.chain(*self.known.values())])
+        if block == "phases" and word in self.elsewhere:
+            other = self.elsewhere[word]
+            return f" of definition {self.definition.name}; leave it out, or choose phases.definition={other}"
         if not near:
             return f"; allowed are {', '.join(here)}"
         blocks = [block] if near in here else [name for name, known in self.known.items() if near in known]
@@ -507,7 +541,7 @@ class _Parser:
     def _checked(self, task: Any, run: Values) -> list[tuple[str, str]]:
         """What the task has to say of a run; where that fails, why, once."""
         try:
-            with registry.blaming(self.source):
+            with blaming(self.source):
                 found = [(key, message) for key, message in task.check(run)]
                 if strange := [key for key, _ in found if key not in run]:
                     raise PartError(

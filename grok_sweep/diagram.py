@@ -9,30 +9,40 @@ import pandas as pd
 from rich.text import Text
 
 from grok_sweep import effects
+from grok_sweep.core.definitions import pair
+from grok_sweep.core.look import Look
+from grok_sweep.core.parts import Definition
 
-# phase -> glyph and style of a cell. Shapes differ so that the diagram reads without colour; the colours are
-# the article's. A complete cell is a tile, so that white is seen on white; a partial one is an outline.
-COMPLETE = {
-    "memorize": ("■", "bold black on #ffffff"),
-    "grok": ("▲", "bold black on #F7DB5C"),
-    "generalize": ("●", "bold black on #7CB9DF"),
-    "fail": ("X", "bold black on #aaaaaa"),
+# mark -> glyph of a complete cell and of a partial one: a tile in the phase's colour, and an outline. Shapes
+# differ so that the diagram reads without colour; a tile, so that white is seen on white.
+GLYPHS = {
+    "square": ("■", "□"),
+    "triangle": ("▲", "△"),
+    "circle": ("●", "○"),
+    "cross": ("X", "x"),
+    "diamond": ("◆", "◇"),
+    "pentagon": ("⬟", "⬠"),
+    "star": ("★", "☆"),
+    "plus": ("✚", "+"),
+    "hexagon": ("⬢", "⬡"),
+    "triangle_down": ("▼", "▽"),
+    "triangle_left": ("◄", "◅"),
+    "triangle_right": ("►", "▻"),
 }
-PARTIAL = {
-    "memorize": ("□", "default"),
-    "grok": ("△", "#F7DB5C"),
-    "generalize": ("○", "#7CB9DF"),
-    "fail": ("x", "#aaaaaa"),
-}
-PHASES = tuple(COMPLETE)
-TIES = (
-    "fail",
-    "memorize",
-    "generalize",
-    "grok",
-)  # the first of equal phases stands for a cell, as in analysis
+PALE, DARK = 0.93, 0.15  # brightness beyond which a colour is not seen on every terminal
 # Which axis the diagram is split by, if the sweep has it with more than one value; else the next that has.
 PREFERRED = {"columns": "hidden_size", "rows": "train_size", "panels": "weight_decay"}
+
+
+def complete(look: Look) -> tuple[str, str]:
+    """Glyph and style of a phase where all runs of a cell are there, and of its legend."""
+    ink = "black" if look.brightness > 0.5 else "white"
+    return GLYPHS[look.mark][0], f"bold {ink} on {look.colour}"
+
+
+def partial(look: Look) -> tuple[str, str]:
+    """Glyph and style of a phase where some runs of a cell are not there yet."""
+    return GLYPHS[look.mark][1], look.colour if DARK < look.brightness < PALE else "default"
 
 
 class Diagram:
@@ -40,22 +50,30 @@ class Diagram:
 
     `runs`: the columns of all runs of the sweep, which tell how many each cell has; all are of `model`. A
     run counts at every value of an axis that has no effect on it: it is what would be trained there.
+    `definition`: that of the phases.
     """
 
-    def __init__(self, axes: Mapping[str, Sequence[Any]], model: str, runs: Mapping[str, Any]) -> None:
-        self._model = model
+    def __init__(
+        self,
+        axes: Mapping[str, Sequence[Any]],
+        model: str,
+        runs: Mapping[str, Any],
+        definition: Definition = pair,
+    ) -> None:
+        self._model, self._definition = model, definition
         self._roles = _roles(axes)
         self._values = {role: _ordered(role, axes[name]) for role, name in self._roles.items()}
         # By place along each axis; the last place along one is of the runs that stand at all of its values.
         shape = [len(values) + 1 for values in self._values.values()]
         self._runs = np.zeros(shape, np.int32)
-        self._phases = np.zeros((len(TIES), *shape), np.int32)
+        self._phases = np.zeros((len(definition.ties), *shape), np.int32)
         if self._roles:
             np.add.at(self._runs, self._places(runs), 1)
 
     def count(self, phases: pd.DataFrame) -> None:
-        """Count one shard's runs."""
-        np.add.at(self._phases, (_index(TIES, phases["phase"]), *self._places(phases)), 1)
+        """Count one shard's runs, but for those that have no phase."""
+        phases = phases[phases["phase"].notna()]
+        np.add.at(self._phases, (_index(self._definition.ties, phases["phase"]), *self._places(phases)), 1)
 
     def _places(self, runs: Mapping[str, Any] | pd.DataFrame) -> tuple[np.ndarray, ...]:
         """Where runs stand along each axis of the diagram, an int by run."""
@@ -114,8 +132,9 @@ class Diagram:
         landed, majority = phases.sum(axis=0), phases.argmax(axis=0)
         tiles = {}
         for cell in np.ndindex(runs.shape):
-            look = COMPLETE if landed[cell] >= runs[cell] else PARTIAL
-            glyph, style = look[TIES[majority[cell]]] if landed[cell] else ("·", "dim")
+            look = self._definition.phases[self._definition.ties[majority[cell]]]
+            drawn = complete(look) if landed[cell] >= runs[cell] else partial(look)
+            glyph, style = drawn if landed[cell] else ("·", "dim")
             tiles[cell] = Text(f"{glyph:^{width}}", style)
         return tiles
 

@@ -3,7 +3,7 @@
 import functools
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis import analyze, classify
+from analysis import analyze
 from grok_sweep import dry_run as plan_table
-from grok_sweep import failures, needs, provenance
+from grok_sweep import failures, needs, provenance, sorting
 from grok_sweep.config import ConfigError, Sweep
 from grok_sweep.core import registry
 from grok_sweep.core.parts import PartError
-from grok_sweep.core.registry import blaming
+from grok_sweep.core.source import blaming
 from grok_sweep.diagram import one_line
 from grok_sweep.grid import Grid, expand
 from grok_sweep.launch import Done, Executor, Job, LaunchError, Queue, executor
@@ -50,23 +50,26 @@ def drive(sweep: Sweep, config: Mapping[str, Any], command: str) -> int:
     with Stop() as stop:
         grid = _session(sweep, config, command, results, stop)
         stop.check()
-        finished = results.finished()
+        finished, unsorted = results.finished(), False
         if finished:
-            print(
-                analyze(
-                    sweep.out,
-                    min_loss=sweep.min_loss,
-                    max_ratio=sweep.max_ratio,
-                    definition=sweep.definition,
-                    report=sweep.report == "live",
-                )
-            )
+            unsorted = _analyze(sweep)
         stop.check()
     failed = _failed(results, grid, finished)
     if len(failed):
         failed["log"] = failed["log"].map(results.place)
         failures.show(results.place("failed"), failed)
-    return 1 if len(failed) else 0
+    return 1 if len(failed) or unsorted else 0
+
+
+def _analyze(sweep: Sweep) -> bool:
+    """Sort the finished runs, draw, and say so; whether a definition of the user's own failed at it."""
+    try:
+        with blaming(sweep.source):
+            print(analyze(sweep.out, report=sweep.report == "live", **sorting.how(sweep)))
+    except PartError as error:
+        _say(sorting.advice(sweep, error))
+        return True
+    return False
 
 
 def dry_run(sweep: Sweep, config: Mapping[str, Any]) -> int:
@@ -250,7 +253,9 @@ def _train(sweep: Sweep, left: _Left, results: Store, workers: Executor, stop: S
         model=sweep.model,
         runs=left.whole.grid.columns,
         work_per_second=plan.work / plan.seconds(max(1, workers.workers)),
+        definition=sorting.chosen(sweep),
     )
+    phases = sorting.Sorter(sweep, display.note).phases
     queue = Queue(jobs(sweep, plan), ended=lambda: stop.asked is not None or bool(failed and sweep.fail_fast))
     page = LiveReport(sweep, display.note)
     if sweep.report == "live":
@@ -261,7 +266,7 @@ def _train(sweep: Sweep, left: _Left, results: Store, workers: Executor, stop: S
             standing = pd.Series(grid.standing(before["run_id"]), before.index, dtype=object)
             # The grid may have shrunk, and copies are of one run.
             here = before[standing.isin(grid.columns["run_id"]) & ~standing.duplicated()]
-            display.resumed(_phases(sweep, here, results.curves), left.whole.work - plan.work)
+            display.resumed(phases(here, lambda: results.curves(here["run_id"])), left.whole.work - plan.work)
         for done in workers.run(queue, display.workers):
             most_workers = max(most_workers, workers.workers)
             if done.result is None:
@@ -276,7 +281,7 @@ def _train(sweep: Sweep, left: _Left, results: Store, workers: Executor, stop: S
                 continue
             results.publish(done.result.runs, done.result.curves, done.result.weights)
             landed = done.result.runs.to_pandas()
-            display.landed(_phases(sweep, landed, done.result.curves.to_pandas), done.job.shard.work)
+            display.landed(phases(landed, done.result.curves.to_pandas), done.job.shard.work)
             runs += len(landed)
             train_seconds += done.result.train_seconds
             other_seconds += done.result.other_seconds
@@ -319,13 +324,6 @@ def _fate(done: Done, again: list[Job], results: Store) -> str:
     run_ids = job.order().columns["run_id"].tolist()
     log = f"{job}\n{' '.join(run_ids)}\n\n{failure.log}\n"
     return f"failed: {job}: {failure.reason}; log: {results.fail(run_ids, f'{job}: {failure.reason}', log)}"
-
-
-def _phases(sweep: Sweep, runs: pd.DataFrame, curves: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-    """The phases of runs while the sweep goes on; `curves` is asked for where the definition needs them."""
-    if sweep.definition == "pair":
-        return classify(runs, min_loss=sweep.min_loss, max_ratio=sweep.max_ratio)
-    return classify(runs, definition=sweep.definition, curves=curves())
 
 
 def jobs(sweep: Sweep, plan: Plan) -> Iterator[Job]:

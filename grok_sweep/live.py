@@ -5,8 +5,10 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
-from analysis import classify, end_report, load_curves, load_runs, write_report
+from analysis import end_report, load_curves, load_runs, write_report
+from grok_sweep import sorting
 from grok_sweep.config import Sweep
+from grok_sweep.core.parts import PartError
 from grok_sweep.store import StoreError
 
 SECONDS = 10.0  # between two pages at least
@@ -31,13 +33,7 @@ class LiveReport:
             return
         with self._noted():
             sweep = self._sweep
-            phases = classify(
-                load_runs(sweep.out),
-                min_loss=sweep.min_loss,
-                max_ratio=sweep.max_ratio,
-                definition=sweep.definition,
-                curves=load_curves(sweep.out) if sweep.definition != "pair" else None,
-            )
+            phases = sorting.phases(sweep, load_runs(sweep.out), lambda: load_curves(sweep.out))
             write_report(sweep.out, phases, live=datetime.now(UTC).isoformat(sep=" ", timespec="seconds"))
         ended = time.monotonic()
         self._due = ended + max(SECONDS, SHARE * (ended - started))
@@ -51,5 +47,5 @@ class LiveReport:
     def _noted(self) -> Iterator[None]:
         try:
             yield
-        except (OSError, StoreError, ValueError) as error:
+        except (OSError, PartError, StoreError, ValueError) as error:
             self._note(f"the page could not be written: {error}")

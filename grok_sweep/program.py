@@ -9,7 +9,7 @@ from grok_sweep import models
 from grok_sweep.core import parts, registry
 from grok_sweep.core.number import Number, Values
 from grok_sweep.core.parts import PartError
-from grok_sweep.core.registry import Source
+from grok_sweep.core.source import Source
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,10 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.text import Text
 
-from grok_sweep.diagram import COMPLETE, PHASES, Diagram, flow, one_line
+from grok_sweep.core.definitions import pair
+from grok_sweep.core.look import Look
+from grok_sweep.core.parts import Definition
+from grok_sweep.diagram import Diagram, complete, flow, one_line
 
 SECONDS_BETWEEN_LINES = 5.0
 EXPECTED_SECONDS = 60.0
@@ -33,7 +36,8 @@ class Progress:
     `axes` maps the name of every axis but the seed to its values; `runs` are the columns of all runs of the
     sweep, finished or not, and `model` is theirs: it knows which axes have no effect on a run.
     `work_per_second` is the rate that the plan expects; it stands in until this session has one of its own.
-    Tables given to `resumed` and `landed` have a row per run, the axes as columns, and `phase`.
+    Tables given to `resumed` and `landed` have a row per run, the axes as columns, and `phase`, by
+    `definition`; a run that could not be sorted has none.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class Progress:
         model: str,
         runs: Mapping[str, np.ndarray],
         work_per_second: float | None = None,
+        definition: Definition = pair,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -56,7 +61,8 @@ class Progress:
         self._live = _live(self, stream)
         self._workers: Mapping[str, str] = {}
         self._expected = work_per_second
-        self._diagram = Diagram(axes, model, runs)
+        self._looks = definition.phases
+        self._diagram = Diagram(axes, model, runs, definition)
         self._started = self._last_landing = clock()
         self._ended: float | None = None
         self._session_runs, self._session_work = 0, 0.0
@@ -129,7 +135,7 @@ class Progress:
     def _count(self, phases: pd.DataFrame, work: float) -> None:
         self.runs_done += len(phases)
         self.work_done += work
-        self.phases.update(phases["phase"].tolist())
+        self.phases.update(phases["phase"].dropna().tolist())
         self._diagram.count(phases)
 
     def _figures(self) -> list[str]:
@@ -146,7 +152,7 @@ class Progress:
 
     def _line(self) -> str:
         runs, *rest = self._figures()
-        counts = ", ".join(f"{phase} {self.phases[phase]}" for phase in PHASES)
+        counts = ", ".join(f"{phase} {self.phases[phase]}" for phase in self._looks)
         return f"{', '.join([runs, f'{_percent(self.fraction())} of the work', *rest])}; {counts}"
 
     def _print(self, line: str) -> None:
@@ -156,7 +162,7 @@ class Progress:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width, height = options.max_width, max(1, options.size.height - SPARE_LINES)
         lines = [_bar(self.fraction(), width), *flow([Text(figure) for figure in self._figures()], width)]
-        lines += flow([_legend(phase, self.phases[phase]) for phase in PHASES], width)
+        lines += flow([_legend(*phase, self.phases[phase[0]]) for phase in self._looks.items()], width)
         # What is left of the height goes to the diagram first, but for a line of what workers do.
         room = height - len(lines) - (2 if self._workers else 0)
         if diagram := self._diagram.lines(width, room - 1):
@@ -196,8 +202,8 @@ def _bar(fraction: float, width: int) -> Text:
     return Text.assemble(("━" * full, "#7CB9DF"), ("─" * (room - full), "dim"), (percent, "bold"))
 
 
-def _legend(phase: str, count: int) -> Text:
-    glyph, style = COMPLETE[phase]
+def _legend(phase: str, look: Look, count: int) -> Text:
+    glyph, style = complete(look)
     return Text.assemble((f" {glyph} ", style), f" {phase} {count}")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from grok_sweep.config import Sweep
+from grok_sweep.core import definitions
 from grok_sweep.messages import shorten
 from grok_sweep.store import Store
 from grok_sweep.versions import code, versions
@@ -33,7 +34,12 @@ def record(sweep: Sweep, config: Mapping[str, Any], command: str, workers: int) 
     }
     if sweep.source is not None:
         session["parts"] = sweep.source.digest
-    return before | {"config": dict(config), "sessions": [*before.get("sessions", []), session]}
+    config = dict(config)
+    if (
+        sweep.definition not in definitions.NAMES
+    ):  # whoever reads it has not the file that says their defaults
+        config["phases"] = {**config.get("phases", {}), **sweep.thresholds}
+    return before | {"config": config, "sessions": [*before.get("sessions", []), session]}
 
 
 def other_code(stored: Mapping[str, Any], sweep: Sweep) -> str | None:

@@ -13,9 +13,10 @@ import numpy as np
 import pyarrow as pa
 
 from grok_sweep import store
-from grok_sweep.core import parts, registry
+from grok_sweep.core import parts
 from grok_sweep.core.number import Number, Values
 from grok_sweep.core.parts import PartError
+from grok_sweep.core.source import blaming
 
 if TYPE_CHECKING:  # it loads jax, which must not be before `environment` is set
     from grok_sweep.program import Program
@@ -91,7 +92,7 @@ def train_shard(order: Order) -> Result:
 
     Raises PartError where a part of a user's file does not work.
     """
-    with registry.blaming(order.program.source):
+    with blaming(order.program.source):
         return _train(order)
 
 

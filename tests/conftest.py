@@ -34,8 +34,8 @@ TINY = [
 # Every built-in hyperparameter. Where several models or optimizers have one, they differ in its default only.
 NUMBERS = {
     key: number
-    for kind in registry.parts_of(None).values()
-    for part in kind.values()
+    for kind in registry.KINDS
+    for part in registry.parts_of(None)[kind].values()
     for key, number in part.numbers.items()
 }
 

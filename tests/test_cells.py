@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_phases import grid_table, runs_table
+from test_phases import FIVE, five, grid_table, runs_table
 
 from analysis import PHASES, cells, classify, wilson
 
@@ -119,3 +119,26 @@ def test_phases_read_from_elsewhere_are_counted_and_unknown_ones_refused():
         cells(phases.assign(phase="grokking"))
     with pytest.raises(ValueError, match="needs the columns phase"):
         cells(phases.drop(columns="phase"))
+
+
+def test_phases_of_another_definition_have_columns_of_their_own():
+    phases = five([0, 1, 2, 10])
+    table = cells(phases, by=["hidden_size"])
+    assert list(table.columns) == [
+        *("hidden_size", "runs", *(f"n_{name}" for name in FIVE), "majority"),
+        *(f"{what}_{name}" for name in FIVE for what in ("share", "low", "high")),
+    ]
+    (cell,) = table.to_dict("records")
+    assert [cell[f"n_{name}"] for name in FIVE] == [1, 2, 1, 0, 0]
+    assert (cell["majority"], cell["share_calm"]) == ("calm", 0.5)
+    assert table["majority"].cat.categories.tolist() == list(FIVE)
+    assert table.attrs == phases.attrs
+    with pytest.raises(ValueError, match="phase: 'grok' is not allowed; give one of confused, calm, wild"):
+        cells(phases.assign(phase="grok"))
+
+
+@pytest.mark.parametrize(
+    ("seeds", "majority"), [([1, 0], "calm"), ([0, 10], "confused"), ([1, 3, 0], "wild")]
+)
+def test_the_first_of_its_phases_stands_for_a_tie(seeds, majority):
+    assert cells(five(seeds), by=[])["majority"].tolist() == [majority]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import analysis
 from grok_sweep import config
-from grok_sweep.config import DEFINITIONS, MAX_RUNS, Cluster, ConfigError, Sweep, parse
+from grok_sweep.config import MAX_RUNS, Cluster, ConfigError, Sweep, choices, parse
 from grok_sweep.core import registry
 
 GOOD = {
@@ -105,9 +105,8 @@ def test_a_good_config_is_a_sweep_of_canonical_values():
         fail_fast=False,
         report=None,
         cluster=Cluster("ray", "cpu", 30.0),
-        min_loss=1e-5,
-        max_ratio=50_000.0,
         definition="pair",
+        thresholds={"min_loss": 1e-5, "max_ratio": 50_000.0},
         numbers={
             **registry.find("task", "parity").numbers,
             **registry.find("model", "relu_mlp").numbers,
@@ -630,4 +629,4 @@ def test_a_key_in_a_uri_is_refused_and_not_repeated():
 
 
 def test_the_definitions_are_those_of_the_analysis():
-    assert tuple(DEFINITIONS) == analysis.DEFINITIONS
+    assert tuple(choices("definition")) == analysis.DEFINITIONS

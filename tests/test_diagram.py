@@ -3,13 +3,20 @@
 import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from analysis import PHASES, cells
 from grok_sweep import diagram
 from grok_sweep.compose import compose
 from grok_sweep.config import parse
-from grok_sweep.diagram import COMPLETE, PARTIAL, Diagram
+from grok_sweep.core.definitions import FOUR, TIES
+from grok_sweep.core.look import MARKS, Look
+from grok_sweep.core.parts import definition
+from grok_sweep.diagram import GLYPHS, Diagram, complete, partial
 from grok_sweep.grid import expand
+
+COMPLETE = {name: complete(look) for name, look in FOUR.items()}
+PARTIAL = {name: partial(look) for name, look in FOUR.items()}
 
 
 def runs(phases):
@@ -29,8 +36,46 @@ def test_a_cell_shows_the_majority_that_analysis_finds(phases):
 
 
 def test_every_phase_has_a_glyph_of_its_own():
-    assert set(diagram.PHASES) == set(diagram.TIES) == set(COMPLETE) == set(PARTIAL) == set(PHASES)
-    assert len({glyph for look in (COMPLETE, PARTIAL) for glyph, _ in look.values()}) == 8
+    assert set(TIES) == set(FOUR) == set(PHASES)
+    assert COMPLETE == {
+        "memorize": ("■", "bold black on #ffffff"),
+        "grok": ("▲", "bold black on #F7DB5C"),
+        "generalize": ("●", "bold black on #7CB9DF"),
+        "fail": ("X", "bold black on #aaaaaa"),
+    }
+    assert PARTIAL == {
+        "memorize": ("□", "default"),
+        "grok": ("△", "#F7DB5C"),
+        "generalize": ("○", "#7CB9DF"),
+        "fail": ("x", "#aaaaaa"),
+    }
+    glyphs = [glyph for pair in GLYPHS.values() for glyph in pair]
+    assert set(GLYPHS) == set(MARKS)
+    assert len({*glyphs}) == len(glyphs) == 2 * len(MARKS)
+    assert {cell_len(glyph) for glyph in glyphs} == {1}
+
+
+def test_a_dark_colour_is_seen_too():
+    assert complete(Look("#202020", "star")) == ("★", "bold white on #202020")
+    assert partial(Look("#202020", "star")) == ("☆", "default")
+
+
+def test_phases_of_another_definition():
+    """Ties go to the first; a run that could not be sorted is in no phase, and its cell stays partial."""
+    shown = {"calm": Look("#7cb9df", "diamond"), "wild": Look("#d55e00", "plus")}
+    part = definition(shown)(lambda runs, curves, h: None)
+    drawn = Diagram({"weight_decay": (0.1, 1.0)}, "relu_mlp", {"weight_decay": [0.1, 1.0] * 2}, part)
+
+    def line():
+        (found,) = [line.plain for line in drawn.lines(80, 20) if "·" in line.plain]
+        return found
+
+    drawn.count(runs(["wild"]))
+    assert "+" in line()
+    drawn.count(runs([None]))
+    assert "+" in line()
+    drawn.count(runs(["calm"]))
+    assert "◆" in line()
 
 
 def test_no_axes_no_diagram():

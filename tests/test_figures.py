@@ -10,10 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex, to_rgb
-from test_phases import grid_table, runs_table
+from test_phases import FIVE, by_seed, curves_table, five, grid_table, runs_table
 
 from analysis import PHASES, classify, expected_runs, phase_diagram, save, style
-from grok_sweep.diagram import COMPLETE
+from grok_sweep.core.definitions import FOUR
+from grok_sweep.core.look import MARKS as EVERY_MARK
+from grok_sweep.diagram import complete
 
 COLOURS = {"fail": "#aaaaaa", "memorize": "#ffffff", "generalize": "#7cb9df", "grok": "#f7db5c"}
 MARKS = {"fail": "X", "memorize": "s", "generalize": "o", "grok": "^"}
@@ -82,14 +84,17 @@ def test_the_article_s_picture(article):
 
 def test_phases_differ_in_print():
     def grey(phase):
-        return np.dot(to_rgb(style.COLOURS[phase]), (0.299, 0.587, 0.114))
+        return np.dot(to_rgb(FOUR[phase].colour), (0.299, 0.587, 0.114))
 
     assert abs(grey("generalize") - grey("fail")) < 0.01  # why colour alone does not do
     for one, other in combinations(PHASES, 2):
-        assert style.SHAPES[one] != style.SHAPES[other]
-        assert style.HATCHES[one] != style.HATCHES[other] or abs(grey(one) - grey(other)) > 0.1
+        mark, another = FOUR[one].mark, FOUR[other].mark
+        assert mark != another
+        assert style.HATCHES[mark] != style.HATCHES[another] or abs(grey(one) - grey(other)) > 0.1
     glyphs = {"■": "square", "▲": "triangle-up", "●": "circle", "X": "x"}
-    assert {phase: glyphs[glyph] for phase, (glyph, _) in COMPLETE.items()} == style.SHAPES
+    assert {glyphs[complete(look)[0]] for look in FOUR.values()} == {
+        style.SHAPES[look.mark] for look in FOUR.values()
+    }
 
 
 def test_a_seed_is_at_the_same_place_in_every_cell():
@@ -306,9 +311,46 @@ def test_neither_pyplot_nor_what_trains_is_imported():
     modules = set(done.stdout.split())
     assert not modules & {"matplotlib.pyplot", "jax", "flax", "optax", "ray", "hydra", "omegaconf"}
     rooms = {name.split(".")[1] for name in modules if name.startswith("grok_sweep.")}
-    assert rooms == {"store", "bounds", "effects", "core"}
+    assert rooms == {"store", "bounds", "effects", "core"}  # tasks are imported where weights are opened
 
 
 def test_text_phases_are_drawn(article):
     text = pd.DataFrame(article.assign(phase=article["phase"].astype(str)))
     assert legend(phase_diagram(text)) == legend(phase_diagram(article))
+
+
+def test_phases_of_another_definition_are_drawn_as_it_says():
+    figure = phase_diagram(five([0, 1, 2, 10]), title="five")
+    assert legend(figure) == ["confused 1", "calm 2", "wild 1", "odd 0", "rest 0"]
+    (plot,) = figure.axes
+    drawn = {line.get_label(): line for line in plot.lines}
+    for name, look in FIVE.items():
+        assert to_hex(drawn[name].get_markerfacecolor()) == look.colour.lower()
+        assert to_hex(drawn[name].get_markeredgecolor()) == look.edge.lower()
+        assert drawn[name].get_marker() == style.MARKERS[look.mark][0]
+    assert len(dots(plot, "calm")) == 2
+    (caption,) = [text.get_text() for text in figure.texts if "each mark" in text.get_text()]
+    assert caption.endswith("phases: by_seed, apart 2, most 9")
+
+
+def test_shares_of_phases_of_another_definition():
+    """Areas have no shape: what they are filled with differs instead."""
+    runs = grid_table(100, weight_decay=(0.1, 1.0))
+    curves = curves_table({run_id: [(0, 0.5, 0.5)] for run_id in runs["run_id"]})
+    figure = phase_diagram(classify(runs, definition=by_seed, curves=curves))
+    assert legend(figure)[:3] == ["confused 180", "calm 10", "wild 10"]
+    areas = {area.get_label(): area for area in figure.axes[0].collections}
+    assert set(areas) == set(FIVE)
+    assert areas["wild"].get_hatch() == style.HATCHES["plus"]
+    assert (
+        len({style.HATCHES[mark] for mark in EVERY_MARK}) == len(EVERY_MARK) - 2
+    )  # the first three have none
+
+
+def test_every_mark_is_drawn():
+    assert set(style.MARKERS) == set(style.SHAPES) == set(style.HATCHES) == set(EVERY_MARK)
+    assert (
+        len({marker for marker, _ in style.MARKERS.values()})
+        == len({*style.SHAPES.values()})
+        == len(EVERY_MARK)
+    )

@@ -13,7 +13,8 @@ import yaml
 import analysis
 from analysis.cli import main as grok_analyze
 from grok_sweep.cli import main
-from grok_sweep.core.registry import Source, find
+from grok_sweep.core.registry import find
+from grok_sweep.core.source import Source
 from grok_sweep.store import Store
 
 HEAD = """\

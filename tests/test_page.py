@@ -11,10 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from playwright.sync_api import sync_playwright
+from test_phases import FIVE, by_seed
 
 import analysis
 from analysis.page import CURVE_POINTS, MANTISSA, _short, page
 from analysis.phases import PHASES
+from analysis.style import SHAPES
+from grok_sweep.core.definitions import FOUR
 
 ROOT = Path(__file__).parent.parent
 PARITY, MODULAR = ROOT / "sweeps" / "parity_1125", ROOT / "sweeps" / "modular_24"
@@ -100,9 +103,9 @@ def tables(axes, seeds=2, logged=6, rng_seed=0):
     return runs, curves
 
 
-def write(path, runs, curves, **options):
+def write(path, runs, curves, phases=None, **options):
     given = {"title": "made", "folder": "results/made", "expected": len(runs)} | options
-    path.write_bytes(page(analysis.classify(runs), curves, **given))
+    path.write_bytes(page(analysis.classify(runs) if phases is None else phases, curves, **given))
     return path
 
 
@@ -254,7 +257,7 @@ def test_sliders_change_dots_counts_and_table_at_once(look, parity):
     assert counts(shown) == counted(expected)
     after = marks(shown, "marker.color")
     assert before != after
-    names = {colour: name for name, colour in analysis.style.COLOURS.items()}
+    names = {look.colour: name for name, look in FOUR.items()}
     assert {names[c]: after.count(c) for c in set(after)} == counted(expected)
     shown.fill("#max_ratio_number", "1e3")
     expected = analysis.classify(runs, min_loss=min_loss, max_ratio=1e3)
@@ -489,7 +492,7 @@ def test_colours_are_those_of_the_numbers(look, tmp_path):
         )
         assert len(set(looks)) == 4
         # The shapes of the phase diagram, with colours of either kind.
-        shapes = {analysis.style.SHAPES[phase] for phase in analysis.classify(runs)["phase"].unique()}
+        shapes = {SHAPES[FOUR[phase].mark] for phase in analysis.classify(runs)["phase"].unique()}
         assert set(marks(shown, "marker.symbol")) == shapes
     # A square that stands for a cell is crossed out where it fails.
     shown.evaluate("grokPage.cells.dots = false")
@@ -629,6 +632,39 @@ def test_weights_over_training(look, tmp_path):
     cos_sin = analysis.fourier.basis(67)[[2 * frequency - 1, 2 * frequency]] @ w_in[-1][:, members]
     np.testing.assert_allclose(star["x"][:-1], cos_sin[0], atol=1e-3 * np.abs(cos_sin).max())
     np.testing.assert_allclose(star["y"][:-1], cos_sin[1], atol=1e-3 * np.abs(cos_sin).max())
+
+
+@in_browser
+def test_phases_of_a_definition_that_the_page_does_not_know(look, tmp_path):
+    runs, curves = tables({"hidden_size": [2, 4], "weight_decay": [0.1, 1.0]}, seeds=3)
+    phases = analysis.classify(runs, definition=by_seed, curves=curves, apart=3)
+    path = write(tmp_path / "page.html", runs, curves, phases)
+    tampered = json.dumps({"definition": "liu", "safe": True, "colour": "grok"})
+    for fragment in ("", f"#{tampered}"):
+        shown = look(path, fragment=fragment)
+        assert counts(shown) == {"confused": 0, "calm": 4, "wild": 4, "odd": 4, "rest": 0}
+        assert shown.inner_text("#computed") == "phases as computed by by_seed, apart 3, most 9"
+        for control in ("#definition", "#thresholds", "#article"):
+            assert not shown.is_visible(control)
+    shown.uncheck("#safe")
+    named = [FIVE[name] for name in phases["phase"]]
+    assert sorted(marks(shown, "marker.color")) == sorted(one.colour for one in named)
+    assert sorted(marks(shown, "marker.symbol")) == sorted(SHAPES[one.mark] for one in named)
+    assert sorted(marks(shown, "marker.line.color")) == sorted(one.edge for one in named)
+    # A cell that stands for several runs: of equals the first.
+    shown.evaluate("grokPage.cells.dots = false")
+    assert shown.evaluate("look(grokPage, [1, 0, 2], null)[0]") == FIVE["calm"].colour
+    shown.evaluate("grokPage.set({x: grokPage.state.x})")
+    shown.select_option("#colour", label="share of wild")
+    assert "share of wild" in shown.inner_text("#legend")
+    assert set(marks(shown, "marker.symbol")) == {"square"}
+    shown.select_option("#colour", label="phase")
+    shown.check("#safe")
+    assert len(set(marks(shown, "marker.color"))) == 3
+    assert not set(marks(shown, "marker.color")) & {one.colour for one in FIVE.values()}
+    assert 'table = analysis.load_phases("results/made", runs, "by_seed")' in shown.evaluate(
+        "pandasCode(grokPage)"
+    )
 
 
 @in_browser

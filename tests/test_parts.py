@@ -10,7 +10,8 @@ import pytest
 from grok_sweep.core import registry
 from grok_sweep.core.number import Number
 from grok_sweep.core.parts import Data, PartError, Task, Values, real, whole
-from grok_sweep.core.registry import Source, find, parts_of
+from grok_sweep.core.registry import find, parts_of
+from grok_sweep.core.source import Source
 
 BUILT_IN = {
     "task": {"parity", "modular_addition"},

@@ -11,7 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis import MAX_RATIO, MIN_LOSS, PHASES, classify
+from analysis import MAX_RATIO, MIN_LOSS, PHASES, classify, looks
+from grok_sweep.core.definitions import FOUR
+from grok_sweep.core.look import Look
+from grok_sweep.core.parts import definition, real
 from grok_sweep.store import CURVES_SCHEMA, RESULTS, runs_schema
 
 SCHEMA = runs_schema(
@@ -236,6 +239,7 @@ def test_no_runs_have_no_phases():
         ({"max_ratio": -1}, "max_ratio: -1 is not allowed"),
         ({"max_ratio": float("inf")}, "max_ratio: inf is not allowed"),
         ({"definition": "pairs"}, "definition: 'pairs' is not allowed; give one of pair, liu, liu_lasting"),
+        ({"apart": 3}, "apart: is no threshold of this definition; there are min_loss, max_ratio"),
         ({"min_loss": 0, "definition": ""}, "min_loss: 0 is .*; definition: '' is"),
         ({"definition": "liu"}, "needs curves"),
         ({"definition": "liu", "curves": curves_table({})}, "1 of 1 runs have no curve, the first is 0{16}$"),
@@ -264,3 +268,63 @@ def test_a_million_runs_take_a_moment():
     phases = classify(runs)
     assert time.perf_counter() - start < 5  # a fifth of a second on an idle core
     assert len(phases) == 1_000_000
+
+
+FIVE = {
+    "confused": Look("#aaaaaa", "cross"),
+    "calm": Look("#7CB9DF", "diamond", "#000000"),
+    "wild": Look("#d55e00", "plus"),
+    "odd": Look("#ffffff", "star"),
+    "rest": Look("#F7DB5C", "hexagon"),
+}
+
+
+@definition(FIVE, apart=real(2.0, "of the seeds", 0), most=real(9, "seed that is calm", 0))
+def by_seed(runs, curves, h):
+    """A definition as in a user's file: by the seed modulo apart; curves are there."""
+    assert set(runs["run_id"]) == set(curves["run_id"])
+    names = np.array(["calm", "wild", "odd"])[(runs["seed"] % h.apart).astype(int)]
+    return np.where(runs["seed"] > h.most, "confused", names)
+
+
+def five(seeds, by=by_seed, **options):
+    """Runs of these seeds, sorted by a definition of five phases."""
+    runs = runs_table([{"seed": seed} for seed in seeds])
+    curves = curves_table({run_id: [(0, 0.5, 0.5)] for run_id in runs["run_id"]})
+    return classify(runs, definition=by, curves=curves, **options)
+
+
+def test_a_definition_of_the_user_s_own():
+    phases = five([0, 1, 2, 10])
+    assert phases["phase"].tolist() == ["calm", "wild", "calm", "confused"]
+    assert tuple(phases["phase"].cat.categories) == tuple(looks(phases)) == tuple(FIVE)
+    assert phases.attrs["definition"] == "by_seed"
+    assert phases.attrs["thresholds"] == {"apart": 2.0, "most": 9.0}
+    assert five([0, 1, 2], apart=3)["phase"].tolist() == ["calm", "wild", "odd"]
+    with pytest.raises(ValueError, match="apart: -1 is not allowed; give a finite number of at least 0"):
+        five([0], apart=-1)
+    with pytest.raises(
+        ValueError, match=r"aparts: is no threshold of .*; there are min_loss, max_ratio, apart"
+    ):
+        five([0], aparts=1)
+    with pytest.raises(ValueError, match='definition "by_seed" needs curves'):
+        classify(runs_table([{}]), definition=by_seed)
+
+
+def test_a_table_says_which_phases_it_may_have(tmp_path):
+    phases = five([0, 1])
+    phases.to_parquet(tmp_path / "phases.parquet")
+    assert dict(looks(pd.read_parquet(tmp_path / "phases.parquet"))) == FIVE
+    assert list(looks(phases)) == list(FIVE)  # and in order
+    assert looks(classify(runs_table([{}]))) == looks(pd.DataFrame()) == FOUR
+    phases.attrs["phases"]["calm"]["colour"] = "javascript:"
+    with pytest.raises(ValueError, match="phase calm has the colour 'javascript:'"):
+        looks(phases)
+
+
+@pytest.mark.parametrize(
+    ("colour", "edge"), [("#ffffff", "#999999"), ("#000000", "#000000"), ("#ff8000", "#994c00")]
+)
+def test_an_outline_is_darker_than_its_colour(colour, edge):
+    assert Look(colour, "circle").edge == edge
+    assert Look(colour, "circle", "#123456").edge == "#123456"

@@ -19,7 +19,10 @@ from pexpect.fdpexpect import fdspawn
 from rich.cells import cell_len
 from rich.console import Console
 
-from grok_sweep.progress import PHASES, Progress
+from analysis import PHASES
+from grok_sweep.core.look import Look
+from grok_sweep.core.parts import definition
+from grok_sweep.progress import Progress
 
 AXES = {
     "weight_decay": (0.01, 0.03, 0.1, 0.3, 1.0),
@@ -286,6 +289,8 @@ def test_axes_not_shown_are_pooled():
 SWEEP = """
 import os, signal, sys, time, pandas as pd
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite started in the background ignores it
+from grok_sweep.core.look import Look
+from grok_sweep.core.parts import definition
 from grok_sweep.progress import Progress
 sweep = {"axes": {"hidden_size": (16, 258)}, "model": "relu_mlp", "runs": {"hidden_size": [16, 258] * 4}}
 with Progress(runs_total=8, work_total=8.0, **sweep) as progress:
@@ -350,3 +355,22 @@ def test_an_interrupt_leaves_the_terminal_sane():
     assert "stopped after" in lines[4]
     assert lines[7:9] == ["    ·  ▲", "columns: hidden_size 258 to 16"]
     assert lines[9].startswith("Traceback")  # below one display, not a trail of them
+
+
+def test_phases_of_another_definition_are_counted_and_drawn():
+    shown = {"calm": Look("#7cb9df", "diamond"), "wild": Look("#202020", "plus")}
+    part = definition(shown)(lambda runs, curves, h: None)
+    progress = started(definition=part)
+    progress.landed(rows("wild", 9), work=1.0)
+    progress.landed(rows("calm", 4, hidden_size=258), work=1.0)
+    progress.landed(rows(None, 2, hidden_size=258), work=1.0)  # which could not be sorted
+    lines = text(progress, 100, 40)
+    (legend,) = [line for line in lines if "calm" in line]
+    assert legend.split() == ["◆", "calm", "4", "✚", "wild", "9"]
+    assert progress.runs_done == 15
+    diagram = "".join(lines[lines.index(legend) + 1 :])
+    assert (diagram.count("✚"), diagram.count("◇"), diagram.count("◆")) == (1, 1, 0)
+    log = io.StringIO()
+    with started(stream=log, definition=part) as progress:
+        progress.landed(rows("wild", 9), work=1.0)
+    assert log.getvalue().splitlines()[-1].endswith("; calm 0, wild 9")

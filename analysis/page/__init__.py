@@ -21,11 +21,11 @@ import pandas as pd
 from analysis import fourier
 from analysis.cells import axes
 from analysis.circuits import network
-from analysis.phases import LIU_APART, MAX_RATIO, MIN_LOSS, PHASES, liu_steps
+from analysis.phases import LIU_APART, MAX_RATIO, MIN_LOSS, liu_steps, looks, ties
 from analysis.read import Weights, without_effect
 from analysis.steps import steps
-from analysis.style import COLOURS, OUTLINES, SHAPES
-from analysis.words import loss_unit
+from analysis.style import SAFE, SHAPES
+from analysis.words import definition, loss_unit
 
 CURVE_POINTS = 230_000  # logged steps of all curves in a page; of more a sample
 CURVE_STEPS = 400  # and of one
@@ -80,18 +80,16 @@ def page(
         "expected": expected,
         "live": live,
         "runs": len(phases),
-        "phases": list(PHASES),
-        "colours": COLOURS,
-        "outlines": OUTLINES,
-        "shapes": SHAPES,
+        **_phases(phases),
         "loss_unit": loss_unit(phases),
         "article": {"definition": "pair", "min_loss": MIN_LOSS, "max_ratio": MAX_RATIO},
-        "own": {"min_loss": MIN_LOSS, "max_ratio": MAX_RATIO} | phases.attrs,
+        "own": {"min_loss": MIN_LOSS, "max_ratio": MAX_RATIO}
+        | {key: value for key, value in phases.attrs.items() if key not in ("thresholds", "phases")},
         "liu_apart": LIU_APART,
         "axes": _axes(arrays, phases),
         "same": {name: _plain(phases[name].iloc[0]) for name in _constant(phases)},
     }
-    _runs(arrays, phases, curves)
+    _runs(arrays, phases, curves, here=about["computed"] is not None)
     about["curves"] = _curves(arrays, phases, curves)
     about["weights"] = _weights(arrays, phases, weights)
     about["arrays"] = arrays.places
@@ -101,6 +99,24 @@ def page(
 def ended(content: bytes) -> bytes:
     """A page that says no longer that its sweep is running; else as it was."""
     return re.sub(rb'"live": "[0-9T :.+-]*"', b'"live": null', content, count=1)
+
+
+def _phases(phases: pd.DataFrame) -> dict[str, Any]:
+    """The phases that there are, in order, and how they look.
+
+    `computed`: by which definition, where the page cannot compute them itself.
+    """
+    known = looks(phases)
+    own = phases.attrs.get("phases") is not None
+    return {
+        "phases": list(known),
+        "ties": list(ties(phases)),
+        "colours": {name: look.colour for name, look in known.items()},
+        "outlines": {name: look.edge for name, look in known.items()},
+        "shapes": {name: SHAPES[look.mark] for name, look in known.items()},
+        "safe": dict(zip(known, SAFE, strict=False)) if len(known) <= len(SAFE) else None,
+        "computed": definition(phases) if own else None,
+    }
 
 
 def _axes(arrays: _Arrays, phases: pd.DataFrame) -> list[dict[str, Any]]:
@@ -131,8 +147,8 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _runs(arrays: _Arrays, phases: pd.DataFrame, curves: pd.DataFrame) -> None:
-    """What the page classifies, colours and lists the runs by."""
+def _runs(arrays: _Arrays, phases: pd.DataFrame, curves: pd.DataFrame, *, here: bool) -> None:
+    """What the page classifies, colours and lists the runs by; `here`: their phases, which it cannot find."""
     ids = "".join(phases["run_id"])
     arrays.add("run_id", np.frombuffer(bytes.fromhex(ids), np.uint8))  # 8 bytes each
     arrays.add("seed", phases["seed"].to_numpy(np.float64))
@@ -144,10 +160,13 @@ def _runs(arrays: _Arrays, phases: pd.DataFrame, curves: pd.DataFrame) -> None:
         arrays.add(name, short_R if lossless else exact_R)
     arrays.add("final_eval_accuracy", phases["final_eval_accuracy"].to_numpy(np.float32, na_value=np.nan))
     arrays.add("diverged_step", _whole(phases["diverged_step"]))
-    for definition in ("liu", "liu_lasting"):
-        by_side = zip(("train", "eval"), liu_steps(phases, curves, lasting=definition != "liu"), strict=True)
+    if here:
+        places = {name: place for place, name in enumerate(looks(phases))}
+        arrays.add("phase", np.array([places[name] for name in phases["phase"]], np.uint8))
+    for name in () if here else ("liu", "liu_lasting"):
+        by_side = zip(("train", "eval"), liu_steps(phases, curves, lasting=name != "liu"), strict=True)
         for side, step_R in by_side:
-            arrays.add(f"{definition}_{side}", np.where(np.isnan(step_R), NEVER, step_R).astype(np.int32))
+            arrays.add(f"{name}_{side}", np.where(np.isnan(step_R), NEVER, step_R).astype(np.int32))
     when = steps(phases, curves)
     for name in ("memorize_step", "generalize_step"):
         arrays.add(name, _whole(when[name]))

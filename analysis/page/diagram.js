@@ -7,18 +7,23 @@ const MOST_DOTS = 4000; // of more runs a cell is one square
 const MOST_SLOTS = 150; // dots of a cell that can be told apart
 const MOST_LETTERS = 14; // of a value beside an axis
 const MOST_LINES = 40; // runs whose curves can
-const TIES = ["fail", "memorize", "generalize", "grok"]; // of equals the first, as in analysis.cells
-const SAFE = { memorize: "#d55e00", grok: "#f0e442", generalize: "#0072b2", fail: "#8c8c8c" }; // Okabe and Ito
-const ROOM = { square: 0.88, "triangle-up": 0.84, x: 0.92 }; // shapes that are larger than a circle of their size
+const ROOM = {
+  square: 0.88, "triangle-up": 0.84, x: 0.92, diamond: 0.84, cross: 0.92, star: 0.72, pentagon: 0.95, hexagon: 0.95,
+  "triangle-down": 0.84, "triangle-left": 0.84, "triangle-right": 0.84,
+}; // shapes that are larger than a circle of their size
 const VIRIDIS = ["#440154", "#3b528b", "#21918c", "#5ec962", "#fde725"];
-const SHARES = ["grok", "generalizes"]; // colourings of a cell as a whole
-const COLOURINGS = {
-  phase: "phase",
-  min_eval_loss: "least test loss",
-  grok_delay: "grok delay",
-  grok: "share of seeds that grok",
-  generalizes: "share that generalize, at once or late",
-};
+
+// What may colour the diagram: key -> {title, counted: the phases whose share of a cell it is, if it is one}.
+function colourings(about) {
+  const plain = { phase: { title: "phase" }, min_eval_loss: { title: "least test loss" }, grok_delay: { title: "grok delay" } };
+  if (about.computed)
+    return { ...plain, ...Object.fromEntries(about.phases.map((name) => [`share ${name}`, { title: `share of ${name}`, counted: [name] }])) };
+  return {
+    ...plain,
+    grok: { title: "share of seeds that grok", counted: ["grok"] },
+    generalizes: { title: "share that generalize, at once or late", counted: ["grok", "generalize"] },
+  };
+}
 
 // Whether a run passes a filter: one that the hyperparameter has no effect on is at any of its values.
 function filterOf(arrays, name, place) {
@@ -55,7 +60,7 @@ function arrange(page) {
   const most = Math.max(1, ...cells.map((runs) => runs.length));
   const valuesX = x.values.slice(0, nx);
   if (x.name === "hidden_size") valuesX.reverse();
-  const dots = shown <= MOST_DOTS && most <= MOST_SLOTS && !SHARES.includes(state.colour);
+  const dots = shown <= MOST_DOTS && most <= MOST_SLOTS && !colourings(about)[state.colour].counted;
   return { x, y, panel, nx, ny, panels, valuesX, cells, most, shown, beyond, dots };
 }
 
@@ -78,9 +83,8 @@ function viridis(share) {
 // The number that colours runs, and its range; null for phases. A share is that of the cell.
 function measure(page) {
   const { about, arrays, state, phases } = page;
-  const index = (name) => about.phases.indexOf(name);
-  if (SHARES.includes(state.colour)) {
-    const counted = state.colour === "grok" ? [index("grok")] : [index("grok"), index("generalize")];
+  const counted = colourings(about)[state.colour].counted?.map((name) => about.phases.indexOf(name));
+  if (counted) {
     return {
       of: (runs) => runs.filter((i) => counted.includes(phases[i])).length / runs.length,
       ends: [0, 1],
@@ -106,8 +110,9 @@ function measure(page) {
 
 // Shapes as well as colours, of which two are one grey in print; a cell that fails is crossed out.
 function shapeOf(page, phase) {
-  if (page.cells.dots) return page.about.shapes[phase];
-  return phase === "fail" ? "square-x" : "square";
+  const shape = page.about.shapes[phase];
+  if (page.cells.dots) return shape;
+  return { x: "square-x", cross: "square-cross" }[shape] ?? "square";
 }
 
 // What a dot (one run) or a square (the runs of a cell) looks like: [colour, outline, shape].
@@ -124,8 +129,8 @@ function look(page, runs, scale) {
   const counts = about.phases.map(() => 0);
   for (const i of runs) counts[phases[i]]++;
   const most = Math.max(...counts);
-  const name = TIES.find((phase) => counts[about.phases.indexOf(phase)] === most);
-  if (state.safe) return [SAFE[name], page.colour("--ink"), shapeOf(page, name)];
+  const name = about.ties.find((phase) => counts[about.phases.indexOf(phase)] === most);
+  if (state.safe) return [about.safe[name], page.colour("--ink"), shapeOf(page, name)];
   return [about.colours[name], about.outlines[name], shapeOf(page, name)];
 }
 

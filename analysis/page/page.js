@@ -70,9 +70,9 @@ class Page {
     const has = (value, ...keys) => keys.every((key) => Object.hasOwn(value, key));
     const object = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
     const allowed = {
-      x: axis, y: axis, panel: axis, min_loss: number, max_ratio: number, colour: (value) => typeof value === "string" && has(COLOURINGS, value),
-      definition: (value) => ["pair", "liu", "liu_lasting"].includes(value), metric: (value) => ["loss", "accuracy", "weight_norm"].includes(value),
-      safe: (value) => value === true, only: (value) => value === true, theme: (value) => ["light", "dark"].includes(value),
+      x: axis, y: axis, panel: axis, min_loss: number, max_ratio: number, colour: (value) => typeof value === "string" && has(colourings(this.about), value),
+      definition: (value) => !this.about.computed && ["pair", "liu", "liu_lasting"].includes(value), metric: (value) => ["loss", "accuracy", "weight_norm"].includes(value),
+      safe: (value) => value === true && this.about.safe !== null, only: (value) => value === true, theme: (value) => ["light", "dark"].includes(value),
       pinned: (value) => object(value) && has(value, "x", "y", "panel"),
       sort: (value) => Array.isArray(value) && value.length === 2,
       find: (value) => object(value) && Object.values(value).every((one) => typeof one === "string"),
@@ -214,7 +214,7 @@ class Page {
       const [bar, ends, title] = ["bar", "ends", ""].map((name) => Object.assign(document.createElement("div"), { className: name }));
       bar.style.background = `linear-gradient(to right, ${VIRIDIS.join(",")})`;
       const unit = this.state.colour === "min_eval_loss" && this.about.loss_unit;
-      title.textContent = COLOURINGS[this.state.colour] + (unit ? `, ${unit}` : "");
+      title.textContent = colourings(this.about)[this.state.colour].title + (unit ? `, ${unit}` : "");
       ends.append(...scale.ends.map((end) => Object.assign(document.createElement("span"), { textContent: scale.text(end) })));
       keys.forEach((key) => (key.firstChild.style.visibility = "hidden")); // phases have no colours now
       keys.unshift(title, bar, ends, Object.assign(document.createElement("div"), { className: "hint", textContent: "empty: no value" }));
@@ -225,7 +225,7 @@ class Page {
     if (beyond) lines.push(`${plural(beyond, "run")} beyond the first ${MOST_VALUES} values or ${MOST_PANELS} panels are not drawn: choose other axes.`);
     const pooled = this.about.axes.filter(({ name, values }) => values.length > 1 && ![this.state.x, this.state.y, this.state.panel].includes(name) && !(name in this.state.filters));
     if (pooled.length) lines.push(`A cell pools all values of ${pooled.map((axis) => axis.name).join(", ")}.`);
-    if (!this.cells.dots) lines.push(`A square is a cell, in the colour of its ${!scale ? "most common phase" : SHARES.includes(this.state.colour) ? "share" : "median"}.`);
+    if (!this.cells.dots) lines.push(`A square is a cell, in the colour of its ${!scale ? "most common phase" : colourings(this.about)[this.state.colour].counted ? "share" : "median"}.`);
     byId("shown").textContent = lines.join(" ");
   }
 
@@ -259,6 +259,7 @@ class Page {
 
   thresholds() {
     const { definition, min_loss, max_ratio } = this.state;
+    if (this.about.computed) return;
     byId("definition").value = definition;
     byId("thresholds").hidden = definition !== "pair";
     for (const [name, value] of [["min_loss", min_loss], ["max_ratio", max_ratio]]) {
@@ -304,7 +305,7 @@ class Page {
           }),
         );
       }
-    boxes.push(select("colour", "colour", Object.entries(COLOURINGS), state.colour, (colour) => this.set({ colour })));
+    boxes.push(select("colour", "colour", Object.entries(colourings(this.about)).map(([key, { title }]) => [key, title]), state.colour, (colour) => this.set({ colour })));
     byId("axes").replaceChildren(...boxes);
     if (focused && byId("axes").querySelector(`#${CSS.escape(focused)}`)) byId(focused).focus();
   }
@@ -313,10 +314,13 @@ class Page {
 function swatch(page, phase) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   svg.setAttribute("viewBox", "0 0 16 16");
-  const paths = { circle: "M8 2a6 6 0 1 0 .01 0z", square: "M2.5 2.5h11v11h-11z", "triangle-up": "M8 1.5l7 12.5h-14z", x: "M3 1l5 5 5-5 2 2-5 5 5 5-2 2-5-5-5 5-2-2 5-5-5-5z", "square-x": "M2.5 2.5h11v11h-11zl11 11m0-11l-11 11" };
+  const paths = { circle: "M8 2a6 6 0 1 0 .01 0z", square: "M2.5 2.5h11v11h-11z", "triangle-up": "M8 1.5l7 12.5h-14z", x: "M3 1l5 5 5-5 2 2-5 5 5 5-2 2-5-5-5 5-2-2 5-5-5-5z", "square-x": "M2.5 2.5h11v11h-11zl11 11m0-11l-11 11",
+    diamond: "M8 1l7 7-7 7-7-7z", pentagon: "M8 1l7 5-2.7 8.5H3.7L1 6z", star: "M8 1l2.1 4.6 5 .6-3.700 3.400 1 5L8 12.100l-4.400 2.500 1-5L.9 6.200l5-.6z",
+    cross: "M6 1.500h4V6h4.500v4H10v4.500H6V10H1.500V6H6z", hexagon: "M8 1l6 3.500v7L8 15l-6-3.500v-7z", "triangle-down": "M8 14.500l7-12.500h-14z",
+    "triangle-left": "M1.500 8l12.500-7v14z", "triangle-right": "M14.500 8l-12.500-7v14z", "square-cross": "M2.500 2.500h11v11h-11zM8 2.500v11M2.500 8h11" };
   const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
   path.setAttribute("d", paths[shapeOf(page, phase)]);
-  path.setAttribute("fill", page.state.safe ? SAFE[phase] : page.about.colours[phase]);
+  path.setAttribute("fill", page.state.safe ? page.about.safe[phase] : page.about.colours[phase]);
   path.setAttribute("stroke", page.state.safe ? page.colour("--ink") : page.about.outlines[phase]);
   svg.append(path);
   return svg;
@@ -409,6 +413,10 @@ function fill(page) {
   byId("summary").textContent = parts.join(" · ");
   byId("theme").value = state.theme;
   byId("safe").checked = state.safe;
+  byId("safe").parentElement.hidden = about.safe === null;
+  byId("computed").hidden = !about.computed;
+  byId("computed").textContent = `phases as computed by ${about.computed}`;
+  for (const id of ["definition_label", "thresholds", "article"]) byId(id).hidden = Boolean(about.computed);
   byId("only").checked = state.only;
   byId("unit").textContent = about.loss_unit && ` (${about.loss_unit})`;
   const same = Object.entries(about.same).flatMap(([name, value]) => [

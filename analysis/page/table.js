@@ -102,7 +102,8 @@ function tableRows(page) {
 function pandasCode(page) {
   const { about, state } = page;
   const folder = JSON.stringify(about.folder);
-  const how =
+  // The user's own file, which says how, is not run to look at results.
+  const how = about.computed ? "" :
     state.definition !== "pair"
       ? `definition="${state.definition}", curves=curves`
       : `min_loss=${JSON.stringify(state.min_loss)}, max_ratio=${JSON.stringify(state.max_ratio)}`;
@@ -110,7 +111,9 @@ function pandasCode(page) {
     "import analysis",
     "",
     `runs, curves = analysis.load_runs(${folder}), analysis.load_curves(${folder})`,
-    `table = analysis.classify(runs, ${how})`,
+    about.computed
+      ? `table = analysis.load_phases(${folder}, runs, ${JSON.stringify(about.own.definition)})`
+      : `table = analysis.classify(runs, ${how})`,
     'steps = analysis.steps(runs, curves)[["run_id", "memorize_step", "generalize_step", "grok_delay"]]',
     'table = table.merge(steps, on="run_id")',
   ];

@@ -20,6 +20,9 @@ found: `registry`.
     @metric
     def surest(h, at): return at.output_test.max()                          # a number at each logged step
 
+    @definition({"low": Look("#aaaaaa", "cross"), "high": Look("#7cb9df", "circle")}, at=real(0.9, "high"))
+    def halves(runs, curves, h): return np.where(runs.final_eval_accuracy < h.at, "low", "high")      # phases
+
 This needs no jax: a config is checked without it.
 """
 
@@ -29,18 +32,23 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from grok_sweep.core.look import Look
 from grok_sweep.core.number import MOST_INT32, Number, Values, real, whole
+from grok_sweep.core.source import PartError
 
 __all__ = [
     "LEAST_LOSS",
     "Data",
     "Declared",
+    "Definition",
+    "Look",
     "Metric",
     "Model",
     "Optimizer",
     "PartError",
     "Task",
     "Values",
+    "definition",
     "loss_ratio",
     "metric",
     "model",
@@ -58,10 +66,6 @@ LEAST_LOSS = 2.0**-23
 def loss_ratio(train_loss: Any, eval_loss: Any, floor: Any) -> Any:
     """Of test to train loss, elementwise; a loss under `floor` (a task's `loss_floor`) counts as that."""
     return np.maximum(eval_loss, floor) / np.maximum(train_loss, floor)
-
-
-class PartError(Exception):
-    """What is wrong with a part, in one line: which, what was expected, what came."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +183,19 @@ class Metric(Declared):
     """`make(h, at)` gives a number of a network at a logged step, traced by jax; `at`: see `train.Moment`."""
 
 
+@dataclass(frozen=True)
+class Definition(Declared):
+    """`make(runs, curves, h)` gives the name of a phase for each run, in their order.
+
+    `runs`: a row per run; `curves`: a row per run and logged step, by both; `h`: its own numbers, thresholds.
+    `phases`: all that it may give, and how they look; `ties`: their names in the order of the tests: of those
+    that are equally common in a cell the first stands for it.
+    """
+
+    phases: Mapping[str, Look] = field(default_factory=dict)
+    ties: tuple[str, ...] = ()
+
+
 def model(**numbers: Number) -> Callable[[Callable[[Any], Any]], Model]:
     """Declare a function of hyperparameters that gives a flax module, and its own hyperparameters."""
     return lambda make: Model(make.__name__, make, numbers)
@@ -192,3 +209,13 @@ def optimizer(**numbers: Number) -> Callable[[Callable[[Any], Any]], Optimizer]:
 def metric(make: Callable[[Any, Any], Any]) -> Metric:
     """Declare a function metric(h, at) whose number is logged, in a column of its name of the curves."""
     return Metric(make.__name__, make)
+
+
+def definition(
+    phases: Mapping[str, Look], **numbers: Number
+) -> Callable[[Callable[[Any, Any, Any], Any]], Definition]:
+    """Declare a function definition(runs, curves, h) that sorts runs into `phases`, and its thresholds."""
+    if callable(phases):
+        raise PartError('give the phases of a definition: @definition({"name": Look("#rrggbb", "circle")})')
+    ties = tuple(phases) if isinstance(phases, Mapping) else ()
+    return lambda make: Definition(make.__name__, make, numbers, phases, ties)

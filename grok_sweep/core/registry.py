@@ -4,44 +4,20 @@ This needs no jax, unless a user's file does.
 """
 
 import functools
-import hashlib
 import keyword
 import re
-import sys
-import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from grok_sweep.core.number import MissingError, Number, Values
-from grok_sweep.core.parts import Declared, Metric, Model, Optimizer, PartError, Task
+from grok_sweep.core import look
+from grok_sweep.core.number import Number, Values
+from grok_sweep.core.parts import Declared, Definition, Metric, Model, Optimizer, PartError, Task
+from grok_sweep.core.reserved import CURVES, OF_CONFIG, RESERVED
+from grok_sweep.core.source import Source
 
 KINDS = ("task", "model", "optimizer")  # of which a sweep has one each; and as many metrics as its file has
-OF_KIND: Mapping[str, type[Any]] = {"task": Task, "model": Model, "optimizer": Optimizer, "metric": Metric}
-
-
-@dataclass(frozen=True)
-class Source:
-    """A user's file of parts, as it travels to workers: its name, for messages, and its text."""
-
-    name: str
-    text: str
-
-    @property
-    def digest(self) -> str:
-        """16 hex digits of sha256 over the text."""
-        return hashlib.sha256(self.text.encode()).hexdigest()[:16]
-
-    def blame(self, error: BaseException) -> str:
-        """What went wrong in the file, or because of it, and where: one line."""
-        if isinstance(error, SyntaxError) and error.filename == self.name:
-            return f"{self.name}, line {error.lineno}: {error.msg}"
-        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == self.name]
-        where = ", ".join(f"line {frame.lineno} in {frame.name}" for frame in frames[-3:])
-        text = " ".join(str(error).split())[:300]
-        return f"{self.name}{f', {where}' if where else ''}: {type(error).__name__}: {text}"
+OF_KIND: dict[str, type[Any]] = {"task": Task, "model": Model, "optimizer": Optimizer, "metric": Metric}
+OF_KIND |= {"definition": Definition}
 
 
 def find(kind: str, name: str, source: Source | None = None) -> Any:
@@ -82,14 +58,14 @@ def parts_of(source: Source | None) -> dict[str, dict[str, Any]]:
     Raises PartError where the file cannot be run, or declares what cannot be used.
     """
     from grok_sweep import tasks
-    from grok_sweep.core import builtin
+    from grok_sweep.core import builtin, definitions
 
     found: dict[str, dict[str, Any]] = {kind: {} for kind in OF_KIND}
-    for module in (builtin, *tasks.modules()):
+    for module in (builtin, definitions, *tasks.modules()):
         for kind, name, part in _own(module):
             found[kind][name] = part
     if source is not None:
-        theirs = _own(_run(source))
+        theirs = _own(source.run())
         if not theirs:
             raise PartError(
                 f"{source.name}: declares no part; derive from Task, or decorate with @model, @optimizer"
@@ -131,6 +107,9 @@ def _check(what: str, part: Any) -> None:
     """Raise PartError where a user's part lacks what it needs."""
     if isinstance(part, Metric) and part.name in CURVES:
         raise PartError(f"{what}: every curve has a column of this name; call it otherwise")
+    if isinstance(part, Definition) and (why := look.problem(part.phases)):
+        raise PartError(f"{what}: {why}")
+    reserved = OF_CONFIG if isinstance(part, Definition) else RESERVED
     for key, number in part.numbers.items():
         if not isinstance(number, Number):
             raise PartError(f"{what}: {key} must be declared by whole(...) or real(...)")
@@ -138,8 +117,8 @@ def _check(what: str, part: Any) -> None:
             raise PartError(
                 f"{what}: {key!r} cannot be the name of a hyperparameter; use letters, digits and _"
             )
-        if key in RESERVED:
-            raise PartError(f"{what}: {key} is the name of a column of a table; call it otherwise")
+        if key in reserved:
+            raise PartError(f"{what}: {key} is the name of {reserved[key]}; call it otherwise")
         if number.default is None or number.problem(number.default):
             raise PartError(
                 f"{what}: the default of {key}, {number.default!r}, {number.problem(number.default)}"
@@ -164,50 +143,8 @@ def is_name(name: Any) -> bool:
 # What Hydra or YAML take for something else than text, and what means something to Hydra.
 NO_TEXT = frozenset(["null", "true", "false", "yes", "no", "on", "off", "nan", "inf", "defaults", "hydra"])
 OF_VALUES = frozenset(name for name in dir(Values) if not name.startswith("_"))  # they would hide it
-CURVES = ("run_id", "step", "train_loss", "eval_loss", "train_accuracy", "eval_accuracy", "weight_norm")
-# Columns that the tables of runs, phases and cells have; a hyperparameter of that name would be another.
-RESERVED = frozenset(
-    {
-        *("run_id", "sweep", "task", "seed", "model", "optimizer", "steps", "log_every", "device", "seconds"),
-        *("phase", "name", "step", "diverged_step", "min_train_loss", "min_eval_loss", "max_loss_ratio"),
-        *(f"final_{side}_{of}" for side in ("train", "eval") for of in ("loss", "accuracy")),
-        *("runs", "majority", "last_step", "memorize_step", "generalize_step", "grok_delay"),
-        *("memorize_censored", "generalize_censored", "grok_delay_censored"),
-        *(
-            f"{of}_{phase}"
-            for of in ("n", "share", "low", "high")
-            for phase in ("memorize", "grok", "generalize", "fail")
-        ),
-    }
-)
 
 
-def _run(source: Source) -> ModuleType:
-    """The module that a user's file makes. Raises PartError with the last lines of what went wrong in it."""
-    module = ModuleType(f"grok_sweep_parts_{source.digest}")
-    module.__file__ = source.name
-    sys.modules[module.__name__] = module  # dataclasses and pickles look there for the module of a class
-    try:
-        exec(compile(source.text, source.name, "exec"), vars(module))  # noqa: S102 - the sweep's own YAML names it
-    except (Exception, SystemExit) as error:
-        raise PartError(source.blame(error)) from None
-    return module
-
-
-@contextmanager
-def blaming(source: Source | None) -> Iterator[None]:
-    """What goes wrong in a user's file, or because of it, is a PartError that says where.
-
-    So is a part's asking for a hyperparameter that is not there, as another part's would be.
-    """
-    try:
-        yield
-    except (PartError, MemoryError):
-        raise
-    except Exception as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        if source is not None and source.name in {frame.filename for frame in frames}:
-            raise PartError(source.blame(error)) from None
-        if isinstance(error, MissingError):
-            raise PartError(f"{frames[-2].name}: {error}") from None  # the last frame is that of h itself
-        raise
+# What Hydra or YAML take for something else than text, and what means something to Hydra.
+NO_TEXT = frozenset(["null", "true", "false", "yes", "no", "on", "off", "nan", "inf", "defaults", "hydra"])
+OF_VALUES = frozenset(name for name in dir(Values) if not name.startswith("_"))  # they would hide it

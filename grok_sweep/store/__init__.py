@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 import yaml
 
-from grok_sweep.store import locks, record
+from grok_sweep.store import analysed, locks, record
+from grok_sweep.store.analysed import CELLS, CIRCUITS, PHASES
 from grok_sweep.store.files import TEMPORARY, Files, Local, StoreError, files_at
 from grok_sweep.store.inspection import Inspection, inspect, is_log, unused
 from grok_sweep.store.parquet import DamagedError, encode
@@ -52,6 +52,7 @@ __all__ = [
     "CIRCUITS",
     "CURVES_SCHEMA",
     "CURVE_METRICS",
+    "PHASES",
     "REPORT",
     "RESULTS",
     "Inspection",
@@ -63,7 +64,6 @@ __all__ = [
 ]
 
 SWEEP = "sweep.yaml"
-PHASES, CELLS, CIRCUITS = "phases.parquet", "cells.parquet", "circuits.parquet"
 REPORT = "report.html"
 OURS = {*FITS, "damaged", "figures", "parts", SWEEP, locks.LOCK, PHASES, CELLS, CIRCUITS}
 OURS |= {"phase_diagram.png", "phase_diagram.svg", REPORT}
@@ -277,6 +277,9 @@ class Store:
 
     def write_phases(self, phases: pd.DataFrame, cells: pd.DataFrame) -> tuple[str, ...]:
         """Replace the two tables of an analysis; where they are."""
+        if lost := analysed.replaced(self._files, phases):
+            self._files.make_folder("parts")
+            self._write(analysed.KEPT, self._files.read(lost))
         for name, frame in ((PHASES, phases), (CELLS, cells)):
             self._write(name, encode(pa.Table.from_pandas(frame, preserve_index=False)))
         return self.place(PHASES), self.place(CELLS)
@@ -286,16 +289,14 @@ class Store:
         self._write(CIRCUITS, encode(pa.Table.from_pandas(circuits, preserve_index=False)))
         return self.place(CIRCUITS)
 
+    def phases(self, definition: str) -> pd.DataFrame | None:
+        """run_id and phase by a user's own definition, in `attrs` its looks; None where there are none."""
+        return analysed.phases(self._files, definition)
+
     def circuits_of(self) -> set[str] | None:
         """The run_ids in the table of what the networks learned; None where there is none to be read."""
-        try:
-            with reading(self._files):
-                data = pa.BufferReader(self._files.read(CIRCUITS))
-                # Its own threads may outlive the process: pyarrow 26 then aborts.
-                table = pq.read_table(data, columns=["run_id"], use_threads=False)
-        except (FileNotFoundError, IsADirectoryError, pa.ArrowException):
-            return None
-        return set(table.column("run_id").to_pylist())
+        table = analysed.table(self._files, CIRCUITS, ["run_id"])
+        return None if table is None else set(table.column("run_id").to_pylist())
 
     def write_figure(self, name: str, picture: bytes | None) -> str:
         """Replace a picture, such as phase_diagram.png or figures/waves.png, or remove it (None).
@@ -325,6 +326,8 @@ class Store:
         """
         runs, curves = self._tables.runs().sort_by("run_id"), self._tables.curves()
         target.create(self.sweep(), runs.schema)
+        if self._files.is_file(PHASES):  # by a definition of the user's own they cannot be made from the rest
+            target._write(PHASES, self._files.read(PHASES))
         left = set(runs.column("run_id").to_pylist())
         for weights in self._tables.all_weights():
             ids = set(weights.column("run_id").to_pylist())

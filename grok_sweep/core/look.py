@@ -1,0 +1,76 @@
+"""How a phase looks wherever it is drawn: its colour, and its mark, for two colours may be one in print."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+MARKS = (
+    *("square", "triangle", "circle", "cross", "diamond", "pentagon", "star", "plus"),
+    *("hexagon", "triangle_down", "triangle_left", "triangle_right"),
+)
+MOST_PHASES = len(MARKS)  # no two of one definition have the same
+DARKER = 0.6  # of a colour, for the outline
+
+
+@dataclass(frozen=True)
+class Look:
+    """`colour`: "#rrggbb"; `mark`: one of MARKS; `outline`: a colour too, a darker one if it is not given."""
+
+    colour: str
+    mark: str
+    outline: str = ""
+
+    @property
+    def edge(self) -> str:
+        """The colour of the outline."""
+        return self.outline or "#" + "".join(f"{int(DARKER * part):02x}" for part in self.parts)
+
+    @property
+    def parts(self) -> list[int]:
+        """Red, green and blue of the colour, 0 to 255."""
+        return [int(self.colour[k : k + 2], 16) for k in (1, 3, 5)]
+
+    @property
+    def brightness(self) -> float:
+        """From 0, black, to 1, white, as eyes weigh the three."""
+        return sum(w * part / 255 for w, part in zip((0.299, 0.587, 0.114), self.parts, strict=True))
+
+
+def problem(phases: Any) -> str | None:
+    """Why these cannot be the phases of a definition; None where they can."""
+    if not isinstance(phases, Mapping) or not phases:
+        return 'declares no phases; give them as {"name": Look("#rrggbb", "circle"), ...}'
+    if len(phases) > MOST_PHASES:
+        return f"declares {len(phases)} phases; at most {MOST_PHASES} can be told apart"
+    first: dict[str, str] = {}  # mark -> the phase that has it
+    for name, look in phases.items():
+        if not isinstance(name, str) or not re.fullmatch("[a-z_]{1,40}", name):
+            return f"{repr(name)[:60]} cannot be the name of a phase; use 1 to 40 of a-z and _"
+        if not isinstance(look, Look):
+            return f'phase {name} must be a Look, such as Look("#7cb9df", "circle"), and is {repr(look)[:60]}'
+        for colour in (look.colour, *([look.outline] if look.outline else [])):
+            if not isinstance(colour, str) or not re.fullmatch("#[0-9a-fA-F]{6}", colour):
+                return f'phase {name} has the colour {repr(colour)[:40]}; give one as "#7cb9df"'
+        if look.mark not in MARKS:
+            return f"phase {name} has the mark {repr(look.mark)[:40]}; give one of {', '.join(MARKS)}"
+        if look.mark in first:
+            return f"phases {first[look.mark]} and {name} have the same mark, {look.mark}; give each another"
+        first[look.mark] = name
+    return None
+
+
+def to_plain(phases: Mapping[str, Look]) -> dict[str, dict[str, str]]:
+    """Phases as a table keeps them beside its rows."""
+    return {name: asdict(look) for name, look in phases.items()}
+
+
+def from_plain(plain: Any) -> dict[str, Look]:
+    """Phases as a table has kept them. Raises ValueError where these are none."""
+    try:
+        phases = {name: Look(**look) for name, look in plain.items()}
+    except (AttributeError, TypeError):
+        raise ValueError("its phases have no looks") from None
+    if why := problem(phases):
+        raise ValueError(why)
+    return phases
