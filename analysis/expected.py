@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.read import settings, without_effect
-from grok_sweep import effects
+from grok_sweep.core import effects
 
 MOST_RUNS = 500_000  # of which a table is made; no picture shows more
 # What a config that is none raises.
@@ -19,7 +19,7 @@ SAYS_NOTHING = (AttributeError, KeyError, OverflowError, TypeError, ValueError, 
 def expected_runs(config: Mapping[str, Any]) -> pd.DataFrame | None:
     """A row for each run of the grid of a sweep's `config`: task, model, optimizer, hyperparameters, seed.
 
-    Axes that change together do so, and combinations that repeat others (see `grok_sweep.effects`) are left
+    Axes that change together do so, and combinations that repeat others (see `core.effects`) are left
     out. None where the config does not say, or there are more than MOST_RUNS combinations.
     """
     try:

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from grok_sweep import effects
-from grok_sweep.core import parts, registry
+from grok_sweep.core import effects, parts, registry
 from grok_sweep.store import BEFORE, RESULTS, Store, StoreError
 
 

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from grok_sweep import __version__
-from grok_sweep.config import GROUPS, SETTINGS, ConfigError, choices, parse
 from grok_sweep.core import registry
-from grok_sweep.messages import LaunchError
+from grok_sweep.core.choices import GROUPS, choices
+from grok_sweep.core.config import SETTINGS, parse
+from grok_sweep.errors import ConfigError, LaunchError
 from grok_sweep.stop import SIGNALS, Stopped
 from grok_sweep.store import StoreError
 
@@ -103,11 +104,12 @@ def _main(argv: list[str]) -> int:
         return 0
     # Hydra is imported here, and jax and ray further down, so that each answer comes as soon as it can.
     from grok_sweep import compose
+    from grok_sweep.sweep_file import source_of
 
     if flags.shell_completion:
         return _complete(arguments)
     try:
-        source = compose.source_of(arguments)
+        source = source_of(arguments)
         with compose.using(source):
             config, more = compose.compose(arguments)
         problems += more
@@ -122,12 +124,12 @@ def _main(argv: list[str]) -> int:
         with compose.using(source):
             compose.answer(["--cfg", flags.cfg, *resolve, *package, *map(compose.override, arguments)])
         return 0
-    from grok_sweep.work import environment, set_environment
+    from grok_sweep.worker.environment import environment, set_environment
 
     # Before jax computes. On Ray the driver trains nothing: it takes no accelerator from its workers.
     inline = sweep.cluster.executor == "inline"
     set_environment(environment(sweep.cluster.device) if inline else {"JAX_PLATFORMS": "cpu"})
-    from grok_sweep import driver
+    from grok_sweep.session import driver
 
     if sweep.dry_run:
         return driver.dry_run(sweep, config)
@@ -173,6 +175,7 @@ def _flags(argv: list[str]) -> tuple[argparse.Namespace, list[str], list[str]]:
 def _complete(arguments: list[str]) -> int:
     """Shell completion, by Hydra. What cannot be completed prints nothing: the terminal is in use."""
     from grok_sweep import compose
+    from grok_sweep.sweep_file import source_of
 
     if len(arguments) != 1 or not re.fullmatch("(install|uninstall|query)=(bash|fish|zsh)", arguments[0]):
         raise ConfigError(
@@ -180,7 +183,7 @@ def _complete(arguments: list[str]) -> int:
         )
     # The line that is being completed may have chosen a sweep, whose file of parts has more to offer.
     line = os.environ.get("COMP_LINE", "").split()
-    with contextlib.suppress(ConfigError), compose.using(compose.source_of(line)):
+    with contextlib.suppress(ConfigError), compose.using(source_of(line)):
         compose.answer(["--shell-completion", *arguments])
     return 0
 
@@ -189,9 +192,9 @@ def _help(arguments: list[str]) -> str:
     """All that can be given; of a sweep that is chosen its file's parts too."""
     source = None
     if any(argument.startswith("sweeps=") for argument in arguments):
-        from grok_sweep import compose
+        from grok_sweep.sweep_file import source_of
 
-        source = compose.source_of(arguments)
+        source = source_of(arguments)
     there = registry.parts_of(source)
     numbers = {
         key: n for kind in registry.KINDS for part in there[kind].values() for key, n in part.numbers.items()

@@ -1,17 +1,13 @@
 """Command-line overrides into a plain dict, by Hydra, in this process: the grid is ours to expand."""
 
 import contextlib
-import copy
-import functools
 import io
-import itertools
 import re
 import sys
 import warnings
 from bisect import bisect_left
 from collections.abc import Iterator
 from contextvars import ContextVar
-from pathlib import Path
 from typing import Any
 
 from hydra import compose as hydra_compose
@@ -26,12 +22,13 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.resolvers import oc
 
-from grok_sweep import bounds
-from grok_sweep.config import BLOCKS, GROUPS, MISSING, choices, configs, sweep_folders
+from grok_sweep import limits
 from grok_sweep.core import registry, spans
-from grok_sweep.core.parts import PartError
+from grok_sweep.core.choices import BLOCKS, GROUPS, choices, configs
+from grok_sweep.core.config import MISSING
 from grok_sweep.core.source import Source
-from grok_sweep.messages import ConfigError, one_of, shorten
+from grok_sweep.errors import ConfigError, one_of, shorten
+from grok_sweep.sweep_file import load, path_of, why
 
 STAND_IN = "sweeps=quickstart"  # under which the other keys are checked where no sweep is chosen
 MOST_COMPLAINTS = 5  # of Hydra whose arguments are looked for: each by some ten compositions
@@ -74,80 +71,14 @@ class _Groups(ConfigSource):
             numbers = registry.find(group, name, SOURCE.get()).numbers
             values = {"name": name, **{key: number.default for key, number in numbers.items()}}
             return ConfigResult(self.provider, self.full_path(), OmegaConf.create(values), {"package": None})
-        config = _sweep(_path(name))
+        config = load(path_of(name))
         # Every sweep is on top of the whole config, whether or not it begins with `# @package _global_`.
         return ConfigResult(self.provider, self.full_path(), config, {"package": "_global_"})
 
 
-def _path(name: str) -> Path:
-    """The file of a sweep, of those that there are."""
-    return next(path for folder in sweep_folders() if (path := folder / f"{name}.yaml").is_file())
-
-
-def _sweep(path: Path) -> DictConfig:
-    """What a sweep's file holds. Raises ConfigError where it cannot be used."""
-    try:
-        return _read(path)
-    except Exception as error:
-        raise ConfigError([f"{path} cannot be read: {_why(error)}"]) from None
-
-
-def source_of(arguments: list[str]) -> Source | None:
-    """The file of parts that the chosen sweep names beside it, if it names one.
-
-    It is code, and is run: nothing but the sweep's own file can name one. Raises ConfigError where it is not
-    there or cannot be used.
-    """
-    chosen = [argument.removeprefix("sweeps=") for argument in arguments if argument.startswith("sweeps=")]
-    if not chosen or chosen[-1] not in choices("sweeps"):
-        return None
-    path = _path(chosen[-1])
-    named = _sweep(path).get("parts")
-    if named is None:
-        return None
-    if not isinstance(named, str) or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*\.py", named):
-        raise ConfigError([f"{path}: parts={named!r}: must be the name of a .py file beside it"])
-    try:
-        text = path.with_name(named).read_bytes()
-        if len(text) > bounds.MOST_BYTES:
-            raise ValueError(f"it has more than {bounds.MOST_BYTES:,} bytes")
-        source = Source(named, text.decode())
-        registry.parts_of(source)
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise ConfigError([f"{path}: parts={named}: {path.with_name(named)} cannot be read: {why}"]) from None
-    except PartError as error:
-        raise ConfigError([str(error)]) from None
-    return source
-
-
-def _read(path: Path) -> DictConfig:
-    """What a sweep's file holds. Raises ValueError, OSError or YAMLError where it cannot be used."""
-    with path.open("rb") as file:
-        content = file.read(bounds.MOST_BYTES + 1)
-    return copy.deepcopy(_load(content))
-
-
-@functools.lru_cache(maxsize=1)
-def _load(content: bytes) -> DictConfig:
-    """A file's YAML. Cached: while complaints are looked for, a file is read again and again."""
-    config = OmegaConf.load(io.StringIO(bounds.file(content)))  # by YAML's safe loader
-    if not isinstance(config, DictConfig):
-        raise ValueError("it must be a block of key: value")
-    plain: dict[Any, Any] = OmegaConf.to_container(config)  # type: ignore[assignment]
-    bounds.interpolations(plain)
-    # A sweep that includes others, each of which includes others twice, would be loaded for ever.
-    allowed = [f"override /{group}" for group in GROUPS if group != "sweeps"]
-    defaults = plain.get("defaults", [])
-    for entry in defaults if isinstance(defaults, list) else [defaults]:
-        if entry != "_self_" and not (isinstance(entry, dict) and entry and set(entry) <= {*allowed}):
-            raise ValueError(f"defaults must be a list of _self_ and {': NAME, '.join(allowed)}: NAME")
-    return config
-
-
 def _decode(text: str | None, _parent_: Any, _node_: Any) -> Any:
     """The resolver oc.decode, within bounds."""
-    bounds.decoded(text)
+    limits.decoded(text)
     return oc.decode(text, _parent_, _node_)
 
 
@@ -179,7 +110,7 @@ def compose(arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
     to be composed.
     """
     try:
-        bounds.arguments(arguments)
+        limits.arguments(arguments)
     except ValueError as error:
         raise ConfigError([f"the arguments: {error}"]) from None
     groups: list[str] = []
@@ -259,8 +190,8 @@ def _kind(config: dict[str, Any], key: str) -> type[int] | type[float]:
 def _problem(argument: str) -> str | None:
     """Why an argument cannot be used, as far as it alone shows it."""
     short = shorten(argument) or "''"
-    if len(argument) > bounds.MOST_CHARACTERS:
-        most = f"at most {bounds.MOST_CHARACTERS:,} characters"
+    if len(argument) > limits.MOST_CHARACTERS:
+        most = f"at most {limits.MOST_CHARACTERS:,} characters"
         return f"{short}: {most}; write a longer one in ./sweeps/NAME.yaml"
     try:
         parsed = OverridesParser.create().parse_override(argument)
@@ -344,16 +275,4 @@ def _hydra() -> Iterator[None]:
     except ConfigError:
         raise
     except Exception as error:  # Hydra, OmegaConf, YAML, a resolver: all are about what was given
-        raise ConfigError([_why(error)]) from None
-
-
-def _why(error: BaseException) -> str:
-    """What Hydra, OmegaConf or YAML complain of: one line, without what only they know of."""
-    if str(error).startswith("Error merging override") and error.__cause__:
-        error = error.__cause__
-    if isinstance(error, RecursionError):
-        return "it is nested too deep, or in itself"
-    lines = (line.strip() for line in str(error).splitlines())
-    told = itertools.takewhile(lambda line: not line.startswith(("Config search path", "full_key:")), lines)
-    text = " ".join(line for line in told if line)
-    return text.replace("Cannot merge DictConfig with ListConfig", "must be a list, not a block")
+        raise ConfigError([why(error)]) from None

@@ -32,7 +32,7 @@ import pyarrow.parquet as pq
 import yaml
 from nodes import HEAD, Nodes
 
-from grok_sweep.provenance import machine
+from grok_sweep.session.provenance import machine
 from grok_sweep.versions import code, versions
 
 # Shards of about half a second.

@@ -2,7 +2,7 @@
 
 import os
 
-from grok_sweep.work import environment
+from grok_sweep.worker.environment import environment
 
 os.environ.update(environment("cpu"))
 
@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from grok_sweep.compose import compose
-from grok_sweep.config import Sweep, parse
 from grok_sweep.core import registry
+from grok_sweep.core.config import parse
+from grok_sweep.core.sweep import Sweep
 
 TINY = [
     "sweeps=quickstart",

@@ -15,7 +15,7 @@ from grok_sweep.bench.__main__ import main
 from grok_sweep.bench.device import plain_config
 from grok_sweep.bench.process import BenchError, processes
 from grok_sweep.compose import compose
-from grok_sweep.config import parse
+from grok_sweep.core.config import parse
 
 TINY = ["grid.train_size=[8]", "grid.hidden_size=[2,3]", "grid.weight_decay=[0.1]", "seeds=1"]
 TINY += ["task.test_size=8", "train.steps=20", "train.log_every=10", "cluster=inline"]

@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_compose import arguments, words
 
-from grok_sweep import __version__, cli, driver
-from grok_sweep.config import choices
+from grok_sweep import __version__, cli
+from grok_sweep.core.choices import choices
+from grok_sweep.session import driver
 
 QUICK = "sweeps=quickstart"
 INLINE = [QUICK, "cluster=inline", "train.steps=100", "seeds=1", "grid={}"]

@@ -11,7 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grok_sweep.compose import compose
-from grok_sweep.config import ConfigError, Sweep, choices, parse
+from grok_sweep.core.choices import choices
+from grok_sweep.core.config import parse
+from grok_sweep.core.sweep import Sweep
+from grok_sweep.errors import ConfigError
 
 QUICK = "sweeps=quickstart"
 READ = "cannot be read; write KEY=VALUE, a list as [1,2], other text as KEY=\"'...'\""

@@ -8,9 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import analysis
-from grok_sweep import config
-from grok_sweep.config import MAX_RUNS, Cluster, ConfigError, Sweep, choices, parse
-from grok_sweep.core import registry
+from grok_sweep.core import config, registry
+from grok_sweep.core.choices import choices
+from grok_sweep.core.config import MAX_RUNS, parse
+from grok_sweep.core.sweep import Cluster, Sweep
+from grok_sweep.errors import ConfigError
 
 GOOD = {
     "name": "small",

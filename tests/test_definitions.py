@@ -12,13 +12,15 @@ import yaml
 import analysis
 from analysis import cli as analyze
 from grok_sweep.cli import main
-from grok_sweep.compose import compose, source_of, using
-from grok_sweep.config import ConfigError, parse
+from grok_sweep.compose import compose, using
+from grok_sweep.core.config import parse
 from grok_sweep.core.look import MARKS, Look
 from grok_sweep.core.parts import PartError, definition
 from grok_sweep.core.registry import find, parts_of
 from grok_sweep.core.source import Source
+from grok_sweep.errors import ConfigError
 from grok_sweep.store import Store
+from grok_sweep.sweep_file import source_of
 
 FILE = '''
 """Phases by how wide a network is, and its seed."""

@@ -6,14 +6,14 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from analysis import PHASES, cells
-from grok_sweep import diagram
 from grok_sweep.compose import compose
-from grok_sweep.config import parse
+from grok_sweep.core.config import parse
 from grok_sweep.core.definitions import FOUR, TIES
+from grok_sweep.core.grid import expand
 from grok_sweep.core.look import MARKS, Look
 from grok_sweep.core.parts import definition
-from grok_sweep.diagram import GLYPHS, Diagram, complete, partial
-from grok_sweep.grid import expand
+from grok_sweep.terminal import diagram
+from grok_sweep.terminal.diagram import GLYPHS, Diagram, complete, partial
 
 COMPLETE = {name: complete(look) for name, look in FOUR.items()}
 PARTIAL = {name: partial(look) for name, look in FOUR.items()}

@@ -11,11 +11,11 @@ import yaml
 from conftest import TINY
 from s3 import serving
 
-from grok_sweep import driver
 from grok_sweep.cli import main
-from grok_sweep.grid import expand
-from grok_sweep.launch import Done, Failure
-from grok_sweep.plan import make_plan
+from grok_sweep.core.grid import expand
+from grok_sweep.core.plan import make_plan
+from grok_sweep.executors import Done, Failure
+from grok_sweep.session import driver
 from grok_sweep.store import Store
 
 TABLES = ["runs", "curves"]
@@ -277,7 +277,7 @@ def test_through_ray_with_numbers_as_in_this_process(sweep, tmp_path, command):
 @pytest.fixture
 def failing(monkeypatch):
     """A set of hidden sizes whose shards fail, until it is emptied."""
-    from grok_sweep.launch import inline
+    from grok_sweep.executors import inline
 
     train, sizes = inline.train_shard, {8}
 
@@ -336,7 +336,7 @@ def test_the_first_failure_ends_a_sweep_that_is_to_fail_fast(sweep, tmp_path, ca
 
 def test_what_does_not_fit_into_memory_is_halved_down_to_one_run(sweep, tmp_path, capfd, monkeypatch):
     """Room for two runs at a time, and for none of one of them."""
-    from grok_sweep.launch import inline
+    from grok_sweep.executors import inline
 
     train, tries = inline.train_shard, []
 
@@ -519,7 +519,7 @@ def test_copies_of_an_older_folder_count_once(alike, tmp_path, capfd):
 
 
 def test_what_failed_as_a_copy_has_failed(alike, tmp_path, capfd, monkeypatch):
-    from grok_sweep.launch import inline
+    from grok_sweep.executors import inline
 
     train = inline.train_shard
 

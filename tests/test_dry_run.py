@@ -2,12 +2,12 @@ import re
 
 import pytest
 
-from grok_sweep import dry_run
 from grok_sweep.compose import compose
-from grok_sweep.config import parse
-from grok_sweep.grid import expand
-from grok_sweep.messages import in_bytes
-from grok_sweep.plan import make_plan, unfinished
+from grok_sweep.core.config import parse
+from grok_sweep.core.grid import expand
+from grok_sweep.core.plan import make_plan, unfinished
+from grok_sweep.errors import in_bytes
+from grok_sweep.session import dry_run
 
 
 def shown(sweep, capsys, finished=(), free_disk=None):

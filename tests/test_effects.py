@@ -5,12 +5,13 @@ import itertools
 import numpy as np
 import pytest
 
-from grok_sweep import driver, effects
 from grok_sweep.compose import compose
-from grok_sweep.config import parse
-from grok_sweep.grid import expand
-from grok_sweep.plan import make_plan
-from grok_sweep.work import train_shard
+from grok_sweep.core import effects
+from grok_sweep.core.config import parse
+from grok_sweep.core.grid import expand
+from grok_sweep.core.plan import make_plan
+from grok_sweep.session import driver
+from grok_sweep.worker import train_shard
 
 TINY = [
     "sweeps=modular_24",

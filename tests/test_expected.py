@@ -6,8 +6,8 @@ import pytest
 from analysis import PHASES
 from analysis.expected import expected_runs, n_expected, with_missing
 from grok_sweep.compose import compose
-from grok_sweep.config import parse
-from grok_sweep.grid import expand
+from grok_sweep.core.config import parse
+from grok_sweep.core.grid import expand
 
 PAIRS = ["grid.b1=[0.9,0.99]", "grid.b2=[0.95,0.98]", "zip=[[b2,b1]]"]
 

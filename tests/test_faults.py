@@ -179,7 +179,7 @@ def test_nodes_leave_and_join(start, nodes, cluster, tmp_path):
 @pytest.mark.slow
 def test_a_node_with_other_code_is_refused_by_name(start, nodes, cluster, tmp_path):
     shutil.copytree(ROOT / "grok_sweep", tmp_path / "other" / "grok_sweep")
-    with (tmp_path / "other" / "grok_sweep" / "train.py").open("a", encoding="utf-8") as file:
+    with (tmp_path / "other" / "grok_sweep" / "core" / "train.py").open("a", encoding="utf-8") as file:
         file.write("# another line\n")
     older = tmp_path / "other" / "jaxlib-0.0.1.dist-info"
     older.mkdir()

@@ -15,7 +15,7 @@ from test_phases import FIVE, by_seed, curves_table, five, grid_table, runs_tabl
 from analysis import PHASES, classify, expected_runs, phase_diagram, save, style
 from grok_sweep.core.definitions import FOUR
 from grok_sweep.core.look import MARKS as EVERY_MARK
-from grok_sweep.diagram import complete
+from grok_sweep.terminal.diagram import complete
 
 COLOURS = {"fail": "#aaaaaa", "memorize": "#ffffff", "generalize": "#7cb9df", "grok": "#f7db5c"}
 MARKS = {"fail": "X", "memorize": "s", "generalize": "o", "grok": "^"}

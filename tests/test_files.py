@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from s3 import serving
 
+from grok_sweep.core.uris import shown
 from grok_sweep.store import Store
 from grok_sweep.store.files import TEMPORARY, Local, StoreError, files_at
 from grok_sweep.store.locks import LOCK, locked
-from grok_sweep.store.uris import shown
 
 BEAT = 0.2
 

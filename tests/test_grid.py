@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grok_sweep.compose import compose
-from grok_sweep.config import ConfigError, parse
-from grok_sweep.grid import canonical, expand, identity
+from grok_sweep.core.config import parse
+from grok_sweep.core.grid import canonical, expand, identity
+from grok_sweep.errors import ConfigError
 
 
 def sweep(*overrides):

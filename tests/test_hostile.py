@@ -17,7 +17,9 @@ from test_compose import arguments, values, words
 from test_config import GOOD, PATHS, changed, junk, keys
 
 from grok_sweep import cli
-from grok_sweep.config import ConfigError, Sweep, parse
+from grok_sweep.core.config import parse
+from grok_sweep.core.sweep import Sweep
+from grok_sweep.errors import ConfigError
 
 MESSAGE = re.compile(r"grok-sweep: (\d+ problems:(\n  [^\n]+)+|[^\n]+)\n\Z")
 

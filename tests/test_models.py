@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from grok_sweep import models
-from grok_sweep.core import registry
+from grok_sweep.core import models, registry
 
 PARITY_ROW = ((31,), "int8")
 

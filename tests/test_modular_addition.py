@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grok_sweep.compose import compose
-from grok_sweep.config import ConfigError, parse
 from grok_sweep.core import registry
-from grok_sweep.grid import expand
-from grok_sweep.plan import make_plan
+from grok_sweep.core.config import parse
+from grok_sweep.core.grid import expand
+from grok_sweep.core.plan import make_plan
+from grok_sweep.errors import ConfigError
 
 task = registry.find("task", "modular_addition")
 VALUES = {"modulus": 67, "ordered_pairs": 0, "train_share": 0.4}

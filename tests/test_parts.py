@@ -124,7 +124,7 @@ def test_a_task_is_called_as_its_class_or_as_it_says(head, name):
 def test_what_is_brought_from_elsewhere_is_not_declared_again():
     brought = """
         from grok_sweep.core.builtin import adamw, relu_mlp
-        from grok_sweep.tasks.parity import Parity
+        from grok_sweep.core.tasks.parity import Parity
         from grok_sweep.core.parts import Optimizer
     """
     assert own(textwrap.dedent(brought) + MODEL) == {
@@ -147,7 +147,7 @@ def test_a_part_with_two_names_in_its_file_is_one():
 
 def test_a_task_may_build_upon_a_built_in_one():
     text = """
-        from grok_sweep.tasks.parity import Parity
+        from grok_sweep.core.tasks.parity import Parity
         class Odd(Parity):
             def data(self, h, seed):
                 data = super().data(h, seed)

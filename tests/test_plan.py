@@ -7,9 +7,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from grok_sweep.compose import compose
-from grok_sweep.config import parse
-from grok_sweep.grid import expand
-from grok_sweep.plan import COSTS, PILOT_SECONDS, halve, make_plan, unfinished
+from grok_sweep.core.config import parse
+from grok_sweep.core.grid import expand
+from grok_sweep.core.plan import COSTS, PILOT_SECONDS, halve, make_plan, unfinished
 
 BASE = parse(compose(["sweeps=quickstart"])[0])
 

@@ -22,7 +22,7 @@ from rich.console import Console
 from analysis import PHASES
 from grok_sweep.core.look import Look
 from grok_sweep.core.parts import definition
-from grok_sweep.progress import Progress
+from grok_sweep.terminal.progress import Progress
 
 AXES = {
     "weight_decay": (0.01, 0.03, 0.1, 0.3, 1.0),
@@ -291,7 +291,7 @@ import os, signal, sys, time, pandas as pd
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite started in the background ignores it
 from grok_sweep.core.look import Look
 from grok_sweep.core.parts import definition
-from grok_sweep.progress import Progress
+from grok_sweep.terminal.progress import Progress
 sweep = {"axes": {"hidden_size": (16, 258)}, "model": "relu_mlp", "runs": {"hidden_size": [16, 258] * 4}}
 with Progress(runs_total=8, work_total=8.0, **sweep) as progress:
     progress.note("[b]starting[/b]")

@@ -1,8 +1,8 @@
 import copy
 import re
 
-from grok_sweep import provenance
 from grok_sweep.compose import compose
+from grok_sweep.session import provenance
 
 CONFIG = compose(["sweeps=quickstart"])[0]
 

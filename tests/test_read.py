@@ -14,9 +14,9 @@ import yaml
 import analysis
 from analysis.expected import n_expected
 from grok_sweep.compose import compose
-from grok_sweep.config import parse
 from grok_sweep.core import registry
-from grok_sweep.grid import expand
+from grok_sweep.core.config import parse
+from grok_sweep.core.grid import expand
 from grok_sweep.store import CURVES_SCHEMA, Store, runs_schema
 from grok_sweep.store.parquet import encode
 

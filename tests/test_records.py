@@ -18,7 +18,7 @@ from analysis.gallery import NAMES
 from analysis.phases import liu_steps
 from grok_sweep.core import registry
 from grok_sweep.store import Store
-from grok_sweep.work import summarise
+from grok_sweep.worker import summarise
 
 ROOT = Path(__file__).parent.parent
 SWEEPS = ROOT / "sweeps"

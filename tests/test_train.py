@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from grok_sweep.core import registry
 from grok_sweep.core.parts import Values
-from grok_sweep.program import Program
-from grok_sweep.train import Rows, compiled, make_train
+from grok_sweep.core.program import Program
+from grok_sweep.core.train import Rows, compiled, make_train
 
 STATIC = {"n_bits": 30, "n_parity_bits": 3}
 TEST_ROWS = 40

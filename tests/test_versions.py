@@ -29,6 +29,6 @@ def test_a_changed_line_is_other_code(tmp_path):
         return done.stdout.strip()
 
     assert code() == versions.code()
-    with (copy / "train.py").open("a", encoding="utf-8") as file:
+    with (copy / "core" / "train.py").open("a", encoding="utf-8") as file:
         file.write("# changed\n")
     assert code() != versions.code()

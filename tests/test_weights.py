@@ -6,11 +6,12 @@ import pyarrow as pa
 import pytest
 
 import analysis
-from grok_sweep import driver, store
-from grok_sweep.grid import expand
-from grok_sweep.plan import SNAPSHOT_BYTES, make_plan
+from grok_sweep import store
+from grok_sweep.core.grid import expand
+from grok_sweep.core.plan import SNAPSHOT_BYTES, make_plan
+from grok_sweep.session import driver
 from grok_sweep.store import Store, StoreError, parquet
-from grok_sweep.work import Order, train_shard
+from grok_sweep.worker import Order, train_shard
 
 EVERY = "train.snapshot_every=10"
 IDS = np.array(["0" * 16, "1" * 16])

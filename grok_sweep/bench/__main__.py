@@ -14,11 +14,12 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from grok_sweep import provenance
 from grok_sweep.bench.cores import orchestration, plan, short_runs, training
 from grok_sweep.bench.device import plain_config, sweep
 from grok_sweep.bench.process import BenchError, Figures
-from grok_sweep.config import ConfigError, parse
+from grok_sweep.core.config import parse
+from grok_sweep.errors import ConfigError
+from grok_sweep.session import provenance
 from grok_sweep.versions import versions
 
 PARTS = ("training", "plan", "orchestration", "short_runs", "sweep")

@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 
 from grok_sweep.bench.device import plain_config
 from grok_sweep.bench.process import BenchError, Figures, peak_gb, processes
-from grok_sweep.config import configs
+from grok_sweep.core.choices import configs
 from grok_sweep.store import Store
-from grok_sweep.work import cores, environment
+from grok_sweep.worker.environment import cores, environment
 
 CORES = cores()
 DECAYS = [round(0.001 * (1 + i), 3) for i in range(40)]

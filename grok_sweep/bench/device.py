@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import yaml
 
-from grok_sweep import provenance
 from grok_sweep.bench.process import BenchError, Figures, jax_product
-from grok_sweep.config import configs, parse
 from grok_sweep.core import registry
-from grok_sweep.grid import expand
+from grok_sweep.core.choices import configs
+from grok_sweep.core.config import parse
+from grok_sweep.core.grid import expand
+from grok_sweep.session import provenance
 from grok_sweep.store import Store, runs_schema
 
 Config = dict[str, Any]
@@ -33,8 +34,9 @@ def sweep(config: Config, device: str, out: Path | None = None) -> Figures:
     started = time.perf_counter()
     import jax
 
-    from grok_sweep.plan import make_plan
-    from grok_sweep.work import Order, environment, train_shard
+    from grok_sweep.core.plan import make_plan
+    from grok_sweep.worker import Order, train_shard
+    from grok_sweep.worker.environment import environment
 
     with tempfile.TemporaryDirectory() as cold:
         variables = environment(device)

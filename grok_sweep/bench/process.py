@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from grok_sweep.config import parse
-from grok_sweep.grid import canonical, expand, identity
+from grok_sweep.core.config import parse
+from grok_sweep.core.grid import canonical, expand, identity
 
 Call = Callable[..., list[Any]]
 Figures = dict[str, Any]  # printed and written as they are: numbers, words, tables as lists of dicts
@@ -104,7 +104,7 @@ def _rate(multiply: Callable[[], Any], size: int, seconds: float) -> float:
 
 def programs(config: Mapping[str, Any]) -> list[Figures]:
     """The programs of a sweep's plan: their hidden size, and the useful operations of all their runs."""
-    from grok_sweep.plan import make_plan
+    from grok_sweep.core.plan import make_plan
 
     sweep = parse(config)
     plan = make_plan(sweep, expand(sweep))
@@ -119,8 +119,8 @@ def train_program(config: Mapping[str, Any], index: int, call_seconds: float, ca
 
     Steps are cut until a call takes about `call_seconds`; logging counts as in the sweep, compiling not.
     """
-    from grok_sweep.plan import make_plan
-    from grok_sweep.work import Order, train_shard
+    from grok_sweep.core.plan import make_plan
+    from grok_sweep.worker import Order, train_shard
 
     sweep = parse(config)
     plan = make_plan(sweep, expand(sweep))
@@ -139,7 +139,7 @@ def train_program(config: Mapping[str, Any], index: int, call_seconds: float, ca
 
 def expand_and_plan(config: Mapping[str, Any]) -> Figures:
     """Seconds and memory of a grid and its plan, and of what a grid costs written plainly: one JSON a run."""
-    from grok_sweep.plan import make_plan
+    from grok_sweep.core.plan import make_plan
 
     sweep = parse(config)
     times = [time.perf_counter()]

@@ -1,6 +1,6 @@
 """The built-in models and optimizers, as parts: what they are called, and their hyperparameters.
 
-Their modules load jax, so they are imported when one is made. The built-in tasks are in `grok_sweep.tasks`.
+Their modules load jax, so they are imported when one is made. The built-in tasks are in `tasks`.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ def relu_mlp(h: Any) -> Any:
 
     Truncated normal (2 sd) initial weights of sd init_scale * sqrt(1 / fan_in).
     """
-    from grok_sweep.models import ReluMLP
+    from grok_sweep.core.networks import ReluMLP
 
     return ReluMLP(h.hidden_size)
 
@@ -43,7 +43,7 @@ def modular_mlp(h: Any) -> Any:
     product is one matrix. Truncated normal (2 sd) initial weights: E of sd init_scale * sqrt(2 / modulus) /
     0.8796, the others init_scale * sqrt(1 / fan_in).
     """
-    from grok_sweep.models import ModularMLP
+    from grok_sweep.core.networks import ModularMLP
 
     sizes = (h.modulus, h.hidden_size, h.embed_size)
     return ModularMLP(*sizes, h.tied_embedding, h.tied_hidden, h.collapsed_input, h.collapsed_output)
@@ -56,7 +56,7 @@ def modular_circle(h: Any) -> Any:
     A number i is the point 2 pi i / modulus of a circle, both columns divided by their norm. Trained are W_h
     (2 x hidden_size) and W_o (hidden_size x 2) alone.
     """
-    from grok_sweep.models import ModularCircle
+    from grok_sweep.core.networks import ModularCircle
 
     return ModularCircle(h.modulus, h.hidden_size)
 

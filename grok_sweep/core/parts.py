@@ -2,7 +2,7 @@
 
 A part declares its hyperparameters once (see `number`) and gets the values of all, those of the other parts
 too, as one object `h`: h.weight_decay. What is decorated or derived from here in a file is a part of it, by
-its name there; the built-in ones are written the same way (`builtin`, `grok_sweep.tasks`). How they are
+its name there; the built-in ones are written the same way (`builtin`, `grok_sweep.core.tasks`). How they are
 found: `registry`.
 
     class Sums(Task):                                                 # a task: data, loss, what is right

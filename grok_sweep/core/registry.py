@@ -57,8 +57,7 @@ def parts_of(source: Source | None) -> dict[str, dict[str, Any]]:
 
     Raises PartError where the file cannot be run, or declares what cannot be used.
     """
-    from grok_sweep import tasks
-    from grok_sweep.core import builtin, definitions
+    from grok_sweep.core import builtin, definitions, tasks
 
     found: dict[str, dict[str, Any]] = {kind: {} for kind in OF_KIND}
     for module in (builtin, definitions, *tasks.modules()):

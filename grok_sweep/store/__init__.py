@@ -26,6 +26,7 @@ import pandas as pd
 import pyarrow as pa
 import yaml
 
+from grok_sweep.core.uris import shown
 from grok_sweep.store import analysed, locks, record
 from grok_sweep.store.analysed import CELLS, CIRCUITS, PHASES
 from grok_sweep.store.files import TEMPORARY, Files, Local, StoreError, files_at
@@ -44,7 +45,6 @@ from grok_sweep.store.schemas import (
     weights_table,
 )
 from grok_sweep.store.tables import EMPTY, FITS, Tables, of_runs, reading, shard_name
-from grok_sweep.store.uris import shown
 
 __all__ = [
     "AFTER",

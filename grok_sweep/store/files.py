@@ -21,7 +21,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import pyarrow as pa
 from pyarrow.fs import FileSelector, FileSystem, FileType
 
-from grok_sweep.store import uris
+from grok_sweep.core import uris
 
 # A hidden neighbour into which a file of ours is written before it is renamed: `.NAME-RANDOM.EXTENSION`.
 TEMPORARY = re.compile(

@@ -4,7 +4,7 @@ from typing import Any
 
 import yaml
 
-from grok_sweep import bounds
+from grok_sweep import limits
 
 MOST_BYTES, MOST_VALUES = 10_000_000, 300_000  # a large grid, thousands of sessions; 20 s to load
 
@@ -22,7 +22,7 @@ def parse(content: bytes) -> dict[str, Any]:
 
 def _record(content: bytes) -> dict[str, Any]:
     """What sweep.yaml says. Raises whatever shows that it is damaged."""
-    sweep = yaml.safe_load(bounds.file(content, MOST_BYTES, MOST_VALUES))
+    sweep = yaml.safe_load(limits.file(content, MOST_BYTES, MOST_VALUES))
     config = sweep.get("config") if isinstance(sweep, dict) else None
     if not isinstance(config, dict) or not isinstance(config.get("grid", {}), dict):
         raise ValueError("not the record of a sweep")

@@ -1,0 +1,116 @@
+"""What is compiled once: the shapes of a program, and what follows from them for its cost. Pure."""
+
+import functools
+import math
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from grok_sweep.core import models, parts, registry
+from grok_sweep.core.number import Number, Values
+from grok_sweep.core.parts import PartError
+from grok_sweep.core.source import Source
+
+
+@dataclass(frozen=True)
+class Program:
+    """One compiled program. `rows`: training rows, padded; `lanes`: runs per call.
+
+    `blocks`: parts in which a lane's rows are gone through, their gradients added up. `snapshot_every`: steps
+    between two snapshots of the weights; 0: none. `row`: the shape and type of a row of x; `source`: the
+    user's file that some of the parts are from.
+    """
+
+    task: str
+    model: str
+    optimizer: str
+    static: tuple[tuple[str, float], ...]  # every static hyperparameter
+    rows: int
+    test_rows: int
+    steps: int
+    log_every: int
+    lanes: int
+    blocks: int = 1
+    snapshot_every: int = 0
+    given_row: models.Row | None = None  # where it depends on more than static hyperparameters
+    source: Source | None = field(default=None, repr=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A worker makes the parts itself, from the source: what is cached of them stays here.
+        return Program, tuple(getattr(self, one.name) for one in fields(self))
+
+    @functools.cached_property
+    def values(self) -> dict[str, Any]:
+        """The static hyperparameters."""
+        return dict(self.static)
+
+    def part(self, kind: str) -> Any:
+        """Its task, model or optimizer."""
+        return registry.find(kind, getattr(self, kind), self.source)
+
+    @functools.cached_property
+    def numbers(self) -> dict[str, Number]:
+        """What each hyperparameter is."""
+        return registry.numbers(self.task, self.model, self.optimizer, self.source)
+
+    @property
+    def metrics(self) -> dict[str, parts.Metric]:
+        """The user's own."""
+        return registry.metrics(self.source)
+
+    @functools.cached_property
+    def built(self) -> models.Model:
+        """The network, its traced hyperparameters at their defaults: for shapes and costs."""
+        defaults = {key: number.default for key, number in self.part("model").numbers.items()}
+        return self.network(defaults | self.values)
+
+    def network(self, h: Any) -> models.Model:
+        """The network at these hyperparameters."""
+        return models.build(self.part("model"), Values(h), self.part("task").rows_axis)
+
+    def transform(self, h: Any) -> Any:
+        """The optimizer, an optax transform, at these hyperparameters. Raises PartError where it is none."""
+        made = self.part("optimizer").make(h)
+        if not (hasattr(made, "init") and hasattr(made, "update")):
+            given = type(made).__name__
+            raise PartError(f"optimizer {self.optimizer}: gives {given}; give an optax transform")
+        return made
+
+    @functools.cached_property
+    def row(self) -> models.Row:
+        """The shape and the type of a row of x."""
+        return self.given_row or self.part("task").row(Values(self.values))
+
+    @property
+    def dtype(self) -> str:
+        """Of the numbers that it computes with."""
+        return f"float{8 * self.number_bytes}"
+
+    @property
+    def number_bytes(self) -> int:
+        """Of one of them."""
+        return int(self.values.get("float_bits", 32)) // 8
+
+    @functools.cached_property
+    def operations_per_row(self) -> int:
+        """Of one training row in one step."""
+        return self.built.operations(self.row)
+
+    def step_operations(self, rows: int) -> int:
+        """Of one step of one run."""
+        return self.operations_per_row * rows + self.built.step_operations(self.row)
+
+    @property
+    def bytes(self) -> int:
+        """Memory of one call: hidden layers of training or test rows, the rows themselves, snapshots."""
+        rows, number = max(self.rows, self.test_rows), self.number_bytes
+        hidden = self.built.bytes_per_row(self.row) * number // 4
+        data = number * math.prod(self.row[0]) * (self.rows + self.test_rows)
+        return int(self.lanes * (rows * hidden + data + self.snapshot_bytes * number // 4))
+
+    @functools.cached_property
+    def snapshot_bytes(self) -> int:
+        """Of the recorded weights of one run, float32."""
+        if not self.snapshot_every:
+            return 0
+        shapes = self.built.weight_shapes(self.row).values()
+        return 4 * sum(map(math.prod, shapes)) * (self.steps // self.snapshot_every + 1)

@@ -1,0 +1,84 @@
+"""What a config describes: one frozen object."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from grok_sweep.core import effects
+from grok_sweep.core.number import Number
+from grok_sweep.core.source import Source
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Where and how shards run. `address` None: Ray is started here; `workers` None: one per core.
+
+    A worker that has not answered for `deadline_seconds`, nor for `deadline_factor` times what its shard is
+    estimated to take, hangs.
+    """
+
+    executor: str
+    device: str
+    shard_seconds: float
+    address: str | None = None
+    workers: int | None = None
+    workers_per_gpu: int = 1
+    max_retries: int = 0
+    deadline_factor: float = 10.0
+    deadline_seconds: float = 300.0
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A whole sweep. `values` has every hyperparameter; where it is an axis too, `axes` decides.
+
+    `together`: which axes change together, if any. `definition`: of phases, and its `thresholds`. `numbers`:
+    what each hyperparameter is; `source`: the user's file that some of the parts are from.
+    """
+
+    name: str
+    task: str
+    model: str
+    optimizer: str
+    values: Mapping[str, float]
+    axes: Mapping[str, tuple[float, ...]]
+    together: tuple[tuple[str, ...], ...]
+    seeds: Sequence[int]  # a range where a count was given: it takes no room
+    steps: int
+    log_every: int
+    snapshot_every: int | None
+    out: str  # a path, or a URI of pyarrow.fs
+    dry_run: bool
+    retry_failed: bool
+    fail_fast: bool
+    report: str | None
+    cluster: Cluster
+    definition: str
+    thresholds: Mapping[str, float]
+    numbers: Mapping[str, Number]
+    source: Source | None = None
+    accept_code: bool = False
+
+    @property
+    def loops(self) -> list[tuple[str, ...]]:
+        """The axes as the grid goes through them: each a tuple of axes that change together."""
+        return loops_of(self.axes, self.together)
+
+    @functools.cached_property
+    def n_cells(self) -> int:
+        """Combinations of the axes but for those that repeat others (see effects); a run of each per seed."""
+        loops = [{key: self.axes[key] for key in loop} for loop in self.loops]
+        return effects.n_cells(self.model, self.values, loops)
+
+    @property
+    def n_runs(self) -> int:
+        """Runs of the whole grid."""
+        return self.n_cells * len(self.seeds)
+
+
+def loops_of(
+    axes: Mapping[str, tuple[float, ...]], together: Sequence[Sequence[str]]
+) -> list[tuple[str, ...]]:
+    """See `Sweep.loops`; in the order of the axes."""
+    loops = (next((keys for keys in together if key in keys), [key]) for key in axes)
+    return list(dict.fromkeys(tuple(key for key in loop if key in axes) for loop in loops))

@@ -1,0 +1,268 @@
+"""One program: `make_train(program)` gives a pure function of one run, `compiled` vmaps and jits it.
+
+Knows nothing of Ray, files or Hydra.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from grok_sweep.core import models
+from grok_sweep.core.parts import PartError, Values
+from grok_sweep.core.program import Program
+
+Params = models.Params
+
+
+class Rows(NamedTuple):
+    """The data of one run as the program gets it: x and y as the task gives them, training rows padded.
+
+    `train_size` is how many of the training rows count, `test_size` how many test rows there are: a number of
+    the program itself XLA would divide by as by a constant, with its inverse.
+    """
+
+    x_train_ND: Any
+    y_train_N: Any
+    x_test_ND: Any
+    y_test_N: Any
+    train_size: Any
+    test_size: Any
+
+
+class Metrics(NamedTuple):
+    """What is logged, over T = steps / log_every + 1 steps: 0, log_every, ..., steps.
+
+    Losses are means over rows in nats, accuracies shares of rows, weight_norm the L2 norm of all weights;
+    all of the same weights, those before the step's update.
+    """
+
+    train_loss: jax.Array
+    eval_loss: jax.Array
+    train_accuracy: jax.Array
+    eval_accuracy: jax.Array
+    weight_norm: jax.Array
+
+
+Logged = tuple[Metrics, dict[str, jax.Array]]
+
+
+class Trained(NamedTuple):
+    """What a run leaves: its metrics, and its weights, if they are recorded.
+
+    `own`: the metrics of the user's file by name, over the T logged steps too. `weights`: name -> S
+    snapshots, those of the steps 0, snapshot_every, ..., steps; see `Model.weights`.
+    """
+
+    metrics: Metrics
+    own: dict[str, jax.Array]
+    weights: dict[str, jax.Array]
+
+
+@dataclass
+class Moment:
+    """A network at a logged step, as a user's metrics see it; the rows are all training rows and test rows.
+
+    params: flax's tree; x and y: as the task gives them, training rows padded with zeros, of which
+    `train_size` count; output: as the loss gets it. `gradient`: of the training loss, in the shape of params;
+    it costs a step where it is asked for.
+    """
+
+    params: Any
+    x_train: jax.Array
+    y_train: jax.Array
+    x_test: jax.Array
+    y_test: jax.Array
+    output_train: jax.Array
+    output_test: jax.Array
+    train_size: jax.Array
+    _gradient: Callable[[Any], Any]
+
+    @functools.cached_property
+    def gradient(self) -> Any:
+        """Of the training loss."""
+        return self._gradient(self.params)
+
+
+def make_train(program: Program) -> Callable[[Mapping[str, jax.Array], Params, Rows], Trained]:
+    """train(hparams, params, rows) -> Trained, of T metrics: one run from its initial weights, pure."""
+    task = program.part("task")
+
+    def train(hparams: Mapping[str, jax.Array], params: Params, rows: Rows) -> Trained:
+        h = Values({**program.values, **hparams})
+        model = program.network(h)
+        # Built here, of traced numbers: a Python float would be compiled in.
+        transform = program.transform(h)
+        y_train_N, y_test_N = rows.y_train_N, rows.y_test_N
+        x_train, x_test = (model.inputs(x, program.dtype) for x in (rows.x_train_ND, rows.x_test_ND))
+        # Padded rows weigh nothing, in the loss and so in the gradient.
+        counts_N = jnp.arange(program.rows) < rows.train_size
+        weight_N = jnp.where(counts_N, 1 / rows.train_size.astype(program.dtype), 0)
+
+        def losses(output: jax.Array, y_N: jax.Array) -> jax.Array:
+            return _per_row("loss", program, task.loss(h, output, y_N), len(y_N))
+
+        def share(output: jax.Array, y_N: jax.Array, counts_N: Any, size: jax.Array) -> jax.Array:
+            if task.correct is None:
+                return jnp.full((), jnp.nan, program.dtype)
+            right_N = _per_row("correct", program, task.correct(h, output, y_N), len(y_N))
+            return jnp.sum(right_N & counts_N) / size
+
+        def train_loss(params: Params, x: jax.Array, y_N: jax.Array, weight_N: jax.Array) -> jax.Array:
+            return weight_N @ losses(model.apply(params, x), y_N)
+
+        blocks = tuple(_in_blocks(a, program.blocks) for a in (x_train, y_train_N, weight_N))
+
+        def gradient(params: Params) -> Params:
+            if program.blocks == 1:
+                return jax.grad(train_loss)(params, x_train, y_train_N, weight_N)
+
+            def add(total: Params, block: tuple[jax.Array, ...]) -> tuple[Params, None]:
+                return jax.tree.map(jnp.add, total, jax.grad(train_loss)(params, *block)), None
+
+            return jax.lax.scan(add, jax.tree.map(jnp.zeros_like, params), blocks)[0]
+
+        def evaluate(params: Params) -> Logged:
+            output_N, output_test_N = model.apply(params, x_train), model.apply(params, x_test)
+            at = Moment(
+                *(params, rows.x_train_ND, y_train_N, rows.x_test_ND, y_test_N),
+                *(output_N, output_test_N, rows.train_size, gradient),
+            )
+            own = {name: _number(name, one.make(h, at)) for name, one in program.metrics.items()}
+            metrics = Metrics(
+                weight_N @ losses(output_N, y_train_N),
+                jnp.mean(losses(output_test_N, y_test_N)),
+                # Counted and divided, so that all of them are exactly 1.
+                share(output_N, y_train_N, counts_N, rows.train_size),
+                share(output_test_N, y_test_N, True, rows.test_size),
+                optax.tree.norm(params),
+            )
+            return metrics, own
+
+        def step(state: tuple[Params, Any], _: None) -> tuple[tuple[Params, Any], None]:
+            params, moments = state
+            updates, moments = transform.update(gradient(params), moments, params)
+            return (optax.apply_updates(params, updates), moments), None
+
+        def segment(state: tuple[Params, Any], _: None) -> tuple[tuple[Params, Any], Logged]:
+            logged = evaluate(state[0])
+            state, _ = jax.lax.scan(step, state, None, length=program.log_every)
+            return state, logged
+
+        def segments(state: tuple[Params, Any], steps: int) -> tuple[tuple[Params, Any], Logged]:
+            return jax.lax.scan(segment, state, None, length=steps // program.log_every)
+
+        def recorded(
+            state: tuple[Params, Any], _: None
+        ) -> tuple[tuple[Params, Any], tuple[Logged, dict[str, jax.Array]]]:
+            weights = model.weights(state[0])
+            state, logged = segments(state, program.snapshot_every)
+            return state, (logged, weights)
+
+        state = (params, transform.init(params))
+        weights: dict[str, jax.Array] = {}
+        if program.snapshot_every:
+            state, (logged, weights) = jax.lax.scan(
+                recorded, state, None, length=program.steps // program.snapshot_every
+            )
+            logged = jax.tree.map(jnp.ravel, logged)
+            last = model.weights(state[0])
+            weights = {name: jnp.append(a_S, last[name][None], axis=0) for name, a_S in weights.items()}
+        else:
+            state, logged = segments(state, program.steps)
+        metrics, own = jax.tree.map(jnp.append, logged, evaluate(state[0]))
+        return Trained(metrics, own, weights)
+
+    return train
+
+
+def _number(name: str, value: Any) -> jax.Array:
+    """Raises PartError where a metric does not give one number."""
+    if jnp.shape(value) != ():
+        raise PartError(f"metric {name}: gives shape {jnp.shape(value)}; give one number")
+    return jnp.asarray(value, jnp.float32)
+
+
+def _per_row(what: str, program: Program, values_N: jax.Array, rows: int) -> jax.Array:
+    """Raises PartError where a task does not give one number a row."""
+    if jnp.shape(values_N) != (rows,):
+        raise PartError(
+            f"task {program.task}: {what} gives shape {jnp.shape(values_N)}; of {rows} rows ({rows},)"
+        )
+    if what == "correct" and values_N.dtype != bool:
+        raise PartError(
+            f"task {program.task}: correct gives {values_N.dtype}; give bool, which rows are right"
+        )
+    return values_N
+
+
+def make_init(program: Program) -> Callable[[jax.Array, Mapping[str, jax.Array]], Params]:
+    """init(seed, hparams) -> a run's initial weights, float32, jitted for one run and never vmapped.
+
+    `hparams`: the model's own traced hyperparameters. So the weights are bitwise those of the same run in any
+    other shard. Drawn in float32 for a run in float64 too.
+    """
+    shape, kind = program.row
+    # Weights depend on the shape of a row, not on how many there are.
+    x = jnp.zeros((1, *shape), kind)
+
+    def init(seed: jax.Array, hparams: Mapping[str, jax.Array]) -> Params:
+        model = program.network({**program.values, **hparams})
+        scale = hparams.get("init_scale", jnp.float32(1))
+        return model.init(jax.random.key(seed), model.inputs(x, jnp.float32), scale)
+
+    jitted = jax.jit(init)
+
+    def in_float32(seed: jax.Array, hparams: Mapping[str, jax.Array]) -> Params:
+        with jax.enable_x64(False):
+            return jitted(seed, dict(hparams))
+
+    return in_float32
+
+
+class Compiled:
+    """A program's two functions, each compiled at most once in a process.
+
+    `init(seed, hparams)` gives the weights of one run; `train_for(*arguments)` the executable that takes
+    hparams, params and rows with a leading lane axis L and gives Trained with the same.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.init = make_init(program)
+        self._train = _lanes(make_train(program), program.lanes)
+        self._executable: Callable[..., Trained] | None = None
+
+    def train_for(self, *arguments: Any) -> Callable[..., Trained]:
+        """The compiled program. Ahead of its first call, so that compiling is not counted as training."""
+        if self._executable is None:
+            self._executable = self._train.lower(*arguments).compile()
+        return self._executable
+
+
+@lru_cache(maxsize=1024)
+def compiled(program: Program) -> Compiled:
+    """The program's functions, kept for its other shards."""
+    return Compiled(program)
+
+
+def _lanes(train: Callable[..., Trained], lanes: int) -> Any:
+    """`train` over a leading lane axis, jitted. One lane is not vmapped: on a CPU that is faster."""
+    if lanes > 1:
+        return jax.jit(jax.vmap(train))
+
+    def only(*arguments: Any) -> Trained:
+        return jax.tree.map(lambda a: a[None], train(*jax.tree.map(lambda a_L: a_L[0], arguments)))
+
+    return jax.jit(only)
+
+
+def _in_blocks(a: jax.Array, blocks: int) -> jax.Array:
+    """The rows of `a`, its first axis, as (blocks, rows of a block, ...); missing rows are zeros."""
+    size = -(-len(a) // blocks)
+    padding = [(0, blocks * size - len(a)), *[(0, 0)] * (a.ndim - 1)]
+    return jnp.pad(a, padding).reshape(blocks, size, *a.shape[1:])

@@ -1,0 +1,123 @@
+"""Executors: one interface, in this process or on Ray. The only place that imports ray."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from grok_sweep.core.parts import PartError
+from grok_sweep.core.plan import Shard
+from grok_sweep.core.sweep import Cluster
+from grok_sweep.errors import LaunchError as LaunchError
+from grok_sweep.worker import Order, Result
+
+Doing = Callable[[Mapping[str, str]], None]  # told what each worker does: name -> words
+Say = Callable[[str], None]  # told what a person should know
+
+
+@dataclass(frozen=True)
+class Job:
+    """A shard to be done: its place in the plan, how to make the order that a worker gets, and how many
+    workers have died or hung over it.
+    """
+
+    shard: Shard
+    order: Callable[[], Order]
+    deaths: int = 0
+
+    def __str__(self) -> str:
+        program, runs = self.shard.program, len(self.shard.index_R)
+        # The first shape of the model tells shards apart best; some have none.
+        shapes = [key for key in program.part("model").numbers if key in program.values][:1]
+        first = "".join(f"{key} {program.values[key]} · " for key in shapes)
+        return f"{first}{program.rows} rows · {runs} run{'s' if runs > 1 else ''}"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why there is no result. `reason`: one line; `log`: all that is known.
+
+    error: it raised; memory: there was not enough; death: the worker's process or node ended; hang: it
+    missed its deadline.
+    """
+
+    kind: Literal["error", "memory", "death", "hang"]
+    reason: str
+    log: str
+
+
+@dataclass(frozen=True)
+class Done:
+    """A job that came back, with its result or with why there is none."""
+
+    job: Job
+    result: Result | None
+    failure: Failure | None = None
+
+
+class Queue:
+    """The jobs that are to be done. What is put back comes first; after `ended()` none is given out."""
+
+    def __init__(self, jobs: Iterable[Job], ended: Callable[[], bool] = lambda: False) -> None:
+        self._jobs = iter(jobs)
+        self._again: deque[Job] = deque()
+        self.ended = ended
+
+    def next(self) -> Job | None:
+        """The next job, or None where there is none now."""
+        if self.ended():
+            return None
+        return self._again.popleft() if self._again else next(self._jobs, None)
+
+    def put_back(self, jobs: Iterable[Job]) -> None:
+        """To be done before all others."""
+        self._again.extend(jobs)
+
+
+class Executor(Protocol):
+    """Runs jobs on workers."""
+
+    @property
+    def workers(self) -> int:
+        """How many there are now."""
+
+    def run(self, queue: Queue, doing: Doing) -> Iterator[Done]:
+        """Each job once, in the order in which they finish; a job that fails does not stop the others.
+
+        What is put back into the queue meanwhile is done too. After `queue.ended()` what has already come
+        back is still given, and the rest is abandoned.
+        """
+
+
+def failure(error: BaseException, log: str) -> Failure:
+    """What an exception of a training means."""
+    text = str(error).strip()
+    # XLA says it this way on every device.
+    memory = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text
+    first = text.splitlines()[0] if text else ""
+    # A PartError says itself in which file and line.
+    reason = first if isinstance(error, PartError) else f"{type(error).__name__}: {first}".removesuffix(": ")
+    return Failure("memory" if memory else "error", reason, log.strip())
+
+
+def executor(
+    cluster: Cluster, say: Say, ended: Callable[[], bool] = lambda: False
+) -> AbstractContextManager[Executor]:
+    """The executor that `cluster` describes; entering it starts or joins what it needs.
+
+    `say` is told, at any time, of nodes that cannot be used and of waiting for one; what it waits for at the
+    start it waits for until `ended()`. Raises LaunchError where there is no such cluster, or a worker would
+    compute with other versions.
+    """
+    if cluster.executor == "inline":
+        from grok_sweep.executors.inline import InlineExecutor
+
+        return InlineExecutor(cluster)
+    if cluster.address is None:
+        # A Ray started here is bound to loopback: told that there are no clusters, that is its address.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    from grok_sweep.executors.on_ray import RayExecutor
+
+    return RayExecutor(cluster, say, ended)

@@ -1,0 +1,225 @@
+"""Shards on the nodes of a Ray cluster, one actor per core or accelerator.
+
+Actors and not tasks, because the driver then knows which worker has which shard, and since when: it can say
+so, end the one that hangs, and refuse the one that would compute other numbers. A worker keeps its compiled
+programs from shard to shard, and results come back through the object store, so no shared file system is
+needed. Ray retries nothing: what a failure means is for the driver to say.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+
+from grok_sweep.core.plan import COSTS
+from grok_sweep.core.sweep import Cluster
+from grok_sweep.executors import Doing, Done, Failure, Job, LaunchError, Queue, Say, failure
+from grok_sweep.stop import SIGNALS
+from grok_sweep.worker.environment import cores
+
+# Ray asks its makers' server for the version unless told not to, and warns of GPUs it will one day hide.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+# A Ray started here has its token on. To one joined by HOST:PORT Ray shows the token only if told to.
+if "RAY_AUTH_TOKEN" in os.environ or (Path.home() / ".ray" / "auth_token").is_file():
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+import ray
+
+from grok_sweep.executors.crew import Crew, Worker
+
+# Ray prints to stdout what it thinks of dead workers; the driver says it in its own words.
+ray._private.worker.print_to_stdstream = lambda *_, **__: None
+
+QUEUED = 1  # calls per worker beyond the one it does, so that none waits for the driver
+OBJECT_STORE_BYTES = 200 * 2**20  # results are a few MB and leave it at once
+START_SECONDS = 10.0  # for all workers to be there before the first shard is handed out
+WAITING = "no worker is ready; waiting for one to start, or for a node to join (Ctrl-C ends)"
+
+
+def _knock(address: str | None) -> None:
+    """Raises OSError where nobody listens at HOST:PORT: Ray itself would try for minutes, in silence."""
+    if address and address != "auto":
+        host, _, port = address.removeprefix("ray://").rpartition(":")
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+
+
+def _keep_token_to_its_owner() -> None:
+    """Ray lets everyone on the machine read the token that it makes."""
+    with contextlib.suppress(OSError):
+        (Path.home() / ".ray" / "auth_token").chmod(0o600)
+
+
+class RayExecutor:
+    """The workers of a Ray that is started here, or joined at cluster.address.
+
+    Nodes may come and go: every core or accelerator that is there has a worker.
+    """
+
+    def __init__(self, cluster: Cluster, say: Say, ended: Callable[[], bool]) -> None:
+        self.cluster = cluster
+        self._say, self._ended = say, ended
+        self._crew = Crew(cluster)
+        # The worst ratio so far of a shard's time to its estimate: a slow machine does not hang.
+        self._slowness = 1.0
+
+    @property
+    def workers(self) -> int:
+        """How many there are, those included that are starting."""
+        return len(self._crew.workers)
+
+    def __enter__(self) -> "RayExecutor":
+        cluster = self.cluster
+        local = {
+            "num_cpus": cluster.workers or cores(),
+            "object_store_memory": OBJECT_STORE_BYTES,
+            "include_dashboard": False,
+        }
+        # Ray takes SIGTERM for itself, and prints a stack at it.
+        handlers = {number: signal.getsignal(number) for number in SIGNALS}
+        try:
+            _knock(cluster.address)
+            ray.init(
+                address=cluster.address or "local",
+                logging_level="ERROR",
+                log_to_driver=False,
+                **({} if cluster.address else local),
+            )
+        except (OSError, RuntimeError, ValueError, OverflowError) as error:
+            reason = " ".join(str(error).split())[:300]
+            where = f"cluster.address={cluster.address}" if cluster.address else "cluster=local"
+            token = "; is its token in ~/.ray/auth_token?" if cluster.address else ""
+            raise LaunchError(f"{where}: Ray cannot be reached: {reason}{token}") from None
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+        try:
+            _keep_token_to_its_owner()
+            self._start()
+        except BaseException:
+            ray.shutdown()  # __exit__ is not called where __enter__ raises
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        ray.shutdown()
+
+    def _start(self) -> None:
+        """Hire, and wait START_SECONDS for all workers, or as long as there is none.
+
+        Raises LaunchError where there can be none, or where one would compute with other versions.
+        """
+        crew = self._crew
+        crew.hire()
+        if not crew.workers:
+            raise LaunchError(
+                f"cluster.device={self.cluster.device}: Ray finds no {crew.resource} in this cluster; "
+                "use cluster=local, or start Ray on a machine that has one"
+            )
+        began, said = time.monotonic(), False
+        while not crew.different and not self._ended():
+            waited = time.monotonic() - began
+            if crew.ready and (len(crew.ready) == len(crew.workers) or waited > START_SECONDS):
+                break
+            if crew.refused and not crew.usable:
+                break
+            if waited > START_SECONDS and not said:
+                self._say(WAITING)
+                said = True
+            crew.wait()
+            crew.hire()
+        if crew.different or (crew.refused and not crew.ready):
+            raise LaunchError("; ".join(crew.different or crew.refused.values()))
+
+    def run(self, queue: Queue, doing: Doing) -> Iterator[Done]:
+        """Each job once, in the order in which they finish.
+
+        Raises LaunchError where every node is refused.
+        """
+        crew = self._crew
+        told: set[str] = set()  # nodes
+        waiting = False
+        while True:
+            self._hand_out(queue)
+            # In the order in which they were hired: a worker keeps its line of the display.
+            doing({worker.name: str(worker.calls[0][1]) for worker in crew.workers if worker.calls})
+            if not any(worker.calls for worker in crew.workers):
+                if (job := queue.next()) is None:
+                    return
+                queue.put_back([job])
+                if crew.refused and not crew.usable:
+                    raise LaunchError(f"no node is left: {'; '.join(crew.refused.values())}")
+                if not waiting:
+                    self._say(WAITING)
+                    waiting = True
+            ended = crew.wait()
+            for worker in list(crew.workers):
+                while worker.calls and worker.calls[0][0] in ended:
+                    yield self._done(worker, queue)
+                if worker.calls and self._overdue(worker) and not queue.ended():
+                    yield self._hang(worker, queue)
+            if queue.ended():
+                return
+            crew.hire()
+            for node in crew.refused.keys() - told:
+                told.add(node)
+                self._say(f"left alone: {crew.refused[node]}")
+
+    def _hand_out(self, queue: Queue) -> None:
+        for depth in range(1 + QUEUED):  # everyone has one before anyone has two
+            for worker in self._crew.ready:
+                if len(worker.calls) <= depth:
+                    if (job := queue.next()) is None:
+                        return
+                    worker.give(job)
+
+    def _done(self, worker: Worker, queue: Queue) -> Done:
+        """What came of the first call of a worker."""
+        call, job = worker.calls.popleft()
+        worker.since = time.monotonic()
+        try:
+            result = ray.get(call)
+        except ray.exceptions.RayTaskError as error:
+            return Done(job, None, failure(error.cause or error, str(error)))
+        except ray.exceptions.RayError as error:
+            if isinstance(error, ray.exceptions.OutOfMemoryError):
+                lost = Failure("memory", f"{worker} was out of memory", str(error))
+            else:
+                lost = Failure("death", f"{worker} died", str(error))
+            self._lose(worker, queue)
+            return Done(job, None, lost)
+        took = result.train_seconds + result.other_seconds
+        self._slowness = max(self._slowness, took / self._estimate(job))
+        return Done(job, result)
+
+    def _hang(self, worker: Worker, queue: Queue) -> Done:
+        """Take a worker that missed its deadline for dead, and make it so."""
+        _, job = worker.calls.popleft()
+        reason = f"{worker} did not answer within {self._deadline(job):.0f} s"
+        log = f"{reason}: cluster.deadline_seconds, or cluster.deadline_factor times the estimate"
+        self._lose(worker, queue)
+        return Done(job, None, Failure("hang", reason, log))
+
+    def _lose(self, worker: Worker, queue: Queue) -> None:
+        """Let go of a worker; what it had not begun is put back."""
+        queue.put_back([job for _, job in worker.calls])
+        worker.calls.clear()
+        self._crew.let_go(worker)
+
+    def _overdue(self, worker: Worker) -> bool:
+        return time.monotonic() - worker.since > self._deadline(worker.calls[0][1])
+
+    def _deadline(self, job: Job) -> float:
+        """Seconds after which a worker that has it hangs."""
+        by_estimate = self.cluster.deadline_factor * self._slowness * self._estimate(job)
+        return max(self.cluster.deadline_seconds, by_estimate)
+
+    def _estimate(self, job: Job) -> float:
+        """Seconds that a worker should take for it, with the compilation that it may need."""
+        return job.shard.seconds + COSTS[self.cluster.device].compile_seconds

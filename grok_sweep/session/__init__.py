@@ -1,0 +1,1 @@
+"""One session of a sweep, on the machine that drives it."""

@@ -1,0 +1,215 @@
+"""One session of a sweep on the driver: what is left of the plan, through an executor, into the store."""
+
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import pandas as pd
+
+from analysis import analyze
+from grok_sweep.core import registry
+from grok_sweep.core.grid import Grid
+from grok_sweep.core.parts import PartError
+from grok_sweep.core.source import blaming
+from grok_sweep.core.sweep import Sweep
+from grok_sweep.errors import ConfigError
+from grok_sweep.executors import Executor, LaunchError, Queue, executor
+from grok_sweep.session import dry_run as plan_table
+from grok_sweep.session import provenance, sorting
+from grok_sweep.session.jobs import fate, jobs, tried_again
+from grok_sweep.session.left import Left, check_folder, failed_runs, look
+from grok_sweep.session.live import LiveReport
+from grok_sweep.stop import Stop
+from grok_sweep.store import REPORT, Store, StoreError, curves_schema, runs_schema
+from grok_sweep.terminal import failures
+from grok_sweep.terminal.progress import Progress
+
+
+def drive(sweep: Sweep, config: Mapping[str, Any], command: str) -> int:
+    """Train what is not finished, then classify and draw. Exit code 0, or 1 if runs failed.
+
+    `config` is what the sweep was parsed from and `command` how it was asked for: both are recorded. Raises
+    ConfigError before anything is written, where the folder is another sweep's, another session's or cannot
+    be written, or where there is no such cluster or accelerator; Stopped where a signal asked for the end.
+    """
+    results = Store(sweep.out)
+    with Stop() as stop:
+        grid = _session(sweep, config, command, results, stop)
+        stop.check()
+        finished, unsorted = results.finished(), False
+        if finished:
+            unsorted = _analyze(sweep)
+        stop.check()
+    failed = failed_runs(results, grid, finished)
+    if len(failed):
+        failed["log"] = failed["log"].map(results.place)
+        failures.show(results.place("failed"), failed)
+    return 1 if len(failed) or unsorted else 0
+
+
+def _analyze(sweep: Sweep) -> bool:
+    """Sort the finished runs, draw, and say so; whether a definition of the user's own failed at it."""
+    try:
+        with blaming(sweep.source):
+            print(analyze(sweep.out, report=sweep.report == "live", **sorting.how(sweep)))
+    except PartError as error:
+        _say(sorting.advice(sweep, error))
+        return True
+    return False
+
+
+def dry_run(sweep: Sweep, config: Mapping[str, Any]) -> int:
+    """Print what is left of the plan; train nothing, write nothing. Raises ConfigError as `drive` does."""
+    results = Store(sweep.out)
+    check_folder(results, sweep, config)
+    left = look(results, sweep)
+    for line in left.found.lines():
+        _say(f"the sweep would find {line}")
+    if left.failed:
+        _say(f"{left.failed:,} of its runs failed before; retry_failed=true trains them again")
+    finished = left.whole.n_runs - left.plan.n_runs
+    plan_table.show(sweep, left.plan, finished=finished, free_disk=results.free_bytes())
+    return 0
+
+
+def _session(sweep: Sweep, config: Mapping[str, Any], command: str, results: Store, stop: Stop) -> Grid:
+    """Train what is left with the folder locked, and record it; the whole grid."""
+    check_folder(results, sweep, config)
+    with ExitStack() as stack:
+        is_new = not results.exists()
+        if not is_new:
+            _lock(stack, results, command)
+        left = look(results, sweep)
+        if not left.plan.shards:
+            return _nothing_left(results, left)
+        if sweep.cluster.executor == "ray":
+            _say("starting Ray" if sweep.cluster.address is None else f"joining {sweep.cluster.address}")
+        started = time.monotonic()
+        try:
+            workers = stack.enter_context(executor(sweep.cluster, _say, lambda: stop.asked is not None))
+        except LaunchError as error:
+            raise ConfigError([str(error)]) from None
+        stop.check()
+        if is_new:
+            try:
+                results.make_folders()
+                _lock(stack, results, command)
+            except OSError as error:
+                reason = f"cannot be written: {error.strerror or error}; choose another folder"
+                raise ConfigError([f"out={sweep.out}: {reason}"]) from None
+            if results.exists():  # another session has been there since
+                check_folder(results, sweep, config)
+                left = look(results, sweep)
+                if not left.plan.shards:
+                    return _nothing_left(results, left)
+        _tidy(results, left)
+        if sweep.retry_failed:
+            results.forget_failed()
+        record = provenance.record(sweep, config, command, workers.workers)
+        schema = runs_schema({key: number.kind for key, number in sweep.numbers.items()})
+        curves = curves_schema(registry.metrics(sweep.source))
+        results.create(record, schema, curves)
+        if sweep.source is not None:
+            results.keep_parts(f"{sweep.source.digest}-{sweep.source.name}", sweep.source.text)
+        try:
+            session = _train(sweep, left, results, workers, stop)
+            seconds = time.monotonic() - started
+            share = session.pop("train_seconds") / (seconds * max(1, session["workers"]))
+            ended = {"training_share_of_worker_time": round(share, 4)}
+            record["sessions"][-1] |= {"seconds": round(seconds, 1), **session, **ended}
+            results.create(record, schema, curves)
+        finally:
+            LiveReport(sweep, _say).ended()
+    runs = session["runs"]
+    _say(f"{runs:,} run{'s' * (runs != 1)} in {seconds:,.1f} s, {share:.1%} of worker time in training")
+    return left.whole.grid
+
+
+def _nothing_left(results: Store, left: Left) -> Grid:
+    _tidy(results, left)
+    runs = left.whole.n_runs
+    _say("nothing is left to train" if left.failed else f"all {runs:,} runs are finished already")
+    return left.whole.grid
+
+
+def _tidy(results: Store, left: Left) -> None:
+    """Put aside what is damaged, and tell of it and of what is not ours."""
+    for line in results.put_aside(left.found):
+        _say(line)
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
+def _lock(stack: ExitStack, results: Store, command: str) -> None:
+    """Keep the folder to this process until `stack` is left.
+
+    Raises ConfigError where another has it, OSError where it cannot be locked.
+    """
+    try:
+        stack.enter_context(results.locked(command))
+    except StoreError as error:
+        raise ConfigError([str(error)]) from None
+
+
+def _train(sweep: Sweep, left: Left, results: Store, workers: Executor, stop: Stop) -> dict[str, Any]:
+    """Publish the shards of `left.plan` as they come; what the session is remembered by."""
+    plan, runs_total = left.plan, left.whole.n_runs
+    most_workers = workers.workers
+    runs, failed, train_seconds, other_seconds = 0, 0, 0.0, 0.0
+    devices: set[str] = set()
+    told: set[str] = set()  # why trainings failed
+    display = Progress(
+        runs_total=runs_total,
+        work_total=left.whole.work,
+        # Of axes that change together one is shown.
+        axes={loop[0]: tuple(dict.fromkeys(sweep.axes[loop[0]])) for loop in sweep.loops},
+        model=sweep.model,
+        runs=left.whole.grid.columns,
+        work_per_second=plan.work / plan.seconds(max(1, workers.workers)),
+        definition=sorting.chosen(sweep),
+    )
+    phases = sorting.Sorter(sweep, display.note).phases
+    queue = Queue(jobs(sweep, plan), ended=lambda: stop.asked is not None or bool(failed and sweep.fail_fast))
+    page = LiveReport(sweep, display.note)
+    if sweep.report == "live":
+        _say(f"the page: {results.place(REPORT)}, from the first shard on")
+    with display:
+        if plan.n_runs < runs_total:
+            before, grid = results.runs(), left.whole.grid
+            standing = pd.Series(grid.standing(before["run_id"]), before.index, dtype=object)
+            # The grid may have shrunk, and copies are of one run.
+            here = before[standing.isin(grid.columns["run_id"]) & ~standing.duplicated()]
+            display.resumed(phases(here, lambda: results.curves(here["run_id"])), left.whole.work - plan.work)
+        for done in workers.run(queue, display.workers):
+            most_workers = max(most_workers, workers.workers)
+            if done.result is None:
+                again = tried_again(sweep, plan, done)
+                queue.put_back(again)
+                failed += not again
+                told_as = fate(done, again, results)
+                reason = done.failure.reason if done.failure else ""
+                if again or reason not in told:  # the same mistake of a part may be in every shard
+                    display.note(told_as)
+                    told |= set() if again else {reason}
+                continue
+            results.publish(done.result.runs, done.result.curves, done.result.weights)
+            landed = done.result.runs.to_pandas()
+            display.landed(phases(landed, done.result.curves.to_pandas), done.job.shard.work)
+            runs += len(landed)
+            train_seconds += done.result.train_seconds
+            other_seconds += done.result.other_seconds
+            devices |= set(landed["device"])
+            if stop.asked is None:
+                page.landed()
+    return {
+        "workers": most_workers,
+        "runs": runs,
+        "failed_shards": failed,
+        "devices": sorted(devices),
+        "train_seconds": train_seconds,
+        "compile_and_other_seconds": round(other_seconds, 1),
+    }

@@ -1,0 +1,117 @@
+"""What a results folder says of its sweep: the config, the versions, the machine, each session."""
+
+import platform
+import subprocess
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from grok_sweep.core import definitions
+from grok_sweep.core.sweep import Sweep
+from grok_sweep.errors import shorten
+from grok_sweep.store import Store
+from grok_sweep.versions import code, versions
+from grok_sweep.worker.environment import cores
+
+SCIENTIFIC = ("name", "task", "model", "optimizer", "train")
+LATER = {"train.snapshot_every": None}  # keys that came later, and what sweeps did before
+
+
+def record(sweep: Sweep, config: Mapping[str, Any], command: str, workers: int) -> dict[str, Any]:
+    """The content of sweep.yaml at the start of a session; what it said before is kept."""
+    results = Store(sweep.out)
+    before = results.sweep() if results.exists() else {}
+    session = {
+        "command": command,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "workers": workers,
+        "machine": machine(),
+        "python": platform.python_version(),
+        "versions": versions(),
+        "git_commit": git_commit(),
+        "code": code(),
+    }
+    if sweep.source is not None:
+        session["parts"] = sweep.source.digest
+    config = dict(config)
+    if (
+        sweep.definition not in definitions.NAMES
+    ):  # whoever reads it has not the file that says their defaults
+        config["phases"] = {**config.get("phases", {}), **sweep.thresholds}
+    return before | {"config": config, "sessions": [*before.get("sessions", []), session]}
+
+
+def other_code(stored: Mapping[str, Any], sweep: Sweep) -> str | None:
+    """Why a sweep cannot go on: what computes it has changed since an earlier session; None where it can.
+
+    Two sets of numbers would stand under one id. Sessions of before that was recorded say nothing.
+    """
+    if sweep.accept_code:
+        return None
+    now = {"code": code(), "parts": sweep.source.digest if sweep.source else None}
+    what = {
+        "code": "the code of grok_sweep",
+        "parts": sweep.source.name if sweep.source else "the file of parts",
+    }
+    for key, value in now.items():
+        told = [s for s in stored.get("sessions", []) if isinstance(s, Mapping) and key in s]
+        if told and told[-1][key] != value:
+            since = f"{what[key]} has changed since the session of {told[-1].get('started')}"
+            kept = " (it is in parts/ there)" if key == "parts" else ""
+            return f"{since}; put it back{kept}, choose another folder, or say accept_code=true"
+    return None
+
+
+def differences(stored: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
+    """Scientific fields in which two configs differ, as `key=stored value`; a grid may grow."""
+    old, new = LATER | _flat(stored), LATER | _flat(config)
+    axes = {*stored.get("grid", {}), *config.get("grid", {})}
+    return [
+        f"{key}={shorten(str(old.get(key)))} (now {shorten(str(new.get(key)))})"
+        for key in dict.fromkeys([*old, *new])
+        if old.get(key) != new.get(key) and key.split(".")[-1] not in axes
+    ]
+
+
+def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for field in SCIENTIFIC:
+        value = config.get(field)
+        if isinstance(value, Mapping):
+            flat |= {f"{field}.{key}": entry for key, entry in value.items()}
+        else:
+            flat[field] = value
+    return flat
+
+
+def machine() -> str:
+    """The processor, its cores and the system, in words."""
+    model = platform.processor() or platform.machine()
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                model = line.split(":", 1)[1].strip()
+                break
+    except OSError:
+        pass  # not Linux
+    return f"{model}, {cores()} cores, {platform.system()}"
+
+
+def git_commit() -> str | None:
+    """The commit of this package's checkout, with + if it was changed since; None where it is none."""
+    root = Path(__file__).parents[2]
+
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False, timeout=10
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    if git("ls-files", "--error-unmatch", "grok_sweep/session/provenance.py") is None:
+        return None
+    changed = git("status", "--porcelain", "--untracked-files=no")
+    return f"{git('rev-parse', 'HEAD')}{'+' if changed else ''}"

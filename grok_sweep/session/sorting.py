@@ -1,0 +1,68 @@
+"""The phases of a sweep's runs, by the definition that it chooses: in the process that drives it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis import DEFINITIONS, classify
+from grok_sweep.core import registry
+from grok_sweep.core.parts import Definition, PartError
+from grok_sweep.core.source import blaming
+from grok_sweep.core.sweep import Sweep
+
+
+def chosen(sweep: Sweep) -> Definition:
+    """The definition of phases that the sweep chooses, with its thresholds: maybe of the user's own file."""
+    found: Definition = registry.find("definition", sweep.definition, sweep.source)
+    set_to = {key: replace(n, default=sweep.thresholds[key]) for key, n in found.numbers.items()}
+    return replace(found, numbers=set_to)
+
+
+def how(sweep: Sweep) -> dict[str, Any]:
+    """The same as arguments of `analysis.classify` and `analyze`."""
+    if sweep.definition in DEFINITIONS:
+        return {"definition": sweep.definition, **sweep.thresholds}
+    return {"definition": chosen(sweep)}
+
+
+def phases(sweep: Sweep, runs: pd.DataFrame, curves: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """`runs` with their phases; `curves` is asked for where the definition needs them.
+
+    Raises PartError where a definition of the user's own does not work.
+    """
+    needed = curves() if sweep.definition != "pair" and len(runs) else None
+    with blaming(sweep.source):
+        return classify(runs, curves=needed, **how(sweep))
+
+
+class Sorter:
+    """Phases while a sweep goes on; a definition of the user's own that does not work is told of, once."""
+
+    def __init__(self, sweep: Sweep, note: Callable[[str], None]) -> None:
+        self._sweep, self._note, self._said = sweep, note, False
+
+    def phases(self, runs: pd.DataFrame, curves: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+        """`runs` with their phases, or with none where they cannot be sorted."""
+        try:
+            return phases(self._sweep, runs, curves)
+        except PartError as error:
+            if not self._said:
+                self._note(f"{_told(self._sweep, error)}; training goes on, without phases")
+            self._said = True
+            return runs.assign(phase=np.full(len(runs), None, dtype=object))
+
+
+def advice(sweep: Sweep, error: PartError) -> str:
+    """What to say where the runs are trained and cannot be sorted."""
+    then = f"`grok-analyze {sweep.out} --definition pair` sorts them without it"
+    told = _told(sweep, error)
+    return f"grok-sweep: {told}; the runs are kept: mend it and add accept_code=true, or {then}"
+
+
+def _told(sweep: Sweep, error: PartError) -> str:
+    """What is wrong, and in which file."""
+    file = f"{sweep.source.name}: " if sweep.source else ""
+    return str(error) if str(error).startswith(file[:-2]) else f"{file}{error}"

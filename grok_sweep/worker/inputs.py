@@ -1,0 +1,74 @@
+"""What a program gets for a call: hyperparameters, initial weights and rows of its lanes."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from grok_sweep.core.number import Number, Values
+from grok_sweep.core.parts import PartError
+
+if TYPE_CHECKING:  # it loads jax
+    from grok_sweep.core.program import Program
+
+
+def arguments(program: "Program", columns: Mapping[str, np.ndarray], index_L: np.ndarray, init: Any) -> Any:
+    """(hparams, params, rows) of the runs `index_L`, each with a leading lane axis, on the device."""
+    import jax
+
+    from grok_sweep.core.train import Rows
+
+    numbers = program.numbers
+    traced = [key for key in columns if key in numbers and not numbers[key].static]
+    hparams = {key: columns[key][index_L].astype(_dtype(numbers[key], program.dtype)) for key in traced}
+    own = [key for key in traced if key in program.part("model").numbers]
+    weights: dict[tuple[Any, ...], Any] = {}  # lanes of one seed begin with the same weights
+    names, rows = [], []
+    for run in index_L:
+        seed = int(columns["seed"][run])
+        of_model = {key: np.dtype(_dtype(numbers[key], "float32")).type(columns[key][run]) for key in own}
+        names.append((seed, *of_model.values()))
+        if names[-1] not in weights:
+            weights[names[-1]] = init(seed, of_model)
+        rows.append(Rows(*_rows(program, hyperparameters(program, columns, run), seed)))
+
+    # At once: waiting for each would take longer than making it.
+    weights = jax.tree.map(lambda a: a.astype(program.dtype), jax.device_get(weights))
+
+    def stack(*leaves: np.ndarray) -> np.ndarray:
+        return np.stack(leaves)
+
+    return jax.device_put(
+        (hparams, jax.tree.map(stack, *[weights[name] for name in names]), jax.tree.map(stack, *rows))
+    )
+
+
+def _rows(program: "Program", h: Values, seed: int) -> list[np.ndarray | np.int32]:
+    """The fields of `train.Rows` of one run. Raises PartError where they are not those of the plan."""
+    task = program.part("task")
+    data = task.checked(task.data(h, seed))
+    sizes = len(data.y_train_N), len(data.y_test_N)
+    if sizes[0] > program.rows or sizes[1] != program.test_rows:
+        there = " and ".join(f"{size:,}" for size in sizes)
+        raise PartError(
+            f"task {task.name}: data gives {there} training and test rows of seed {seed}, and others of "
+            "seed 0; how many there are may depend on hyperparameters alone"
+        )
+    # Fractions in the numbers that the program computes with.
+    train, test = (
+        [a.astype(program.dtype, copy=False) if a.dtype.kind == "f" else a for a in arrays]
+        for arrays in ((data.x_train_ND, data.y_train_N), (data.x_test_ND, data.y_test_N))
+    )
+    pad = program.rows - sizes[0]
+    padded = [np.pad(a, [(0, pad), *[(0, 0)] * (a.ndim - 1)]) for a in train]
+    return [*padded, *test, *map(np.int32, sizes)]
+
+
+def hyperparameters(program: "Program", columns: Mapping[str, np.ndarray], run: int) -> Values:
+    """Those of one run, Python's numbers."""
+    return Values({key: columns[key][run].item() for key in columns if key in program.numbers})
+
+
+def _dtype(number: Number, fraction: str) -> str:
+    """What a traced hyperparameter is in a training, in which fractions are of the type `fraction`."""
+    return "int32" if number.kind is int else fraction

@@ -1,0 +1,203 @@
+"""Both executors with real shards; Ray with real nodes, whose workers and nodes are killed."""
+
+import contextlib
+import dataclasses
+import functools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from conftest import TINY
+
+from grok_sweep import compose
+from grok_sweep.core import config, grid, plan
+from grok_sweep.executors import Job, LaunchError, Queue, executor, failure
+from grok_sweep.session import driver
+
+
+def jobs(sweep):
+    return list(driver.jobs(sweep, plan.make_plan(sweep, grid.expand(sweep))))
+
+
+def broken(job, **changes):
+    """The same job with a program that no worker can build."""
+    order = job.order()
+    program = dataclasses.replace(order.program, **(changes or {"optimizer": "nonsense"}))
+    return dataclasses.replace(job, order=functools.partial(dataclasses.replace, order, program=program))
+
+
+def check(done, expected):
+    """Every job came back once, whole."""
+    assert sorted(str(one.job) for one in done) == sorted(map(str, expected))
+    for one in done:
+        ids = one.job.order().columns["run_id"]
+        assert one.result.runs.column("run_id").to_pylist() == ids.tolist()
+        assert one.result.train_seconds > 0
+        assert one.failure is None
+
+
+def test_a_queue_gives_what_was_put_back_first_and_nothing_after_the_end():
+    ended = []
+    first, second, third = (Job(None, lambda: None, deaths) for deaths in range(3))
+    queue = Queue([first, second], ended=lambda: bool(ended))
+    assert queue.next() is first
+    queue.put_back([third, first])
+    assert [queue.next(), queue.next(), queue.next(), queue.next()] == [third, first, second, None]
+    queue.put_back([first])
+    ended.append(True)
+    assert queue.next() is None
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "reason"),
+    [
+        (KeyError("x"), "error", "KeyError: 'x'"),
+        (ValueError("two\nlines"), "error", "ValueError: two"),
+        (ValueError(), "error", "ValueError"),
+        (MemoryError(), "memory", "MemoryError"),
+        (
+            RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes."),
+            "memory",
+            "RuntimeError: RES",
+        ),
+    ],
+)
+def test_what_an_exception_means(error, kind, reason):
+    made = failure(error, "\nlog\n")
+    assert made.kind == kind
+    assert made.reason.startswith(reason)
+    assert made.log == "log"
+
+
+def test_inline_does_every_job_and_says_what_it_does(tiny):
+    sweep, said = tiny(), []
+    with executor(sweep.cluster, pytest.fail) as workers:
+        assert workers.workers == 1
+        done = list(workers.run(Queue(jobs(sweep)), said.append))
+    check(done, jobs(sweep))
+    assert said[0] == {"here": "hidden_size 4 · 30 rows · 8 runs"}
+
+
+def test_inline_goes_on_after_a_failure(tiny):
+    sweep = tiny()
+    first, *rest = jobs(sweep)
+    with executor(sweep.cluster, pytest.fail) as workers:
+        done = list(workers.run(Queue([broken(first), *rest]), lambda _: None))
+    assert [one.result is None for one in done] == [True] + [False] * len(rest)
+    assert done[0].failure.reason == "KeyError: 'nonsense'"
+    assert "Traceback" in done[0].failure.log
+
+
+def test_inline_without_the_accelerator(tiny):
+    sweep = tiny("cluster.device=tpu")
+    with (
+        pytest.raises(LaunchError, match=r"cluster\.device=tpu: jax .* finds none"),
+        executor(sweep.cluster, pytest.fail),
+    ):
+        pass
+
+
+@pytest.fixture(scope="module")
+def on_ray(tmp_path_factory):
+    """What a real Ray of two workers, started here, made of six good shards, then of one broken and ten good.
+
+    In a process of its own: Ray leaves sockets open behind it, which are warnings in this one.
+    """
+    told = tmp_path_factory.mktemp("ray") / "told.json"
+    done = subprocess.run(
+        [sys.executable, __file__, str(told)], capture_output=True, text=True, timeout=280, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(told.read_text())
+
+
+def listening():
+    """Process -> the addresses at which it takes connections, of this one and all below it."""
+    found = {}
+    for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            ends = process.net_connections(kind="tcp")
+            where = [end.laddr.ip for end in ends if end.status == psutil.CONN_LISTEN]
+            found[f"{process.name()} {process.pid}"] = where
+    return found
+
+
+def ask_ray():
+    """What `on_ray` runs."""
+    sizes = ["grid.hidden_size=[3,4,5,6,7,8]", "cluster.workers=2", "out=unused"]
+    sweep = config.parse(compose.compose([*TINY, "cluster=local", *sizes])[0])
+    with executor(sweep.cluster, print) as workers:
+        said = []
+        good = list(workers.run(Queue(jobs(sweep)), said.append))
+        count = workers.workers
+        check(good, jobs(sweep))
+        first, *rest = jobs(sweep)
+        mixed = list(workers.run(Queue([broken(first), *rest, *rest]), said.append))
+        # More than there is: what XLA says, and that the worker lives on.
+        order = first.order()
+        rows = {"test_size": np.full(len(order.columns["run_id"]), 10**14)}
+        order = dataclasses.replace(order, columns={**order.columns, **rows})
+        huge = dataclasses.replace(first, order=lambda: order)
+        (no_room,) = workers.run(Queue([huge]), lambda _: None)
+        ended = list(workers.run(Queue(jobs(sweep), ended=lambda: True), lambda _: None))
+        here = listening()
+    try:
+        with executor(dataclasses.replace(sweep.cluster, address="127.0.0.1:1"), print):
+            pass
+    except LaunchError as error:
+        nowhere = str(error)
+    return {
+        "workers": count,
+        "listening": here,
+        "token": os.environ["RAY_AUTH_MODE"],
+        "said": said,
+        "good": [one.result.runs.column("run_id").to_pylist() for one in good],
+        "errors": [one.failure.reason for one in mixed if one.result is None],
+        "after": [one.result.other_seconds for one in mixed if one.result is not None],
+        "no_room": dataclasses.asdict(no_room.failure),
+        "ended": len(ended),
+        "nowhere": nowhere,
+    }
+
+
+@pytest.mark.slow
+def test_ray_does_every_job_on_two_workers(on_ray):
+    assert on_ray["workers"] == 2
+    assert len(on_ray["good"]) == 6
+    ids = [run_id for shard in on_ray["good"] for run_id in shard]
+    assert len(ids) == len(set(ids)) == 48
+    # Not at once: on a busy machine the second one is ready later.
+    assert set().union(*on_ray["said"]) == {"worker 1", "worker 2"}
+    assert all(words.startswith("hidden_size ") for said in on_ray["said"] for words in said.values())
+    assert on_ray["ended"] == 0
+
+
+@pytest.mark.slow
+def test_ray_goes_on_after_a_failure(on_ray):
+    (error,) = on_ray["errors"]
+    assert error == "KeyError: 'nonsense'"
+    assert len(on_ray["after"]) == 10
+    assert on_ray["no_room"]["kind"] == "memory"
+
+
+@pytest.mark.slow
+def test_a_ray_started_here_is_for_this_machine_only_and_has_its_token_on(on_ray):
+    assert {"raylet", "gcs_server"} <= {name.split()[0] for name in on_ray["listening"]}
+    for name, addresses in on_ray["listening"].items():
+        assert all(address.startswith(("127.", "::ffff:127.", "::1")) for address in addresses), name
+    assert on_ray["token"] == "token"  # noqa: S105
+
+
+@pytest.mark.slow
+def test_a_cluster_that_is_not_there(on_ray):
+    assert on_ray["nowhere"].startswith("cluster.address=127.0.0.1:1: Ray cannot be reached: ")
+    assert "\n" not in on_ray["nowhere"]
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(json.dumps(ask_ray()))
