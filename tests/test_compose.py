@@ -354,7 +354,7 @@ def test_a_file_that_may_not_be_read(own, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     (own / "mine.yaml").write_text(MINE)
-    monkeypatch.setattr("grok_sweep.compose._load", refuse)  # root may read every file
+    monkeypatch.setattr("grok_sweep.sweep_file._load", refuse)  # root may read every file
     with pytest.raises(ConfigError, match=r"^sweeps=mine: \S+mine.yaml cannot be read: .*Permission denied"):
         compose(["sweeps=mine"])
 

@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import analysis
-from grok_sweep.core import config, registry
-from grok_sweep.core.choices import choices
+from grok_sweep.core import choices, registry
 from grok_sweep.core.config import MAX_RUNS, parse
 from grok_sweep.core.sweep import Cluster, Sweep
 from grok_sweep.errors import ConfigError
@@ -603,18 +602,18 @@ def test_a_value_of_any_depth_is_cut_short():
 
 
 def test_choices_are_the_yaml_files_of_a_group(tmp_path, monkeypatch):
-    assert config.choices("task") == ["modular_addition", "parity"]
-    assert config.choices("cluster") == ["gpu", "inline", "local", "ray", "tpu"]
+    assert choices.choices("task") == ["modular_addition", "parity"]
+    assert choices.choices("cluster") == ["gpu", "inline", "local", "ray", "tpu"]
     own = tmp_path / "sweeps"
     (own / "folder.yaml").mkdir(parents=True)
     for name in ("mine.yaml", ".hidden.yaml", "notes.txt", "quickstart.yaml"):
         (own / name).touch()
     monkeypatch.chdir(tmp_path)
-    ours = {path.stem for path in config.configs()[1].glob("*.yaml")}
-    assert config.choices("sweeps") == sorted({"mine", *ours})
-    assert config.sweep_folders() == [own, config.configs()[1]]
-    monkeypatch.chdir(config.configs()[1].parent)
-    assert config.sweep_folders() == [config.configs()[1]]
+    ours = {path.stem for path in choices.configs()[1].glob("*.yaml")}
+    assert choices.choices("sweeps") == sorted({"mine", *ours})
+    assert choices.sweep_folders() == [own, choices.configs()[1]]
+    monkeypatch.chdir(choices.configs()[1].parent)
+    assert choices.sweep_folders() == [choices.configs()[1]]
 
 
 def test_a_key_in_a_uri_is_refused_and_not_repeated():
@@ -631,4 +630,4 @@ def test_a_key_in_a_uri_is_refused_and_not_repeated():
 
 
 def test_the_definitions_are_those_of_the_analysis():
-    assert tuple(choices("definition")) == analysis.DEFINITIONS
+    assert tuple(choices.choices("definition")) == analysis.DEFINITIONS

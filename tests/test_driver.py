@@ -371,7 +371,7 @@ def test_what_is_tried_again_is_another_thing_or_not_for_ever(tiny):
     first = max(driver.jobs(sweep, plan), key=lambda job: len(job.shard.index_R))
 
     def tries(kind, job):
-        again = driver._again(sweep, plan, failed_as(kind, job))
+        again = tried_again(sweep, plan, failed_as(kind, job))
         return 1 + sum(tries(kind, other) for other in again)
 
     runs = len(first.shard.index_R)

@@ -18,6 +18,7 @@ BUILT_IN = {
     "model": {"relu_mlp", "modular_mlp", "modular_circle"},
     "optimizer": {"adamw", "adamw_l1"},
     "metric": set(),
+    "definition": {"pair", "liu", "liu_lasting"},
 }
 FROM = "from grok_sweep.core.parts import Data, Task, metric, model, optimizer, real, whole\n"
 TASK = """
@@ -87,10 +88,22 @@ def test_the_built_in_parts():
 
 
 def test_a_file_adds_what_is_declared_in_it():
-    assert own(TASK) == {"task": {"two_words"}, "model": set(), "optimizer": set(), "metric": set()}
+    assert own(TASK) == {
+        "task": {"two_words"},
+        "model": set(),
+        "optimizer": set(),
+        "metric": set(),
+        "definition": set(),
+    }
     text = TASK + MODEL + OPTIMIZER + "@metric\ndef surest(h, at): return 1.0\n"
     everything = source(text)
-    assert own(text) == {"task": {"two_words"}, "model": {"net"}, "optimizer": {"sgd"}, "metric": {"surest"}}
+    assert own(text) == {
+        "task": {"two_words"},
+        "model": {"net"},
+        "optimizer": {"sgd"},
+        "metric": {"surest"},
+        "definition": set(),
+    }
     h = Values({"largest": 3, "width": 5, "momentum": 0.5})
     assert find("model", "net", everything).make(h) == ("net", 5)
     assert find("optimizer", "sgd", everything).make(h) == ("sgd", 0.5)
@@ -132,6 +145,7 @@ def test_what_is_brought_from_elsewhere_is_not_declared_again():
         "model": {"net"},
         "optimizer": set(),
         "metric": set(),
+        "definition": set(),
     }
     assert "declares no part" in refused(brought)
 
@@ -142,6 +156,7 @@ def test_a_part_with_two_names_in_its_file_is_one():
         "model": {"net"},
         "optimizer": set(),
         "metric": set(),
+        "definition": set(),
     }
 
 
