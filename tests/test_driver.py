@@ -16,6 +16,7 @@ from grok_sweep.core.grid import expand
 from grok_sweep.core.plan import make_plan
 from grok_sweep.executors import Done, Failure
 from grok_sweep.session import driver
+from grok_sweep.session.jobs import tried_again
 from grok_sweep.store import Store
 
 TABLES = ["runs", "curves"]

@@ -104,7 +104,8 @@ class Plain:
 
     def bytes_per_row(self, row: Row) -> int:
         """See `Model`: what is computed of one row, and its gradient."""
-        jaxpr = jax.make_jaxpr(self.module.apply)(self._params(row), self._row(row))
+        # The row is made within: made here it would start jax's threads, and no process may fork then.
+        jaxpr = jax.make_jaxpr(lambda params: self.module.apply(params, self._row(row)))(self._params(row))
         return 2 * 4 * sum(out.aval.size for step in jaxpr.eqns for out in step.outvars)
 
     def _row(self, row: Row) -> jax.Array:

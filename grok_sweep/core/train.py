@@ -208,17 +208,16 @@ def make_init(program: Program) -> Callable[[jax.Array, Mapping[str, jax.Array]]
     other shard. Drawn in float32 for a run in float64 too.
     """
     shape, kind = program.row
-    # Weights depend on the shape of a row, not on how many there are.
-    x = jnp.zeros((1, *shape), kind)
 
-    def init(seed: jax.Array, hparams: Mapping[str, jax.Array]) -> Params:
+    def init(seed: jax.Array, hparams: Mapping[str, Any]) -> Params:
         model = program.network({**program.values, **hparams})
-        scale = hparams.get("init_scale", jnp.float32(1))
-        return model.init(jax.random.key(seed), model.inputs(x, jnp.float32), scale)
+        # Weights depend on the shape of a row, not on how many there are.
+        x = model.inputs(jnp.zeros((1, *shape), kind), jnp.float32)
+        return model.init(jax.random.key(seed), x, hparams.get("init_scale", 1.0))
 
     jitted = jax.jit(init)
 
-    def in_float32(seed: jax.Array, hparams: Mapping[str, jax.Array]) -> Params:
+    def in_float32(seed: jax.Array, hparams: Mapping[str, Any]) -> Params:
         with jax.enable_x64(False):
             return jitted(seed, dict(hparams))
 

@@ -10,43 +10,51 @@ from grok_sweep.core.parts import PartError
 
 if TYPE_CHECKING:  # it loads jax
     from grok_sweep.core.program import Program
+    from grok_sweep.core.train import Rows
 
 
 def arguments(program: "Program", columns: Mapping[str, np.ndarray], index_L: np.ndarray, init: Any) -> Any:
     """(hparams, params, rows) of the runs `index_L`, each with a leading lane axis, on the device."""
     import jax
 
-    from grok_sweep.core.train import Rows
-
-    numbers = program.numbers
-    traced = [key for key in columns if key in numbers and not numbers[key].static]
-    hparams = {key: columns[key][index_L].astype(_dtype(numbers[key], program.dtype)) for key in traced}
-    own = [key for key in traced if key in program.part("model").numbers]
     weights: dict[tuple[Any, ...], Any] = {}  # lanes of one seed begin with the same weights
-    names, rows = [], []
+    names = []
     for run in index_L:
-        seed = int(columns["seed"][run])
-        of_model = {key: np.dtype(_dtype(numbers[key], "float32")).type(columns[key][run]) for key in own}
-        names.append((seed, *of_model.values()))
+        seed, own = int(columns["seed"][run]), of_model(program, columns, run)
+        names.append((seed, *own.values()))
         if names[-1] not in weights:
-            weights[names[-1]] = init(seed, of_model)
-        rows.append(Rows(*_rows(program, hyperparameters(program, columns, run), seed)))
-
+            weights[names[-1]] = init(seed, own)
     # At once: waiting for each would take longer than making it.
     weights = jax.tree.map(lambda a: a.astype(program.dtype), jax.device_get(weights))
 
     def stack(*leaves: np.ndarray) -> np.ndarray:
         return np.stack(leaves)
 
-    return jax.device_put(
-        (hparams, jax.tree.map(stack, *[weights[name] for name in names]), jax.tree.map(stack, *rows))
-    )
+    params = jax.tree.map(stack, *[weights[name] for name in names])
+    rows = jax.tree.map(stack, *[rows_of(program, columns, run) for run in index_L])
+    return jax.device_put((hparams_of(program, columns, index_L), params, rows))
 
 
-def _rows(program: "Program", h: Values, seed: int) -> list[np.ndarray | np.int32]:
-    """The fields of `train.Rows` of one run. Raises PartError where they are not those of the plan."""
-    task = program.part("task")
-    data = task.checked(task.data(h, seed))
+def hparams_of(
+    program: "Program", columns: Mapping[str, np.ndarray], index_L: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The hyperparameters of some runs that are no shape, in the numbers that they are computed with."""
+    numbers = {key: n for key, n in program.numbers.items() if key in columns and not n.static}
+    return {key: columns[key][index_L].astype(_dtype(n, program.dtype)) for key, n in numbers.items()}
+
+
+def of_model(program: "Program", columns: Mapping[str, np.ndarray], run: int) -> dict[str, Any]:
+    """Those of a run that its initial weights may depend on, the model's own, of 32 bits."""
+    numbers = {key: n for key, n in program.part("model").numbers.items() if not n.static}
+    return {key: np.dtype(_dtype(n, "float32")).type(columns[key][run]) for key, n in numbers.items()}
+
+
+def rows_of(program: "Program", columns: Mapping[str, np.ndarray], run: int) -> "Rows":
+    """The rows of one run, numpy's. Raises PartError where they are not those of the plan."""
+    from grok_sweep.core.train import Rows
+
+    task, seed = program.part("task"), int(columns["seed"][run])
+    data = task.checked(task.data(_hyperparameters(program, columns, run), seed))
     sizes = len(data.y_train_N), len(data.y_test_N)
     if sizes[0] > program.rows or sizes[1] != program.test_rows:
         there = " and ".join(f"{size:,}" for size in sizes)
@@ -61,10 +69,10 @@ def _rows(program: "Program", h: Values, seed: int) -> list[np.ndarray | np.int3
     )
     pad = program.rows - sizes[0]
     padded = [np.pad(a, [(0, pad), *[(0, 0)] * (a.ndim - 1)]) for a in train]
-    return [*padded, *test, *map(np.int32, sizes)]
+    return Rows(*padded, *test, *map(np.int32, sizes))
 
 
-def hyperparameters(program: "Program", columns: Mapping[str, np.ndarray], run: int) -> Values:
+def _hyperparameters(program: "Program", columns: Mapping[str, np.ndarray], run: int) -> Values:
     """Those of one run, Python's numbers."""
     return Values({key: columns[key][run].item() for key in columns if key in program.numbers})
 

@@ -1,6 +1,8 @@
 """One step of each kind of training, without computing it: what a user's parts give fits together, or not."""
 
 import dataclasses
+import functools
+from typing import Any
 
 import jax
 import numpy as np
@@ -8,24 +10,34 @@ import numpy as np
 from grok_sweep.core.parts import PartError
 from grok_sweep.core.plan import Plan
 from grok_sweep.core.train import make_init, make_train
-from grok_sweep.worker.inputs import arguments
+from grok_sweep.worker.inputs import hparams_of, of_model, rows_of
 
 MOST = 20  # programs that are tried
 
 
 def probe(plan: Plan) -> None:
-    """Raises PartError where the first run of a program cannot be trained, before a worker is asked to."""
-    first = {shard.program: shard.index_R[:1] for shard in reversed(plan.shards)}
-    for program, index_R in list(first.items())[:MOST]:
-        columns = plan.grid.rows(index_R)
-        if program.snapshot_every and (
-            names := {"run_id", "step"} & program.built.weight_shapes(program.row).keys()
-        ):
+    """Raises PartError where a run of a program cannot be trained, before a worker is asked to.
+
+    Nothing is computed: jax has no threads afterwards, so that the process may still start others.
+    """
+    runs = {shard.program: [int(shard.index_R[0])] for shard in reversed(plan.shards)}
+    for shard in plan.shards:
+        runs[shard.program].append(int(shard.index_R[-1]))
+    for program, index in list(runs.items())[:MOST]:
+        columns = plan.grid.rows(np.array([index[0], index[-1]]))
+        names = program.built.weight_shapes(program.row).keys() if program.snapshot_every else set()
+        if taken := {"run_id", "step"} & names:
             raise PartError(
-                f"model {program.model}: an array is called {names.pop()}, as a column of the weights"
+                f"model {program.model}: an array is called {taken.pop()}, as a column of the weights"
             )
         one = dataclasses.replace(program, lanes=1)
         with jax.enable_x64(program.dtype == "float64"):
-            inputs = arguments(one, columns, np.zeros(1, int), make_init(one))
-            lane = jax.tree.map(lambda a_L: jax.ShapeDtypeStruct(a_L.shape[1:], a_L.dtype), inputs)
-            jax.eval_shape(make_train(one), *lane)
+            rows, _ = (rows_of(one, columns, run) for run in (0, 1))
+            weights = jax.eval_shape(make_init(one), 0, of_model(one, columns, 0))
+            params = jax.tree.map(functools.partial(_shape, kind=one.dtype), weights)
+            hparams = {key: values[0] for key, values in hparams_of(one, columns, np.zeros(1, int)).items()}
+            jax.eval_shape(make_train(one), *jax.tree.map(_shape, (hparams, params, rows)))
+
+
+def _shape(array: Any, kind: str | None = None) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(array.shape, kind or array.dtype)
