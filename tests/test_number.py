@@ -90,3 +90,21 @@ def test_a_float_is_good_if_its_float32_is_within_bounds(value):
 def test_a_whole_number_is_good_if_it_is_within_bounds(value):
     assert (ROWS.problem(value) is None) == (1 <= value <= 10_000_000)
     assert ROWS.computed(value) == value
+
+
+@given(st.floats(width=32, allow_nan=False, allow_infinity=False), st.integers(-3, 3))
+def test_what_is_computed_alike_is_written_alike(value, ulps):
+    """Every decimal that float32 reads as one number is one value, which float32 reads as that number."""
+    number = Number(float, "", -math.inf)
+    near = value
+    for _ in range(abs(ulps)):
+        near = math.nextafter(near, math.copysign(math.inf, ulps))  # in float64, far less than in float32
+    assert number.canonical(near) == number.canonical(value)
+    assert np.float32(number.canonical(value)) == np.float32(value)
+    assert math.copysign(1, number.canonical(value)) == (1 if value == 0 else math.copysign(1, value))
+
+
+@pytest.mark.parametrize("value", [0.1, 1e-5, 2.15e-3, 0.00022, 50000.0, 0.98, 1e-8, 5, 0.4, 3e38])
+def test_what_people_write_stays_as_it_is(value):
+    assert repr(Number(float, "", -math.inf).canonical(value)) == repr(float(value))
+    assert Number(int, "", 0).canonical(5) == 5

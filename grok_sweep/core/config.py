@@ -30,8 +30,14 @@ SAID = object()  # the value of a key whose whole block is a problem already
 SEED = Number(int, "of data and initial weights", 0, 2**31 - 1)
 SEEDS = Number(int, "how many seeds, from 0 on", 1, MAX_RUNS)
 SETTINGS = {
-    "train.steps": Number(int, "full-batch steps of each run", 1, 1_000_000_000),
+    "train.steps": Number(int, "steps of each run", 1, 1_000_000_000),
     "train.log_every": Number(int, "steps between two rows of a curve", 1, 1_000_000_000),
+    "train.batch_size": Number(
+        int,
+        "rows of a mini-batch, permuted anew each epoch, the last incomplete one dropped; null: all rows",
+        1,
+        10_000_000,
+    ),
     "train.snapshot_every": Number(
         int, "steps between two records of all weights; null: none", 1, 1_000_000_000
     ),
@@ -84,6 +90,8 @@ class _Parser:
         self._check_zip(axes, loops)
         seeds = self._seeds()
         steps, log_every, snapshot_every = self._steps()
+        batched = self._at("train.batch_size", None) is not None
+        self.batch_size = self._setting("train.batch_size") if batched else None
         cells = math.prod(len(axes[loop[0]]) for loop in loops)
         if cells * len(seeds) > MAX_RUNS:
             runs = f"{cells:,} combinations x {len(seeds):,} seeds are {cells * len(seeds):,}"
@@ -110,6 +118,7 @@ class _Parser:
             steps=steps,
             log_every=log_every,
             snapshot_every=snapshot_every,
+            batch_size=self.batch_size,
             numbers=MappingProxyType(self.numbers),
             source=self.source,
             **rest,
@@ -219,7 +228,7 @@ class _Parser:
         if problem:
             self._problem(where, problem, value)
             return None
-        return _canonical(number, value)
+        return number.canonical(value)
 
     def _steps(self) -> tuple[Any, Any, Any]:
         """steps, log_every and snapshot_every, each a multiple of the one before it but for the first."""
@@ -246,7 +255,7 @@ class _Parser:
             if problem:
                 bad.setdefault(problem, []).append(value)
             else:
-                good.append(_canonical(number, value))
+                good.append(number.canonical(value))
         for problem, those in bad.items():
             self._problem(where, problem, *those)
         counts = Counter(map(number.computed, good))
@@ -422,10 +431,24 @@ class _Parser:
         said = set()
         for changed in itertools.chain(corners, ({**least, **p} for of_loop in points for p in of_loop)):
             run = Values({**values, **changed})
-            for key, message in self._checked(task, run):
+            for key, message in [*self._checked(task, run), *self._batched(task, run)]:
                 if key not in said:
                     said.add(key)
-                    self._problem(f"{'grid' if key in axes else 'task'}.{key}", message, run[key])
+                    block = "grid" if key in axes else "task" if key in keys else "train"
+                    self._problem(f"{block}.{key}", message, run.get(key, self.batch_size))
+
+    def _batched(self, task: Any, run: Values) -> list[tuple[str, str]]:
+        """What is wrong with the size of a batch of this run, if it has one."""
+        if not self.batch_size or self.problems:
+            return []
+        try:
+            with blaming(self.source):
+                rows, _ = task.rows(run)
+        except PartError as error:
+            self.problems.append(str(error))
+            return []
+        few = f"must be at most the training rows of a run, here {rows:,}"
+        return [("batch_size", few)] if rows < self.batch_size else []
 
     def _checked(self, task: Any, run: Values) -> list[tuple[str, str]]:
         """What the task has to say of a run; where that fails, why, once."""
@@ -444,8 +467,3 @@ class _Parser:
         if problem not in self.problems:
             self.problems.append(problem)
         return []
-
-
-def _canonical(number: Number, value: Any) -> float:
-    """One way to write each number: its type, and 0.0 for -0.0, for a run is known by a hash of them."""
-    return number.kind(value) + 0

@@ -29,6 +29,8 @@ def identity(sweep: Sweep, values: Mapping[str, float], seed: int) -> dict[str, 
         "steps": sweep.steps,
         "log_every": sweep.log_every,
         "seed": seed,
+        # Left out of where it is not used, as it was before there was one: the ids of those runs stay.
+        **({"batch_size": sweep.batch_size} if sweep.batch_size else {}),
         **values,
     }
 

@@ -80,6 +80,12 @@ class Number:
             return math.inf if value > 0 else -math.inf
         return float(np.float32(value))
 
+    def canonical(self, value: float) -> float:
+        """One way to write each number, for a run is known by a hash of them: 0.0 for -0.0, and of all that
+        are one number in float32 the shortest, 0.1 for 0.1000000001.
+        """
+        return int(value) if self.kind is int else float(str(np.float32(value))) + 0.0
+
     def _within(self, value: float) -> bool:
         low = value > self.low if self.above else value >= self.low
         high = value < self.high if self.below else value <= self.high

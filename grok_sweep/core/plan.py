@@ -166,6 +166,7 @@ def _by_static(sweep: Sweep, grid: Grid, test_rows_R: np.ndarray) -> Iterator[tu
                 log_every=sweep.log_every,
                 lanes=1,
                 snapshot_every=sweep.snapshot_every or 0,
+                batch_size=sweep.batch_size or 0,
                 given_row=task.row(_values(sweep, grid, first)),
                 source=sweep.source,
             ),
@@ -211,6 +212,10 @@ def _by_rows(
     that padding costs is less than that of another compilation; the cheapest partition overall.
     """
     sizes_S, inverse_R, runs_S = np.unique(rows_R[index_R], return_inverse=True, return_counts=True)
+    if program.batch_size:  # an epoch has as many batches as there are rows for: no row is padding
+        for i, size in enumerate(sizes_S):
+            yield dataclasses.replace(program, rows=int(size)), index_R[inverse_R == i]
+        return
     row_seconds = program.operations_per_row * program.steps / costs.operations_per_second
     runs_before = np.concatenate([[0], np.cumsum(runs_S)])
     # cheapest[j]: least seconds of the j smallest sizes, cut[j]: where their last program begins.
@@ -231,12 +236,14 @@ def _by_rows(
 def _call(program: Program, runs: int, costs: Costs) -> tuple[int, int]:
     """(lanes, blocks) of a program of `runs` runs: as many lanes as the device likes, evenly filled."""
     row = program.built.bytes_per_row(program.row) * program.number_bytes // 4
-    fit = min(costs.call_bytes / (row * program.rows), costs.logged_bytes / (row * program.test_rows))
+    logged = max(program.test_rows, program.rows if program.batch_size else 0)
+    fit = min(costs.call_bytes / (row * program.step_rows), costs.logged_bytes / (row * logged))
     if program.snapshot_every:
         fit = min(fit, SNAPSHOT_BYTES / program.snapshot_bytes)
     most = max(1, min(runs, int(fit)))
     # Measured for rows first: on one core 258 x 1750 goes from 49 to 65 GFLOP/s, 128 x 1250 from 83 to 93.
-    blocks = 1 if program.built.features_first else math.ceil(row * program.rows / costs.block_bytes)
+    whole = program.built.features_first or program.batch_size
+    blocks = 1 if whole else math.ceil(row * program.rows / costs.block_bytes)
     return math.ceil(runs / math.ceil(runs / most)), max(1, min(program.rows, blocks))
 
 
@@ -260,9 +267,9 @@ def _cut(
 def _shard(program: Program, rows_R: np.ndarray, index_R: np.ndarray, costs: Costs) -> Shard:
     calls = math.ceil(len(index_R) / program.lanes)
     once = program.step_operations(0)
-    rows = float(rows_R[index_R].sum())
+    rows = float(program.batch_size * len(index_R) or rows_R[index_R].sum())
     work = program.steps * (program.operations_per_row * rows + once * len(index_R))
-    padded = program.steps * float(program.step_operations(program.rows)) * calls * program.lanes
+    padded = program.steps * float(program.step_operations(program.step_rows)) * calls * program.lanes
     # A logged step adds a forward pass, less than half of a step's work, over both kinds of rows.
     logged_rows = program.step_operations(program.rows + program.test_rows) * calls * program.lanes
     logged = 0.5 * logged_rows * (program.steps // program.log_every + 1)

@@ -16,8 +16,8 @@ class Program:
     """One compiled program. `rows`: training rows, padded; `lanes`: runs per call.
 
     `blocks`: parts in which a lane's rows are gone through, their gradients added up. `snapshot_every`: steps
-    between two snapshots of the weights; 0: none. `row`: the shape and type of a row of x; `source`: the
-    user's file that some of the parts are from.
+    between two snapshots of the weights; 0: none. `batch_size`: rows of a mini-batch; 0: all rows. `row`: the
+    shape and type of a row of x; `source`: the user's file that some of the parts are from.
     """
 
     task: str
@@ -31,6 +31,7 @@ class Program:
     lanes: int
     blocks: int = 1
     snapshot_every: int = 0
+    batch_size: int = 0
     given_row: models.Row | None = None  # where it depends on more than static hyperparameters
     source: Source | None = field(default=None, repr=False)
 
@@ -94,6 +95,11 @@ class Program:
     def operations_per_row(self) -> int:
         """Of one training row in one step."""
         return self.built.operations(self.row)
+
+    @property
+    def step_rows(self) -> int:
+        """Training rows of one step of one run."""
+        return self.batch_size or self.rows
 
     def step_operations(self, rows: int) -> int:
         """Of one step of one run."""

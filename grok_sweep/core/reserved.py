@@ -5,7 +5,19 @@ OF_CELLS = ("n", "share", "low", "high")  # with the name of a phase
 # Columns of the tables of runs, phases and cells: another of that name would be confused.
 RESERVED = dict.fromkeys(
     [
-        *("run_id", "sweep", "task", "seed", "model", "optimizer", "steps", "log_every", "device", "seconds"),
+        *(
+            "run_id",
+            "sweep",
+            "task",
+            "seed",
+            "model",
+            "optimizer",
+            "steps",
+            "log_every",
+            "device",
+            "seconds",
+            "batch_size",
+        ),
         *("phase", "name", "step", "diverged_step", "min_train_loss", "min_eval_loss", "max_loss_ratio"),
         *(f"final_{side}_{of}" for side in ("train", "eval") for of in ("loss", "accuracy")),
         *("runs", "majority", "last_step", "memorize_step", "generalize_step", "grok_delay"),

@@ -47,6 +47,7 @@ class Sweep:
     steps: int
     log_every: int
     snapshot_every: int | None
+    batch_size: int | None  # rows of a mini-batch; None: all
     out: str  # a path, or a URI of pyarrow.fs
     dry_run: bool
     retry_failed: bool

@@ -24,7 +24,7 @@ class Rows(NamedTuple):
     """The data of one run as the program gets it: x and y as the task gives them, training rows padded.
 
     `train_size` is how many of the training rows count, `test_size` how many test rows there are: a number of
-    the program itself XLA would divide by as by a constant, with its inverse.
+    the program itself XLA would divide by as by a constant, with its inverse. `seed`: for mini-batches.
     """
 
     x_train_ND: Any
@@ -33,6 +33,7 @@ class Rows(NamedTuple):
     y_test_N: Any
     train_size: Any
     test_size: Any
+    seed: Any = None
 
 
 class Metrics(NamedTuple):
@@ -49,6 +50,8 @@ class Metrics(NamedTuple):
     weight_norm: jax.Array
 
 
+BATCHES = 1  # which stream of a seed's random numbers; initial weights have the seed itself
+State = tuple[Params, Any, tuple[jax.Array, jax.Array] | None]  # weights, moments, step and order of the rows
 Logged = tuple[Metrics, dict[str, jax.Array]]
 
 
@@ -144,27 +147,48 @@ def make_train(program: Program) -> Callable[[Mapping[str, jax.Array], Params, R
             )
             return metrics, own
 
-        def step(state: tuple[Params, Any], _: None) -> tuple[tuple[Params, Any], None]:
-            params, moments = state
-            updates, moments = transform.update(gradient(params), moments, params)
-            return (optax.apply_updates(params, updates), moments), None
+        def reordered(order_N: jax.Array, epoch: jax.Array) -> jax.Array:
+            key = jax.random.fold_in(jax.random.key(rows.seed), BATCHES)
+            return jax.random.permutation(jax.random.fold_in(key, epoch), order_N.shape[0])
 
-        def segment(state: tuple[Params, Any], _: None) -> tuple[tuple[Params, Any], Logged]:
+        def batch_gradient(params: Params, t: jax.Array, order_N: jax.Array) -> tuple[Params, jax.Array]:
+            """Of the batch of step t; the order of the rows is another at the first of each epoch."""
+            size, batches = program.batch_size, program.rows // program.batch_size
+            # All lanes are at the same step: what is not asked for is not computed.
+            order_N = jax.lax.cond(
+                t % batches == 0, reordered, lambda order_N, _: order_N, order_N, t // batches
+            )
+            of_B = jax.lax.dynamic_slice(order_N, (t % batches * size,), (size,))
+            x = jnp.take(x_train, of_B, axis=-1 if model.features_first else 0)
+            weight_B = jnp.full(size, 1 / size, program.dtype)
+            return jax.grad(train_loss)(params, x, jnp.take(y_train_N, of_B, axis=0), weight_B), order_N
+
+        def step(state: State, _: None) -> tuple[State, None]:
+            params, moments, batches = state
+            if batches is None:
+                slope = gradient(params)
+            else:
+                t, order_N = batches
+                slope, order_N = batch_gradient(params, t, order_N)
+                batches = (t + 1, order_N)
+            updates, moments = transform.update(slope, moments, params)
+            return (optax.apply_updates(params, updates), moments, batches), None
+
+        def segment(state: State, _: None) -> tuple[State, Logged]:
             logged = evaluate(state[0])
             state, _ = jax.lax.scan(step, state, None, length=program.log_every)
             return state, logged
 
-        def segments(state: tuple[Params, Any], steps: int) -> tuple[tuple[Params, Any], Logged]:
+        def segments(state: State, steps: int) -> tuple[State, Logged]:
             return jax.lax.scan(segment, state, None, length=steps // program.log_every)
 
-        def recorded(
-            state: tuple[Params, Any], _: None
-        ) -> tuple[tuple[Params, Any], tuple[Logged, dict[str, jax.Array]]]:
+        def recorded(state: State, _: None) -> tuple[State, tuple[Logged, dict[str, jax.Array]]]:
             weights = model.weights(state[0])
             state, logged = segments(state, program.snapshot_every)
             return state, (logged, weights)
 
-        state = (params, transform.init(params))
+        first = (jnp.int32(0), jnp.arange(program.rows)) if program.batch_size else None
+        state: State = (params, transform.init(params), first)
         weights: dict[str, jax.Array] = {}
         if program.snapshot_every:
             state, (logged, weights) = jax.lax.scan(

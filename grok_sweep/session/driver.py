@@ -108,7 +108,9 @@ def _session(sweep: Sweep, config: Mapping[str, Any], command: str, results: Sto
         if sweep.retry_failed:
             results.forget_failed()
         record = provenance.record(sweep, config, command, workers.workers)
-        schema = runs_schema({key: number.kind for key, number in sweep.numbers.items()})
+        schema = runs_schema(
+            {key: number.kind for key, number in sweep.numbers.items()}, batches=sweep.batch_size is not None
+        )
         curves = curves_schema(registry.metrics(sweep.source))
         results.create(record, schema, curves)
         if sweep.source is not None:

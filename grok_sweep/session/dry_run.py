@@ -12,6 +12,7 @@ from grok_sweep.errors import in_bytes
 from grok_sweep.session.capacity import JAX_MEMORY, disk_bytes
 from grok_sweep.worker.environment import cores
 
+MOST_SIZES = 5  # of training sets whose batches are told
 MOST_PROGRAMS = 40  # rows of the table; a million programs are counted, not listed
 
 
@@ -64,6 +65,7 @@ def show(sweep: Sweep, plan: Plan, finished: int = 0, free_disk: int | None = No
         f"\n{_copies(sweep, plan)}{plan.n_runs:,} runs to train"
         f" ({sweep.n_cells:,} cells x {seeds:,} seed{'s' * (seeds > 1)}, {finished:,} finished)"
         f" in {len(by_program):,} programs, {len(plan.shards):,} shards\n"
+        f"{_batches(sweep, plan)}"
         f"operations {_operations(plan.work)} useful, {_padding(plan.shards)} more in padding"
         f" (estimate; one multiplication or addition each)\n"
         f"memory     {in_bytes(most)} on a worker at most, beside {in_bytes(JAX_MEMORY)} for jax itself"
@@ -86,6 +88,16 @@ def _copies(sweep: Sweep, plan: Plan) -> str:
         f"{runs + copies:,} combinations, of which {copies:,} would repeat others"
         f" ({', '.join(names)} without effect there): {runs:,} runs\n"
     )
+
+
+def _batches(sweep: Sweep, plan: Plan) -> str:
+    """A line of the mini-batches, and how many rows each epoch leaves out; nothing where there are none."""
+    size = sweep.batch_size
+    if not size:
+        return ""
+    rows = sorted({program.rows for program in plan.programs})
+    each = [f"{n // size:,} an epoch of {n:,} rows, {n % size:,} of them left out" for n in rows[:MOST_SIZES]]
+    return f"batches    {size:,} rows: {'; '.join(each)}{'; ...' * (len(rows) > MOST_SIZES)}\n"
 
 
 def _static(plan: Plan, key: str) -> bool:

@@ -59,9 +59,13 @@ CURVE_METRICS = tuple(CURVES_SCHEMA.names[2:])
 _ARROW = {int: pa.int64(), float: pa.float64()}
 
 
-def runs_schema(hyperparameters: Mapping[str, type]) -> pa.Schema:
-    """The columns of the runs table, hyperparameters (name -> int or float) in the middle."""
+def runs_schema(hyperparameters: Mapping[str, type], *, batches: bool = False) -> pa.Schema:
+    """The columns of the runs table, hyperparameters (name -> int or float) in the middle.
+
+    `batches`: with the size of mini-batches, of runs that have them.
+    """
     middle = {name: _ARROW[kind] for name, kind in hyperparameters.items()}
+    middle |= {"batch_size": pa.int64()} if batches else {}
     return pa.schema(BEFORE | middle | AFTER | RESULTS)
 
 

@@ -130,7 +130,8 @@ def _runs_table(order: Order, results: Mapping[str, np.ndarray], device: str, se
     runs = len(order.columns["run_id"])
     program = order.program
     numbers = program.numbers
-    schema = store.runs_schema({key: numbers[key].kind for key in order.columns if key in numbers})
+    kinds = {key: numbers[key].kind for key in order.columns if key in numbers}
+    schema = store.runs_schema(kinds, batches=program.batch_size > 0)
     constants = {
         "sweep": order.sweep,
         "task": program.task,
@@ -138,6 +139,7 @@ def _runs_table(order: Order, results: Mapping[str, np.ndarray], device: str, se
         "optimizer": program.optimizer,
         "steps": program.steps,
         "log_every": program.log_every,
+        "batch_size": program.batch_size,
         "device": device,
         "seconds": seconds,
     }

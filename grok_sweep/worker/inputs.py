@@ -68,8 +68,10 @@ def rows_of(program: "Program", columns: Mapping[str, np.ndarray], run: int) -> 
         for arrays in ((data.x_train_ND, data.y_train_N), (data.x_test_ND, data.y_test_N))
     )
     pad = program.rows - sizes[0]
-    padded = [np.pad(a, [(0, pad), *[(0, 0)] * (a.ndim - 1)]) for a in train]
-    return Rows(*padded, *test, *map(np.int32, sizes))
+    x_train_ND, y_train_N = (np.pad(a, [(0, pad), *[(0, 0)] * (a.ndim - 1)]) for a in train)
+    return Rows(
+        x_train_ND, y_train_N, test[0], test[1], np.int32(sizes[0]), np.int32(sizes[1]), np.int32(seed)
+    )
 
 
 def _hyperparameters(program: "Program", columns: Mapping[str, np.ndarray], run: int) -> Values:
