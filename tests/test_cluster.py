@@ -22,7 +22,7 @@ import yaml
 
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.timeout(900)
-TEXT = (ROOT / "README.md").read_text(encoding="utf-8").partition("### On a cluster")[2].partition("\n## ")[0]
+TEXT = (ROOT / "conf" / "README.md").read_text(encoding="utf-8").partition("## On a cluster")[2]
 BIN = Path(sys.executable).parent
 SMALL = (
     "name=small train.steps=100 task.test_size=50 seeds=2 "

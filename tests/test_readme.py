@@ -1,4 +1,4 @@
-"""Every command and every snippet of the README is run, the long ones as dry runs.
+"""Every command and every snippet of the READMEs is run, the long ones as dry runs.
 
 Those of the section on clusters are run by test_cluster.
 """
@@ -19,8 +19,10 @@ from analysis.cli import main as grok_analyze
 from grok_sweep.cli import main as grok_sweep
 
 ROOT = Path(__file__).parent.parent
-TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
-CLUSTERS = re.search(r"### On a cluster.*?(?=\n## )", TEXT, re.DOTALL)[0]
+READMES = [ROOT / "README.md", *sorted(ROOT.glob("*/README.md"))]
+TEXTS = {path: path.read_text(encoding="utf-8") for path in READMES}
+TEXT = "\n".join(TEXTS.values())
+CLUSTERS = TEXTS[ROOT / "conf" / "README.md"].partition("## On a cluster")[2]
 COMMANDS = [
     shlex.split(line, comments=True)
     for block in re.findall(r"```sh\n(.*?)```", TEXT.replace(CLUSTERS, ""), re.DOTALL)
@@ -138,3 +140,12 @@ def test_the_columns_are_those_of_the_tables():
     described.remove("metrics of your own")  # of which a record of ours has none; test_own_parts has
     tables = (pd.read_parquet(RECORD / folder) for folder in ("runs", "curves"))
     assert described == {name for table in tables for name in table.columns}
+
+
+@pytest.mark.parametrize("path", READMES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_it_points_to_is_there(path):
+    """Pictures and other files; and what is quoted as a path of the repository."""
+    targets = re.findall(r"\]\(([^)#:]+)\)", TEXTS[path])
+    assert all((path.parent / target).is_file() for target in targets), targets
+    quoted = re.findall(r"`((?:sweeps|tests|conf|grok_sweep|analysis|core)/[\w./-]+)`", TEXTS[path])
+    assert all((ROOT / one).exists() or (path.parent / one).exists() for one in quoted), quoted

@@ -23,7 +23,7 @@ from grok_sweep.worker import summarise
 ROOT = Path(__file__).parent.parent
 SWEEPS = ROOT / "sweeps"
 RECORDS = sorted(path.parent.name for path in SWEEPS.glob("*/sweep.yaml"))
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+README = "\n".join(p.read_text(encoding="utf-8") for p in (ROOT / "README.md", *ROOT.glob("*/README.md")))
 # Pictures of a run that none of the rules would choose.
 OPENED = {"modular_returns": "f7cf4b8982022665", "modular_forgets": "fa9729057633143b"}
 
