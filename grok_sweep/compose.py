@@ -110,14 +110,15 @@ def compose(arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
     to be composed.
     """
     try:
-        limits.arguments(arguments)
+        limits.arguments([argument for argument in arguments if not _is_long_list(argument)])
     except ValueError as error:
         raise ConfigError([f"the arguments: {error}"]) from None
     groups: list[str] = []
     keys: list[str] = []
     problems: list[str] = []
-    for argument in map(_quoted, arguments):
-        problem = _problem(argument)
+    for given in arguments:
+        argument = _quoted(given)
+        problem = None if _is_long_list(given) else _problem(argument)
         if problem:
             problems.append(problem)
         else:
@@ -155,18 +156,30 @@ def compose(arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
 
 
 def _quoted(argument: str) -> str:
-    """A span as text: to Hydra log(...) would be a function."""
+    """A span, or a long list, as text: to Hydra log(...) would be a function."""
     key, _, value = argument.partition("=")
-    return f"{key}='{value}'" if key.startswith("grid.") and spans.is_span(value) else argument
+    is_axis = key.lstrip("+").startswith("grid.")
+    as_text = (is_axis and spans.is_span(value)) or _is_long_list(argument)
+    return f"{key}='{value}'" if as_text else argument
+
+
+def _is_long_list(argument: str) -> bool:
+    """Whether an argument gives an axis, or the seeds, as a long list of numbers."""
+    key, _, value = argument.lstrip("+").partition("=")
+    return (key.startswith("grid.") or key == "seeds") and spans.is_long_list(value)
 
 
 def _spread(config: dict[str, Any]) -> list[str]:
-    """Replace each axis that is written as a span by its values; what is wrong with those that cannot be."""
+    """Replace each axis that is written as a span or a long list by its values; what is wrong with others."""
     problems: list[str] = []
+    if spans.is_long_list(config.get("seeds")):
+        config["seeds"] = spans.values_of(config["seeds"])
     if not isinstance(grid := config.get("grid"), dict):
         return problems  # the config's own check says so
     for key, value in list(grid.items()):
-        if spans.is_span(value):
+        if spans.is_long_list(value):
+            grid[key] = spans.values_of(value)
+        elif spans.is_span(value):
             try:
                 grid[key] = spans.spread(value, _kind(config, key))
             except ValueError as error:
