@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grok_sweep.compose import compose
+from grok_sweep.compose import compose, using
 from grok_sweep.core.choices import choices
 from grok_sweep.core.config import parse
 from grok_sweep.core.sweep import Sweep
 from grok_sweep.errors import ConfigError
+from grok_sweep.sweep_file import source_of
 
 QUICK = "sweeps=quickstart"
 READ = "cannot be read; write KEY=VALUE, a list as [1,2], other text as KEY=\"'...'\""
@@ -55,9 +56,11 @@ def test_every_sweep_and_every_cluster_composes():
     lines += [f"{QUICK} cluster={name}" for name in choices("cluster") if name != "ray"]
     lines += [f"{QUICK} cluster=ray cluster.address=auto"]
     for line in lines:
-        config, problems = compose(line.split())
+        source = source_of(line.split())
+        with using(source):
+            config, problems = compose(line.split())
         assert problems == []
-        made = parse(config)
+        made = parse(config, source)
         assert line.startswith(f"sweeps={made.name}")
         assert made.out == f"results/{made.name}"
 
@@ -346,7 +349,7 @@ def test_what_is_no_regular_file_is_no_sweep(own):
     (own / "gone.yaml").symlink_to("nowhere")
     (own / "null.yaml").symlink_to("/dev/zero")
     for name in ("folder", "pipe", "loop", "gone", "null"):
-        assert compose([f"sweeps={name}"])[1][0].startswith(f"sweeps={name}: must be one of modular_24, ")
+        assert compose([f"sweeps={name}"])[1][0].startswith(f"sweeps={name}: must be one of liu2022_a, ")
 
 
 def test_a_file_that_may_not_be_read(own, monkeypatch):

@@ -29,13 +29,13 @@ def test_the_wheel_works_in_a_folder_of_its_own(tmp_path):
     run(*pip, "wheel", "--no-deps", "--wheel-dir", str(tmp_path), str(source))
     (wheel,) = tmp_path.glob("*.whl")
     run(*pip, "install", "--no-deps", "--target", str(site), str(wheel))
-    for folder, pattern in (("sweeps", "*.yaml"), ("conf", "**/*.yaml")):
+    for folder, patterns in (("sweeps", ("*.yaml", "*.py")), ("conf", ("**/*.yaml", "README.md"))):
         packed = {
             p.relative_to(site / "grok_sweep" / "configs")
             for p in site.glob(f"grok_sweep/configs/{folder}/**/*")
         }
-        assert {p for p in packed if p.suffix} == {
-            p.relative_to(source) for p in (source / folder).glob(pattern)
+        assert {p for p in packed if p.suffix and p.parent.name != "__pycache__"} == {
+            p.relative_to(source) for pattern in patterns for p in (source / folder).glob(pattern)
         }
     # The editable install of this checkout is on the path too: the wheel's must come first.
     at = {"cwd": elsewhere, "env": os.environ | {"PYTHONPATH": str(site)}}
