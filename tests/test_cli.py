@@ -121,7 +121,8 @@ def test_cfg_prints_the_config_and_trains_nothing(capsys, driven, tmp_path):
     assert cli.main(["-c", "job", QUICK, "--resolve"]) == 0
     assert "out: results/quickstart\n" in capsys.readouterr().out
     assert cli.main([QUICK, "-c", "job", "-p", "train"]) == 0
-    assert capsys.readouterr().out == "# @package train\nsteps: 20000\nlog_every: 100\nsnapshot_every: null\n"
+    train = "steps: 20000\nlog_every: 100\nbatch_size: null\nsnapshot_every: null\n"
+    assert capsys.readouterr().out == f"# @package train\n{train}"
     assert not driven
     assert not list(tmp_path.iterdir())
 
