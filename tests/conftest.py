@@ -6,6 +6,7 @@ from grok_sweep.worker.environment import environment
 
 os.environ.update(environment("cpu"))
 
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import sync_playwright
 
 from grok_sweep.compose import compose
 from grok_sweep.core import registry
@@ -40,6 +42,9 @@ NUMBERS = {
     for key, number in part.numbers.items()
 }
 
+CHROMIUM = shutil.which("chromium")
+in_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (Debian's package of that name)")
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -65,6 +70,39 @@ def interruptible() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        # A sandbox of the browser's own cannot be had by root, who runs tests in a container.
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+
+
+@pytest.fixture
+def look(browser):
+    """Opens a page from disk; none may say an error, or ask the network for anything."""
+    opened, said = [], []
+
+    def open_page(path, *, width=1280, height=900, touch=False, scheme="light", fragment=""):
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, has_touch=touch, color_scheme=scheme
+        )
+        shown = context.new_page()
+        opened.append(context)
+        shown.on("console", lambda message: said.append(message.text) if message.type != "log" else None)
+        shown.on("pageerror", lambda error: said.append(str(error)))
+        shown.on(
+            "request", lambda request: None if request.url.startswith("file:") else said.append(request.url)
+        )
+        shown.goto(Path(path).resolve().as_uri() + fragment)
+        shown.wait_for_selector("html[data-ready]", timeout=60_000)
+        return shown
+
+    yield open_page
+    for context in opened:
+        context.close()
+    assert not said
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from playwright.sync_api import sync_playwright
+from conftest import in_browser
 from test_phases import FIVE, by_seed
 
 import analysis
@@ -21,7 +20,6 @@ from grok_sweep.core.definitions import FOUR
 
 ROOT = Path(__file__).parent.parent
 PARITY, MODULAR = ROOT / "sweeps" / "parity_1125", ROOT / "sweeps" / "modular_24"
-CHROMIUM = shutil.which("chromium")
 SIZE = 10_000_000  # bytes of a page at most
 HUGE = {
     "hidden_size": [2**k for k in range(10)],
@@ -29,40 +27,6 @@ HUGE = {
     "weight_decay": [10.0**-k for k in range(10)],
     "learning_rate": [1e-4, 1e-3],
 }
-in_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (Debian's package of that name)")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        # A sandbox of the browser's own cannot be had by root, who runs tests in a container.
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-
-
-@pytest.fixture
-def look(browser):
-    """Opens a page from disk; none may say an error, or ask the network for anything."""
-    opened, said = [], []
-
-    def open_page(path, *, width=1280, height=900, touch=False, scheme="light", fragment=""):
-        context = browser.new_context(
-            viewport={"width": width, "height": height}, has_touch=touch, color_scheme=scheme
-        )
-        shown = context.new_page()
-        opened.append(context)
-        shown.on("console", lambda message: said.append(message.text) if message.type != "log" else None)
-        shown.on("pageerror", lambda error: said.append(str(error)))
-        shown.on(
-            "request", lambda request: None if request.url.startswith("file:") else said.append(request.url)
-        )
-        shown.goto(Path(path).resolve().as_uri() + fragment)
-        shown.wait_for_selector("html[data-ready]", timeout=60_000)
-        return shown
-
-    yield open_page
-    for context in opened:
-        context.close()
-    assert not said
 
 
 def tables(axes, seeds=2, logged=6, rng_seed=0):
