@@ -85,7 +85,10 @@ from grok_sweep.core.parts import Data, Look, Task, definition, metric, model, o
 
 
 class Signs(Task):
-    numbers = {"size": whole(4, "numbers of a row", 1, 100), "train_size": whole(12, "rows", 1, 100, rows=True)}
+    numbers = {
+        "size": whole(4, "numbers of a row", 1, 100),
+        "train_size": whole(12, "rows", 1, 100, rows=True),
+    }
 
     def data(self, h, seed):
         x = np.random.default_rng(seed).normal(size=(h.train_size + 20, h.size))
@@ -122,7 +125,10 @@ def slope(h, at):
     return optax.tree.norm(at.gradient)
 
 
-@definition({"steep": Look("#d55e00", "plus"), "flat": Look("#7CB9DF", "diamond")}, most=real(0.05, "slope", 0))
+PHASES = {"steep": Look("#d55e00", "plus"), "flat": Look("#7CB9DF", "diamond")}
+
+
+@definition(PHASES, most=real(0.05, "of the gradient where it is flat", 0))
 def slopes(runs, curves, h):
     last = curves.sort_values("step").groupby("run_id")["slope"].last()
     return np.where(runs["run_id"].map(last) > h.most, "steep", "flat")
@@ -131,7 +137,9 @@ SWEEP = """
 defaults: [{override /task: signs}, {override /model: small}, {override /optimizer: lion}]
 parts: five.py
 name: five
-grid: {width: [2, 6], rate: log(0.001, 0.1, 3)}
+grid:
+  width: [2, 6]
+  rate: log(0.001, 0.1, 3)
 seeds: 2
 train: {steps: 40, log_every: 10, snapshot_every: 20, batch_size: 5}
 phases: {definition: slopes}
