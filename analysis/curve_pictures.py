@@ -19,6 +19,9 @@ from analysis.steps import ACCURACY
 from analysis.style import INK, PALE_INK, plain_style, text_width
 from analysis.words import in_words, plural
 
+TWO = ("accuracy", "loss")
+MOST_OWN = 6  # metrics of the user's own
+OWN = "#b3570f"
 SIDES = {"train": ("train", TRAIN), "test": ("eval", TEST)}
 FEW, MANY = 8, 30  # panels: of all settings, where they are few; of some of their axes, where they are more
 MOST_COLUMNS = 5
@@ -48,17 +51,19 @@ def curves_picture(
 ) -> Figure:
     """Accuracy, and loss on a log axis, over the steps of one run or, in thin lines, of many.
 
-    `curves`: as load_curves reads them, a row per run and logged step. Losses of 0, and what is no number,
-    leave a gap. Steps are on a log axis where half of the runs know their training rows in the first 5 % of
-    them. `settings`: by run_id, the columns in which the runs differ: up to 8 settings have panels of their
-    own, of more the axis with most values is told by shades. `unit`: of the loss. Raises ValueError where a
-    column is missing or there are no rows.
+    `curves`: as load_curves reads them, a row per run and logged step. Below them the first six metrics of
+    the user's own that are in the table; a task in which nothing is right has no accuracy. Losses of 0, and
+    what is no number, leave a gap. Steps are on a log axis where half of the runs know their training rows in
+    the first 5 % of them. `settings`: by run_id, the columns in which the runs differ: up to 8 settings have
+    panels of their own, of more the axis with most values is told by shades. `unit`: of the loss. Raises
+    ValueError where a column is missing or there are no rows.
     """
     metrics = [f"{side}_{metric}" for side, _ in SIDES.values() for metric in ("loss", "accuracy")]
     need(curves, ["run_id", "step", *metrics], "a table of curves")
     if curves.empty:
         raise ValueError("there are no runs to draw: the table of curves is empty")
     runs = {str(run_id): run for run_id, run in curves.groupby("run_id", sort=False)}
+    kinds = _kinds(curves)
     split = _split(list(runs), settings)
     alone = len(split.panels) == 1
     per_panel = len(runs) / len(split.panels)
@@ -70,10 +75,11 @@ def curves_picture(
     columns, spots = rows_of(len(split.panels), split.values, MOST_COLUMNS)
     width, high = (5.2, (1.5, 2.1)) if alone else (3.4, (1.3, 1.7)) if columns < 3 else (2.1, (1.0, 1.3))
     rows = _key_rows(split, columns * width)
+    heights = [high[kind == "loss"] for kind in kinds]
     names = max(text.count("\n") + 1 for text in split.panels)
     above = 0.3 if alone else 0.18 + 0.155 * names
-    band = [(above, high[0]), (0.3 if alone else 0.14, high[1])]
-    bands = [(above + LINE * rows, high[0]), *band[1:], *[*band] * spots[-1][0]]
+    band = [(above, heights[0]), *((0.3 if alone else 0.14, height) for height in heights[1:])]
+    bands = [(above + LINE * rows, heights[0]), *band[1:], *[*band] * spots[-1][0]]
     figure, plots = page(
         title,
         "; ".join(split.said),
@@ -87,32 +93,64 @@ def curves_picture(
     for panel, (row, column) in enumerate(spots):
         mine = {run_id: run for run_id, run in runs.items() if split.place[run_id][0] == panel}
         lowest = (row, column) == max(spot for spot in spots if spot[1] == column)
-        for k, metric in enumerate(("accuracy", "loss")):
-            plot = plots[(2 * row + k) * columns + column]
+        for k, metric in enumerate(kinds):
+            plot = plots[(len(kinds) * row + k) * columns + column]
             name = f"{metric}, {unit}" if unit and metric == "loss" else metric
             ends = _lines(plot, mine, metric, split, look)
+            values = np.concatenate([_values(runs, name) for name, _ in _columns(metric).values()])
             if metric == "accuracy":
                 plot.set(ylim=(-0.03, 1.04), yticks=[0, 0.5, 1], yticklabels=["0", "50 %", "100 %"])
+            elif metric == "loss" or _wide(values):
+                log_axis(plot, values)
             else:
-                log_axis(plot, np.concatenate([_values(runs, f"{side}_loss") for side, _ in SIDES.values()]))
-            foot = lowest and metric == "loss"
+                plot.set_ylim(*_around(values))
+            foot = lowest and metric == kinds[-1]
             step_axis(plot, curves["step"].to_numpy(), name=("step (log)" if log else "step") * foot, log=log)
             plot.tick_params(labelbottom=foot, labelleft=column == 0)
             if alone:
                 head(plot, name)
                 end_labels(plot, ends)
                 continue
-            if metric == "accuracy":
+            if k == 0:
                 head(plot, split.panels[panel])
             if column == 0:
                 plot.set_ylabel(name, size=9, color=INK, labelpad=3)
     for row, column in product(range(spots[-1][0] + 1), range(columns)):
         if (row, column) not in spots:
-            plots[2 * row * columns + column].remove()
-            plots[(2 * row + 1) * columns + column].remove()
+            for k in range(len(kinds)):
+                plots[(len(kinds) * row + k) * columns + column].remove()
     if rows:
         _key(figure, plots[0], split, columns * width, above)
     return figure
+
+
+def _kinds(curves: pd.DataFrame) -> list[str]:
+    """What is drawn, from above to below: accuracy, if there is one, loss, and metrics of the user's own."""
+    given = ["run_id", "step", "weight_norm", *(name for kind in TWO for name, _ in _columns(kind).values())]
+    own = [str(name) for name in curves.columns if name not in given]
+    none = curves[[name for name, _ in _columns("accuracy").values()]].isna().all(axis=None)
+    return [*TWO[bool(none) :], *own[:MOST_OWN]]
+
+
+def _columns(kind: str) -> dict[str, tuple[str, str]]:
+    """The lines of a kind: label -> column of the curves, colour."""
+    if kind not in TWO:
+        return {"": (kind, OWN)}
+    return {label: (f"{side}_{kind}", colour) for label, (side, colour) in SIDES.items()}
+
+
+def _wide(values: np.ndarray) -> bool:
+    """Whether they are better seen on a log axis: all over 0, and some hundred times as large as others."""
+    finite = values[np.isfinite(values)]
+    return len(finite) > 0 and bool(finite.min() > 0 and finite.max() > 100 * finite.min())
+
+
+def _around(values: np.ndarray) -> tuple[float, float]:
+    """The limits of an axis on which they have some room."""
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
+    room = 0.05 * (high - low) or 0.5
+    return low - room, high + room
 
 
 def _values(runs: dict[str, pd.DataFrame], name: str) -> np.ndarray:
@@ -124,8 +162,8 @@ def _lines(
 ) -> dict[str, tuple[float, str]]:
     """Draw one metric of some runs; for each side where its lines end, at the middle, and its colour."""
     ends = {}
-    for label, (side, colour) in SIDES.items():
-        lines = {run_id: run[["step", f"{side}_{metric}"]].to_numpy(float) for run_id, run in runs.items()}
+    for label, (name, colour) in _columns(metric).items():
+        lines = {run_id: run[["step", name]].to_numpy(float) for run_id, run in runs.items()}
         for line in lines.values():
             line[~np.isfinite(line[:, 1]) | ((line[:, 1] <= 0) & (metric == "loss")), 1] = np.nan
         for shade in range(max(1, len(split.shades))):

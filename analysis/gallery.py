@@ -77,7 +77,9 @@ def _why(rows: pd.DataFrame, kind: str) -> str:
     if len(rows) == 1:
         return f"the only run{kind}"
     if rows["generalize_step"].isna().all():
-        return f"the first of {len(rows):,} runs{kind}, none of which generalised"
+        first = f"the first of {len(rows):,} runs{kind}"
+        # Where nothing is right or wrong, none has an accuracy to generalise by.
+        return first if rows["best_eval_accuracy"].isna().all() else f"{first}, none of which generalised"
     return f"the first of {len(rows):,} runs{kind} at {100 * ACCURACY:g} % of the test"
 
 

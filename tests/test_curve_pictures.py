@@ -93,6 +93,26 @@ def test_a_few_settings_have_a_panel_each():
     assert_inside(figure)
 
 
+def test_a_task_without_accuracy_and_metrics_of_ones_own():
+    curves = many_runs(settings_table(width=[1, 2]))
+    curves[["train_accuracy", "eval_accuracy"]] = np.nan
+    curves["slope"] = np.geomspace(1, 1e5, len(curves))
+    curves["shift"] = np.linspace(-2, -1, len(curves))
+    figure = curves_picture(curves, unit="nats per row")
+    assert heads(figure) == ["loss, nats per row", "slope", "shift"]
+    loss, slope, shift = figure.axes
+    assert (loss.get_yscale(), slope.get_yscale(), shift.get_yscale()) == ("log", "log", "linear")
+    assert shift.get_ylim()[0] < -2
+    assert -1 < shift.get_ylim()[1] < 0
+    for plot, name in ((slope, "slope"), (shift, "shift")):
+        drawn = [line for lines in plot.collections for line in lines.get_segments()]
+        assert len(drawn) == 2
+        for line, (_, run) in zip(drawn, curves.groupby("run_id", sort=False), strict=True):
+            np.testing.assert_allclose(line, run[["step", name]])
+    assert [plot.get_xlabel() for plot in figure.axes] == ["", "", "step"]
+    assert_inside(figure)
+
+
 def test_of_many_settings_the_axis_with_most_values_is_told_by_shades():
     zipped = [(decay, 0.0) for decay in (0.01, 0.03, 0.1, 0.3, 1.0)] + [(0.0, 1e-9 * 10**i) for i in range(5)]
     rows = [(a, b, *pair) for a in (0, 1) for b in (0, 1) for pair in zipped]

@@ -1031,3 +1031,57 @@ def test_a_sweep_to_begin_from(tmp_path, monkeypatch, capfd):
     capfd.readouterr()
     assert main(["init", "first"]) == 2
     assert "cannot be written" in capfd.readouterr().err
+
+
+REGRESSION = """
+class Sine(Task):
+    numbers = {"points": whole(20, "training rows", 2, 1000, rows=True)}
+    correct = None
+
+    def data(self, h, seed):
+        x = np.random.default_rng(seed).uniform(-3, 3, (h.points + 30, 1))
+        y = np.sin(x)
+        return Data(x[: h.points], y[: h.points], x[h.points :], y[h.points :])
+
+    def loss(self, h, output, y):
+        return jnp.mean((output - y) ** 2, axis=1)
+
+
+class Curve(nn.Module):
+    width: int
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(1)(nn.tanh(nn.Dense(self.width)(x)))
+
+
+@model(width=whole(4, "neurons", 1, 1000))
+def curve(h):
+    return Curve(h.width)
+"""
+
+
+def test_a_task_in_which_nothing_is_right(one_run, capsys):
+    """Regression: there is no accuracy, which is no divergence; phases by losses, pictures without it."""
+    one_run(
+        HEAD + REGRESSION + METRICS.replace('["Dense_0"]', '["Dense_1"]').split("@metric\ndef surest")[0]
+        .replace(" * h.temperature", ""),
+        "override /task: sine",
+        "override /model: curve",
+        phases={"definition": "pair", "min_loss": 0.05, "max_ratio": 5},
+    )  # fmt: skip
+    assert run("train.steps=1000", "train.log_every=100", "optimizer.learning_rate=0.02") == 0
+    (one,) = read("runs").to_dict("records")
+    assert np.isnan([one["final_train_accuracy"], one["final_eval_accuracy"]]).all()
+    assert pd.isna(one["diverged_step"])
+    assert one["min_eval_loss"] < 0.05
+    assert one["max_loss_ratio"] > 0
+    assert read("curves")[["train_accuracy", "eval_accuracy"]].isna().all(axis=None)
+    capsys.readouterr()
+    assert grok_analyze(["out", "--figures", "--report"]) == 0
+    assert "1 generalize" in capsys.readouterr().out
+    drawn = Path("out/figures/run_curves.svg").read_text(encoding="utf-8")
+    assert "gradient_norm" in drawn
+    assert "accuracy" not in drawn
+    assert grok_analyze(["out", "--definition", "liu"]) == 0  # which knows nothing else
+    assert "1 fail" in capsys.readouterr().out
