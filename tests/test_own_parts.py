@@ -1070,7 +1070,8 @@ def test_a_task_in_which_nothing_is_right(one_run, capsys):
         "override /model: curve",
         phases={"definition": "pair", "min_loss": 0.05, "max_ratio": 5},
     )  # fmt: skip
-    assert run("train.steps=1000", "train.log_every=100", "optimizer.learning_rate=0.02") == 0
+    steps = ["train.steps=1000", "train.log_every=100", "train.snapshot_every=500"]
+    assert run(*steps, "optimizer.learning_rate=0.02") == 0
     (one,) = read("runs").to_dict("records")
     assert np.isnan([one["final_train_accuracy"], one["final_eval_accuracy"]]).all()
     assert pd.isna(one["diverged_step"])
