@@ -1068,7 +1068,7 @@ def test_a_task_in_which_nothing_is_right(one_run, capsys):
         .replace(" * h.temperature", ""),
         "override /task: sine",
         "override /model: curve",
-        phases={"definition": "pair", "min_loss": 0.05, "max_ratio": 5},
+        phases={"definition": "pair", "min_loss": 0.05, "max_ratio": 1000},
     )  # fmt: skip
     steps = ["train.steps=1000", "train.log_every=100", "train.snapshot_every=500"]
     assert run(*steps, "optimizer.learning_rate=0.02") == 0
