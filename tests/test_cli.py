@@ -101,7 +101,7 @@ def test_help_is_for_newcomers(capsys):
     assert cli.main(["--help"]) == 0
     out = capsys.readouterr().out
     assert out.startswith("grok-sweep sweeps=NAME [KEY=VALUE ...]\n")
-    assert all(re.search(rf"^  {key} +\S.*; (an?|0 or|32 or) ", out, re.MULTILINE) for key in NUMBERS)
+    assert all(re.search(rf"^  {key} +\S.*; (an?|0 or|16 or) ", out, re.MULTILINE) for key in NUMBERS)
     assert "modular_24, modular_architectures, " in " ".join(out.split())
     assert max(map(len, out.splitlines())) <= 120
     assert cli.main(["nonsense", "-h", QUICK]) == 0

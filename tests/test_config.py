@@ -3,6 +3,7 @@
 import copy
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -42,7 +43,7 @@ GONE = object()  # the value of a key that is to be left out
 TOP = "parts, name, out, dry_run, retry_failed, accept_code, fail_fast, report, grid, zip, seeds, train, "
 TOP += "phases, task, model, optimizer, cluster"
 AXES = (
-    "n_bits, n_parity_bits, train_size, test_size, hidden_size, init_scale, "
+    "n_bits, n_parity_bits, train_size, test_size, hidden_size, init_scale, float_bits, "
     "learning_rate, weight_decay, b1, b2, eps"
 )
 SEEDS = (
@@ -88,6 +89,7 @@ def test_a_good_config_is_a_sweep_of_canonical_values():
             "test_size": 5000,
             "hidden_size": 64,
             "init_scale": 1.0,
+            "float_bits": 32,
             "learning_rate": 0.003,
             "weight_decay": 0.1,
             "b1": 0.99,
@@ -100,6 +102,7 @@ def test_a_good_config_is_a_sweep_of_canonical_values():
         steps=200,
         log_every=100,
         snapshot_every=None,
+        batch_size=None,
         out="results/small",
         dry_run=False,
         retry_failed=False,
@@ -282,16 +285,19 @@ ONE = {
     ),
     "missing block": (
         [("train", GONE)],
-        "train: is missing; must be a block of steps, log_every, snapshot_every",
+        "train: is missing; must be a block of steps, log_every, batch_size, snapshot_every",
     ),
-    "null block": ([("train", None)], "train=null: must be a block of steps, log_every, snapshot_every"),
+    "null block": (
+        [("train", None)],
+        "train=null: must be a block of steps, log_every, batch_size, snapshot_every",
+    ),
     "a number for a block": (
         [("phases", 1)],
         "phases=1: must be a block of min_loss, max_ratio, definition",
     ),
     "a list for a group": (
         [("model", ["relu_mlp"])],
-        "model=['relu_mlp']: must be a block of name, hidden_size, init_scale",
+        "model=['relu_mlp']: must be a block of name, hidden_size, init_scale, float_bits",
     ),
     "a number for the grid": ([("grid", 1)], f"grid=1: must be a block of {AXES}"),
     "no cluster": (
@@ -582,7 +588,7 @@ def test_junk_in_one_place_is_parsed_or_refused_by_its_name(path, value):
 )
 def test_an_axis_is_its_values_in_their_order_as_floats(values):
     axis = parse(changed(("grid", {"b1": values}))).axes["b1"]
-    assert axis == tuple(values)
+    assert [np.float32(value) for value in axis] == [np.float32(value) for value in values]
     assert {type(value) for value in axis} == {float}
     assert all(math.copysign(1, value) == 1 for value in axis)
 

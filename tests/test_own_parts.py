@@ -80,7 +80,7 @@ OWN = HEAD + LARGER + NET + SGD
 PARTS = ["override /task: larger", "override /model: net", "override /optimizer: sgd"]
 KEYS = {
     "task": ["largest", "share", "noise"],
-    "model": ["width", "temperature"],
+    "model": ["width", "temperature", "float_bits"],
     "optimizer": ["learning_rate", "momentum", "warmup"],
 }
 CURVES = ["run_id", "step", "train_loss", "eval_loss", "train_accuracy", "eval_accuracy", "weight_norm"]
@@ -191,7 +191,7 @@ def test_the_tables_have_a_column_for_every_hyperparameter(trained):
     begin = names.index("seed") + 1
     assert names[begin : begin + len(keys)] == keys
     kinds = {key: runs[key].dtype.kind for key in keys}
-    assert kinds == {key: "i" if key in ("largest", "width", "warmup") else "f" for key in keys}
+    assert kinds == {key: "i" if key in ("largest", "width", "warmup", "float_bits") else "f" for key in keys}
     assert (runs[["task", "model", "optimizer", "sweep"]] == ["larger", "net", "sgd", "mine"]).all(axis=None)
     assert runs.groupby(["width", "noise", "momentum"])["seed"].agg(list).map(sorted).tolist() == [[0, 1]] * 8
     assert (runs[["largest", "share", "temperature", "warmup"]] == [5, 0.5, 1.0, 10]).all(axis=None)
@@ -302,7 +302,7 @@ def test_help_and_config_show_the_parts_of_the_file(capsys, monkeypatch):
     assert main(["sweeps=mine", "optimizer.momentum=0.5", "--cfg", "job"]) == 0
     config = yaml.safe_load(capsys.readouterr().out)
     assert config["task"] == {"name": "larger", "largest": 5, "share": 0.5, "noise": 0.0}
-    assert config["model"] == {"name": "net", "width": 4, "temperature": 1.0}
+    assert config["model"] == {"name": "net", "width": 4, "temperature": 1.0, "float_bits": 32}
     assert config["optimizer"] == {"name": "sgd", "learning_rate": 0.1, "momentum": 0.5, "warmup": 10}
     assert config["parts"] == "mine.py"
 
@@ -323,7 +323,7 @@ def test_what_is_not_allowed_is_said_at_once_with_what_is(capfd):
     head, *lines = said.splitlines()
     assert head == "8 problems:"
     assert lines == [
-        "  model.hidden_size=3: no such key; allowed are name, width, temperature",
+        "  model.hidden_size=3: no such key; allowed are name, width, temperature, float_bits",
         "  optimizer.b1=0.5: no such key; allowed are name, learning_rate, momentum, warmup",
         "  grid.widht=[1]: no such key; did you mean grid.width?",
         "  task.largest=0: must be a whole number from 1 to 1000",

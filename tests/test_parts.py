@@ -401,6 +401,7 @@ def test_two_parts_of_a_sweep_may_not_share_a_hyperparameter():
         "train_size",
         "test_size",
         "rate",
+        "float_bits",
         "width",
     ]
     with pytest.raises(PartError) as caught:

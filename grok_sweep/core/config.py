@@ -80,7 +80,7 @@ class _Parser:
             except PartError as error:
                 self.problems.append(str(error))
         values = {
-            key: self._number(f"{group}.{key}", number)
+            key: self._number(f"{group}.{key}", number, MISSING if number.since is None else number.since)
             for group in BLOCKS
             for key, number in own[group].items()
         }
@@ -255,15 +255,15 @@ class _Parser:
             if problem:
                 bad.setdefault(problem, []).append(value)
             else:
-                good.append(number.canonical(value))
+                good.append(number.kind(value) + 0)
         for problem, those in bad.items():
             self._problem(where, problem, *those)
-        counts = Counter(map(number.computed, good))
+        counts = Counter(map(number.canonical, good))
         if len(counts) < len(good) and not repeats:
-            repeated = dict.fromkeys(value for value in good if counts[number.computed(value)] > 1)
+            repeated = dict.fromkeys(value for value in good if counts[number.canonical(value)] > 1)
             note = "" if len(counts) == len({*good}) else " in float32, which runs are computed in"
             self._problem(where, f"is given more than once{note}; values must be different", *repeated)
-        return tuple(good)
+        return tuple(map(number.canonical, good))
 
     def _zip(self) -> list[list[str]]:
         """Which keys of grid change together."""

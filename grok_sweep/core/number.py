@@ -23,6 +23,8 @@ class Number:
     """A number of a config: `low` <= value (or < if `above`) and value <= `high` (or < if `below`).
 
     `among`: the only values allowed, where they are few. `use`: of a hyperparameter static, traced or rows.
+    `since`: of one that came later the value with which runs before it were computed: with it a run has the
+    id that it had without the hyperparameter.
     """
 
     kind: type[int] | type[float]
@@ -34,6 +36,7 @@ class Number:
     among: tuple[int, ...] = ()
     use: Use = "static"
     default: float | None = None
+    since: float | None = None
 
     @property
     def static(self) -> bool:
@@ -101,12 +104,13 @@ def whole(
     among: tuple[int, ...] = (),
     traced: bool = False,
     rows: bool = False,
+    since: int | None = None,
 ) -> Number:
     """A whole number, static unless it is `traced`; see `Number`. A traced one is computed in 32 bits."""
     most = MOST_INT32 if traced else MOST_INT64
     low, high = (min(among), max(among)) if among else (max(low, -most - 1), min(high, most))
     use: Use = "rows" if rows else "traced" if traced else "static"
-    return Number(int, meaning, low, high, among=among, use=use, default=default)
+    return Number(int, meaning, low, high, among=among, use=use, default=default, since=since)
 
 
 def real(
@@ -119,10 +123,11 @@ def real(
     below: bool = False,
     static: bool = False,
     rows: bool = False,
+    since: float | None = None,
 ) -> Number:
     """A fraction, traced unless it is `static`; see `Number`."""
     use: Use = "rows" if rows else "static" if static else "traced"
-    return Number(float, meaning, low, high, above, below, use=use, default=default)
+    return Number(float, meaning, low, high, above, below, use=use, default=default, since=since)
 
 
 class MissingError(AttributeError):

@@ -171,6 +171,10 @@ class Declared:
     numbers: Mapping[str, Number] = field(default_factory=dict)
 
 
+PRECISION = "of the numbers that a run is computed with: 16 is bfloat16"
+FLOAT_BITS = whole(32, PRECISION, among=(16, 32, 64), since=32)  # of every model that declares no such number
+
+
 class Model(Declared):
     """A network: `make(h)` gives a flax module, whose output on rows of x is what the task's loss takes."""
 
@@ -198,7 +202,9 @@ class Definition(Declared):
 
 def model(**numbers: Number) -> Callable[[Callable[[Any], Any]], Model]:
     """Declare a function of hyperparameters that gives a flax module, and its own hyperparameters."""
-    return lambda make: Model(make.__name__, make, numbers)
+    return lambda make: Model(
+        make.__name__, make, {**numbers, **({} if "float_bits" in numbers else {"float_bits": FLOAT_BITS})}
+    )
 
 
 def optimizer(**numbers: Number) -> Callable[[Callable[[Any], Any]], Optimizer]:

@@ -84,7 +84,13 @@ class Program:
     @property
     def dtype(self) -> str:
         """Of the numbers that it computes with."""
-        return f"float{8 * self.number_bytes}"
+        bits = 8 * self.number_bytes
+        return "bfloat16" if bits == 16 else f"float{bits}"
+
+    @property
+    def sum_dtype(self) -> str:
+        """Of sums over rows: in 16 bits they would stop at 256."""
+        return "float64" if self.dtype == "float64" else "float32"
 
     @property
     def number_bytes(self) -> int:

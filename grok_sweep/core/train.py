@@ -105,19 +105,23 @@ def make_train(program: Program) -> Callable[[Mapping[str, jax.Array], Params, R
         x_train, x_test = (model.inputs(x, program.dtype) for x in (rows.x_train_ND, rows.x_test_ND))
         # Padded rows weigh nothing, in the loss and so in the gradient.
         counts_N = jnp.arange(program.rows) < rows.train_size
-        weight_N = jnp.where(counts_N, 1 / rows.train_size.astype(program.dtype), 0)
+        weight_N = jnp.where(counts_N, 1 / rows.train_size.astype(program.sum_dtype), 0)
+
+        def outputs(params: Params, x: jax.Array) -> jax.Array:
+            # What is made of them, a softmax say, needs more than 16 bits.
+            return model.apply(params, x).astype(program.sum_dtype)
 
         def losses(output: jax.Array, y_N: jax.Array) -> jax.Array:
-            return _per_row("loss", program, task.loss(h, output, y_N), len(y_N))
+            return _per_row("loss", program, task.loss(h, output, y_N), len(y_N)).astype(program.sum_dtype)
 
         def share(output: jax.Array, y_N: jax.Array, counts_N: Any, size: jax.Array) -> jax.Array:
             if task.correct is None:
-                return jnp.full((), jnp.nan, program.dtype)
+                return jnp.full((), jnp.nan, program.sum_dtype)
             right_N = _per_row("correct", program, task.correct(h, output, y_N), len(y_N))
             return jnp.sum(right_N & counts_N) / size
 
         def train_loss(params: Params, x: jax.Array, y_N: jax.Array, weight_N: jax.Array) -> jax.Array:
-            return weight_N @ losses(model.apply(params, x), y_N)
+            return weight_N @ losses(outputs(params, x), y_N)
 
         blocks = tuple(_in_blocks(a, program.blocks) for a in (x_train, y_train_N, weight_N))
 
@@ -131,7 +135,7 @@ def make_train(program: Program) -> Callable[[Mapping[str, jax.Array], Params, R
             return jax.lax.scan(add, jax.tree.map(jnp.zeros_like, params), blocks)[0]
 
         def evaluate(params: Params) -> Logged:
-            output_N, output_test_N = model.apply(params, x_train), model.apply(params, x_test)
+            output_N, output_test_N = outputs(params, x_train), outputs(params, x_test)
             at = Moment(
                 *(params, rows.x_train_ND, y_train_N, rows.x_test_ND, y_test_N),
                 *(output_N, output_test_N, rows.train_size, gradient),
@@ -143,7 +147,7 @@ def make_train(program: Program) -> Callable[[Mapping[str, jax.Array], Params, R
                 # Counted and divided, so that all of them are exactly 1.
                 share(output_N, y_train_N, counts_N, rows.train_size),
                 share(output_test_N, y_test_N, True, rows.test_size),
-                optax.tree.norm(params),
+                optax.tree.norm(optax.tree.cast(params, program.sum_dtype)),
             )
             return metrics, own
 
@@ -160,7 +164,7 @@ def make_train(program: Program) -> Callable[[Mapping[str, jax.Array], Params, R
             )
             of_B = jax.lax.dynamic_slice(order_N, (t % batches * size,), (size,))
             x = jnp.take(x_train, of_B, axis=-1 if model.features_first else 0)
-            weight_B = jnp.full(size, 1 / size, program.dtype)
+            weight_B = jnp.full(size, 1 / size, program.sum_dtype)
             return jax.grad(train_loss)(params, x, jnp.take(y_train_N, of_B, axis=0), weight_B), order_N
 
         def step(state: State, _: None) -> tuple[State, None]:

@@ -15,10 +15,8 @@ from grok_sweep.versions import code, versions
 from grok_sweep.worker.environment import cores
 
 SCIENTIFIC = ("name", "task", "model", "optimizer", "train")
-LATER = {
-    "train.snapshot_every": None,
-    "train.batch_size": None,
-}  # keys that came later, and what sweeps did before
+# Keys that came later, and what sweeps did before.
+LATER = {"train.snapshot_every": None, "train.batch_size": None, "model.float_bits": 32}
 
 
 def record(sweep: Sweep, config: Mapping[str, Any], command: str, workers: int) -> dict[str, Any]:
