@@ -16,8 +16,12 @@ from analysis import fourier
 from analysis.constructed import accuracy
 from analysis.gallery import NAMES
 from analysis.phases import liu_steps
+from grok_sweep.compose import using
 from grok_sweep.core import registry
+from grok_sweep.core.config import parse
+from grok_sweep.session import sorting
 from grok_sweep.store import Store
+from grok_sweep.sweep_file import source_of
 from grok_sweep.worker import summarise
 
 ROOT = Path(__file__).parent.parent
@@ -36,6 +40,11 @@ class Record:
     def __init__(self, name):
         self.folder = SWEEPS / name
         self.config = Store(self.folder).sweep()["config"]
+        self.source = source_of([f"sweeps={name}"])  # its file of parts, if it has one
+        with using(self.source):
+            # The first two records are older than these.
+            later = {"retry_failed": False, "fail_fast": False, "report": None}
+            self.sweep = parse(later | self.config, self.source)
         self.runs = analysis.load_runs(self.folder)
         self.curves = analysis.load_curves(self.folder)
         self.of = self.curves.groupby("run_id")
@@ -54,6 +63,10 @@ class Record:
         found = analysis.classify(self.runs, definition=definition, curves=self.curves)
         return found["phase"].value_counts()
 
+    @property
+    def task(self):
+        return registry.find("task", self.runs["task"].iloc[0], self.source)
+
 
 _kept = {}
 
@@ -66,7 +79,7 @@ def record(name):
 def test_accuracies_are_shares_of_rows(name):
     """Exactly: a whole number of rows over their number, in float32; so == 1 is all of them."""
     one = record(name)
-    task = registry.find("task", one.runs["task"].iloc[0])
+    task = one.task
     rows = {run["run_id"]: [int(n) for n in task.rows(run)] for _, run in one.runs.iterrows()}
     for side, metric in enumerate(("train_accuracy", "eval_accuracy")):
         size_N = one.curves["run_id"].map({run_id: sizes[side] for run_id, sizes in rows.items()})
@@ -87,13 +100,13 @@ def test_the_runs_are_those_of_the_grid_and_their_summaries_those_of_their_curve
     one = record(name)
     expected = analysis.expected_runs(one.config)
     names = [column for column in expected if column in one.runs]
-    assert {"seed", "task", "weight_decay"} <= set(names)
+    assert {"seed", "task", *one.sweep.axes} <= set(names)
     assert set(zip(*(expected[name] for name in names), strict=True)) == set(
         zip(*(one.runs[name] for name in names), strict=True)
     )
     assert len(expected) == len(one.runs)
 
-    task, curves = registry.find("task", one.runs["task"].iloc[0]), one.curves
+    task, curves = one.task, one.curves
     metrics = ("train_loss", "eval_loss", "train_accuracy", "eval_accuracy")
     curves_RT = {metric: one.wide(metric).loc[one.runs["run_id"]].to_numpy() for metric in metrics}
     every = int(one.runs["log_every"].iloc[0])
@@ -113,9 +126,7 @@ def test_the_runs_are_those_of_the_grid_and_their_summaries_those_of_their_curve
 @each_record
 def test_tables_are_those_of_the_sweeps_own_definition(name):
     one = record(name)
-    own = one.config["phases"]
-    thresholds = {key: own[key] for key in ("min_loss", "max_ratio")}
-    phases = analysis.classify(one.runs, **thresholds, definition=own["definition"], curves=one.curves)
+    phases = analysis.classify(one.runs, **sorting.how(one.sweep), curves=one.curves)
     stored = one.table("phases")
     pd.testing.assert_frame_equal(stored, phases)
     assert stored.attrs == phases.attrs
@@ -139,9 +150,8 @@ def test_pictures_say_what_pictures_drawn_now_say(name, tmp_path):
     one = record(name)
     mine = tmp_path / name
     Store(one.folder).copy_record(Store(mine))
-    own = one.config["phases"]
     figures = (one.folder / "figures").is_dir()
-    analysis.analyze(mine, **own, figures=figures, run_id=OPENED.get(name))
+    analysis.analyze(mine, **sorting.how(one.sweep), figures=figures, run_id=OPENED.get(name))
     drawn = sorted(path.relative_to(mine) for path in mine.rglob("*.svg"))
     assert drawn == sorted(path.relative_to(one.folder) for path in one.folder.rglob("*.svg"))
     assert {path.stem for path in drawn} <= {"phase_diagram", *NAMES}
@@ -196,6 +206,27 @@ def parity_1125():
     counts = [f"{count[phase]} {phase}" for phase in ("memorize", "grok", "generalize", "fail")]
     assert count.sum() == 1125
     return [f"the record has {', '.join(counts)}", "with decay 1 all but the two widest fail"], []
+
+
+def liu2022_a():
+    one = record("liu2022_a")
+    phases = one.table("phases")
+    assert len(phases) == 900
+    count = phases["phase"].value_counts()
+    groks = sorted(phases.loc[phases["phase"] == "grokking", "decoder_learning_rate"].unique())
+    ordered = phases["run_id"].isin(one.curves.loc[one.curves["rqi"] > 0.95, "run_id"])
+    of = {phase: f"{ordered[phases['phase'] == phase].sum()}" for phase in count.index}
+    (session,) = Store(one.folder).sweep()["sessions"]
+    assert f"{session['seconds'] / 60:.0f} minutes on 2 cores" in (SWEEPS / "liu2022_a.yaml").read_text()
+    assert of["grokking"] == str(count["grokking"])
+    header = [
+        f"{', '.join(f'{count[phase]} {phase}' for phase in phases['phase'].cat.categories)} (of 900)",
+        f"at decoder rates of {' and '.join(f'{rate:g}' for rate in groks)}",
+        f"an RQI over .95 at some step, in {of['comprehension']} of the {count['comprehension']}",
+        f"all {of['grokking']}, in {of['memorization']} of the {count['memorization']} that memorise",
+        f"in {of['confusion']} of {count['confusion']}.",
+    ]
+    return header, []
 
 
 def parity_digits():
@@ -480,6 +511,7 @@ def modular_returns():
 
 SAID = [
     parity_1125,
+    liu2022_a,
     parity_digits,
     modular_24,
     modular_circle,
