@@ -79,7 +79,8 @@ def _why(rows: pd.DataFrame, kind: str) -> str:
     if rows["generalize_step"].isna().all():
         first = f"the first of {len(rows):,} runs{kind}"
         # Where nothing is right or wrong, none has an accuracy to generalise by.
-        return first if rows["best_eval_accuracy"].isna().all() else f"{first}, none of which generalised"
+        none = "best_eval_accuracy" in rows and rows["best_eval_accuracy"].isna().all()
+        return first if none else f"{first}, none of which generalised"
     return f"the first of {len(rows):,} runs{kind} at {100 * ACCURACY:g} % of the test"
 
 

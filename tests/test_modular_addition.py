@@ -110,7 +110,7 @@ SHARE = "must be a number greater than 0 and less than 1"
         ),
         ("grid.train_share=[0.5,0.9999]", "grid.train_share=0.9999: of 2,278 pairs must leave at least one"),
         ("task.ordered_pairs=2", "task.ordered_pairs=2: must be 0 or 1"),
-        ("model.float_bits=48", "model.float_bits=48: must be 32 or 64"),
+        ("model.float_bits=48", "model.float_bits=48: must be 16 or 32 or 64"),
         ("model.tied_hidden=true", "model.tied_hidden=true: must be 0 or 1"),
         ("task.train_size=100", "task.train_size=100: no such key"),
     ],
