@@ -219,14 +219,15 @@ def liu2022_a():
     (session,) = Store(one.folder).sweep()["sessions"]
     assert f"{session['seconds'] / 60:.0f} minutes on 2 cores" in (SWEEPS / "liu2022_a.yaml").read_text()
     assert of["grokking"] == str(count["grokking"])
+    counts = ", ".join(f"{count[phase]} {phase}" for phase in phases["phase"].cat.categories)
     header = [
-        f"{', '.join(f'{count[phase]} {phase}' for phase in phases['phase'].cat.categories)} (of 900)",
+        f"{counts} (of 900)",
         f"at decoder rates of {' and '.join(f'{rate:g}' for rate in groks)}",
         f"an RQI over .95 at some step, in {of['comprehension']} of the {count['comprehension']}",
         f"all {of['grokking']}, in {of['memorization']} of the {count['memorization']} that memorise",
         f"in {of['confusion']} of {count['confusion']}.",
     ]
-    return header, []
+    return header, ["figure 5a of Liu et al. 2022", f"of {len(phases)} runs {counts}"]
 
 
 def parity_digits():
