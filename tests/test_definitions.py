@@ -248,8 +248,25 @@ def test_a_table_that_cannot_be_what_was_written(done, capfd, attrs):
     assert line.startswith(f"grok-analyze: {done}/phases.parquet: damaged: ")
 
 
+MADE_UP = 'runs["run_id"].iloc[0] == "0" * 16'  # as the runs are by which a definition is tried first
+
+
+@pytest.mark.parametrize(
+    ("new", "words"),
+    [
+        ('runs["nothing"]', "own.py, line 22 in temper: KeyError: 'nothing'"),
+        ("return None", "definition temper: gives NoneType; give the name of a phase for each run"),
+        ("h.narrow", "own.py, line 22 in temper: MissingError: there is no hyperparameter narrow"),
+    ],
+)
+def test_a_definition_is_tried_before_anything_is_trained(own, tmp_path, capfd, new, words):
+    assert own(wrong=("assert isinstance(h.wide, int)", new)) == 2
+    assert words in capfd.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_definition_that_fails_costs_no_run(own, tmp_path, capfd):
-    wrong = ("assert isinstance(h.wide, int)", 'runs["nothing"]')
+    wrong = ("assert isinstance(h.wide, int)", f'runs["seed" if {MADE_UP} else "nothing"]')
     assert own(wrong=wrong) == 1
     err = capfd.readouterr().err
     where = "own.py, line 22 in temper: KeyError: 'nothing'"
@@ -277,7 +294,7 @@ def test_what_it_gives_is_looked_at(own, capfd):
 
 
 def test_a_page_while_it_fails_is_said(own, capfd):
-    assert own("report=live", wrong=("assert isinstance(h.wide, int)", "1 / 0")) == 1
+    assert own("report=live", wrong=("assert isinstance(h.wide, int)", f"1 / int({MADE_UP})")) == 1
     err = capfd.readouterr().err
     assert (
         "the page could not be written: own.py, line 22 in temper: ZeroDivisionError: division by zero" in err

@@ -1086,3 +1086,115 @@ def test_a_task_in_which_nothing_is_right(one_run, capsys):
     assert "accuracy" not in drawn
     assert grok_analyze(["out", "--definition", "liu"]) == 0  # which knows nothing else
     assert "1 fail" in capsys.readouterr().out
+
+
+RATIO = """
+class Ratio(Task):
+    numbers = {"n": whole(20, "training rows", 2, 1000, rows=True)}
+    correct = None
+
+    def data(self, h, seed):
+        x = np.random.default_rng(seed).uniform(1, 3, (h.n + 10, 1))
+        return Data(x[: h.n], x[: h.n], x[h.n :], x[h.n :])
+
+    def loss(self, h, output, y):
+        return jnp.mean(((output - y) / y) ** 2, axis=1)  # which a row of zeros has not
+"""
+MEAN = "@metric\ndef mean(h, at): return at.y_train.mean() + 0 * at.output_train.sum()\n"
+LINE = REGRESSION[REGRESSION.index("class Curve") :]
+SHORT = ["train.steps=100", "train.log_every=50", "train.snapshot_every=null"]
+
+
+def of_ratio(one_run, code=""):
+    parts = ["override /task: ratio", "override /model: curve"]
+    one_run(HEAD + RATIO + LINE + code, *parts, phases={"definition": "pair"})
+
+
+def test_rows_that_fill_up_are_as_good_as_the_others(one_run):
+    """Padded in a program of several sizes, and in blocks: what is computed of them must be a number."""
+    of_ratio(one_run)
+    assert run(*SHORT, "grid.n=[20,21]") == 0
+    assert read("runs")["diverged_step"].isna().all()
+    assert run(*SHORT, "grid.n=[20]", "out=alone") == 0
+    (alone,), curves = read("runs", "alone")["run_id"], read("curves")
+    beside = curves[curves["run_id"] == alone].reset_index(drop=True)
+    np.testing.assert_allclose(beside["train_loss"], read("curves", "alone")["train_loss"], rtol=1e-5)
+    lines = ["model.width=300", "task.n=999", "out=blocks", "train.steps=50"]
+    assert run(*SHORT, *lines) == 0
+    assert read("runs", "blocks")["diverged_step"].isna().all()
+
+
+def test_a_metric_sees_the_rows_that_there_are(one_run):
+    of_ratio(one_run, MEAN)
+    assert run(*SHORT, "grid.n=[20,40]") == 0
+    for _, one in read("runs").iterrows():
+        x = np.random.default_rng(one["seed"]).uniform(1, 3, (one["n"] + 10, 1))[: one["n"]]
+        curve = read("curves").query("run_id == @one.run_id")
+        np.testing.assert_allclose(curve["mean"], x.mean(), rtol=1e-6)
+
+
+NONE = "    correct = None\n"
+RATIO_PARTS = ("override /task: ratio", "override /model: curve")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("(h.n + 10, 1))", "(h.n + 10, 1))[seed % 2 :]",
+         "data gives 20 and 9 training and test rows (seed 3)"),
+        ("x[: h.n], x[: h.n]", "x[: h.n - seed], x[: h.n - seed]", "where 20 and 10 are planned"),
+        ("axis=1)  #", "axis=1) > 1  #", "task ratio: loss gives bool, which has no slope; give fractions"),
+        (NONE, f"{NONE}    def loss_floor(self, h): return None\n", "loss_floor gives None"),
+        (NONE, f"{NONE}    def check(self, h):\n        if h.n == 21: yield 'n', 'no'\n", "grid.n=21: no"),
+        ("y) ** 2", "y) ** 2 * (2 if h.rate_of > 1 else 1)", "declare a number static=True where it must"),
+        ("rng(seed).uniform", "exit(0) or rng(seed).uniform", "SystemExit: 0"),
+        ("uniform(1, 3, (h.n + 10, 1))", "uniform(1, 3, (10**9, 10**9))", "not enough memory for its rows"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_task_is_said_before_it_is_trained(one_run, old, new, words, capfd):
+    of_ratio(one_run)
+    code = (HEAD + RATIO + LINE).replace('"n": whole', '"rate_of": real(1.0, "x"), "n": whole')
+    code = code.replace("np.random.default_rng", "rng").replace(
+        "class Ratio", "rng = np.random.default_rng\nclass Ratio"
+    )
+    assert old in code
+    one_run(
+        code.replace(old, new),
+        "override /task: ratio",
+        "override /model: curve",
+        phases={"definition": "pair"},
+    )
+    said = refused(capfd, *SHORT, "grid.n=[20,21,22]")
+    assert "\n" not in said
+    assert words in said
+
+
+def test_liu_needs_accuracies(one_run, capfd):
+    of_ratio(one_run)
+    said = refused(capfd, *SHORT, "phases.definition=liu")
+    assert said.startswith("phases.definition='liu': needs accuracies, which task ratio has not; choose pair")
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("BatchNorm(use_running_average=True)", "Norm: has the collection batch_stats beside params"),
+        ("Dropout(0.5, deterministic=False)", "in __call__: InvalidRngError"),
+    ],
+)
+def test_a_module_of_more_than_params_is_refused(one_run, code, words, capfd):
+    net = f"""
+class Norm(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(1)(nn.{code}(x))
+
+
+@model()
+def norm(h):
+    return Norm()
+"""
+    one_run(
+        HEAD + RATIO + net, "override /task: ratio", "override /model: norm", phases={"definition": "pair"}
+    )
+    assert words in refused(capfd, *SHORT)

@@ -296,7 +296,7 @@ def test_an_error_is_told_with_its_file_and_lines():
         ("raise SystemExit(3)\n", "SystemExit: 3"),
         ("@model(width=whole())\ndef net(h): return 1\n", "TypeError: whole() missing 2 required"),
         ("@model(width=whole(1, 'x', 0, 9, nope=1))\ndef net(h): return 1\n", "TypeError: "),
-        ("@model\ndef net(h): return 1\n", "TypeError: "),
+        ("@model\ndef net(h): return 1\n", "PartError: write @model() above a function"),
     ],
 )
 def test_whatever_goes_wrong_is_one_line(text, words):
@@ -546,3 +546,30 @@ def test_data_that_are_no_data():
     task.data = lambda h, seed: (1, 2)
     with pytest.raises(PartError, match=r"^task mine: data gives tuple; give Data\(x_train, y_train, x_test"):
         task.rows(None)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("@model\ndef net(h): return 1\n", "write @model() above a function"),
+        ("@optimizer\ndef sgd(h): return 1\n", "write @optimizer() above a function"),
+        ("@model()\ndef net(): return 1\n", "model net: must be a function of (h)"),
+        ("@metric\ndef one(h): return 1\n", "metric one: must be a function of (h, at)"),
+        ("@metric\ndef seed(h, at): return 1\n", "metric seed: there is a column of a table of this name"),
+        (
+            "@model(float_bits=whole(16, 'x'))\ndef net(h): return 1\n",
+            "float_bits is the precision, which every",
+        ),
+        (
+            TASK.replace('numbers = {"largest"', 'numbers = None; other = {"largest"'),
+            "task two_words: its hyper",
+        ),
+        (TASK + "    def __init__(self): raise ValueError('no')\n", "in __init__: ValueError: no"),
+        (
+            "@model(width=real(0.1, 'x', '0', 1))\ndef net(h): return 1\n",
+            "model net: its hyperparameters cannot",
+        ),
+    ],
+)
+def test_what_a_newcomer_may_write(text, words):
+    assert words in refused(text)

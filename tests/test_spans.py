@@ -51,10 +51,10 @@ def test_in_a_sweeps_file(tmp_path, monkeypatch):
 def test_a_span_has_its_ends_and_is_even(low, factor, count, how):
     high = low * factor
     values = np.array(spans.spread(f"{how}({low!r}, {high!r}, {count})", float))
-    assert len(values) == count
-    np.testing.assert_allclose(values[[0, -1]], [low, high], rtol=1e-11)
+    assert len(values) <= count  # float32 has fewer between two that are near
+    np.testing.assert_allclose(values[[0, -1]], [low, high], rtol=1e-7)
     steps = np.diff(np.log(values) if how == "log" else values)
-    np.testing.assert_allclose(steps, steps.mean(), rtol=1e-4)
+    np.testing.assert_allclose(steps, steps.mean(), rtol=1e-2)
 
 
 @pytest.mark.parametrize(
@@ -121,3 +121,10 @@ def test_a_list_is_read_as_it_was_written(values):
         assert [type(value) for value in spans.values_of(text)] == [type(value) for value in values]
     else:
         assert len(text) < spans.LONG
+
+
+def test_the_values_are_those_of_the_tables():
+    """As float32 has them: the same in the config, in which a sweep's runs are counted, and in the runs."""
+    config, _ = compose(["sweeps=quickstart", "grid.weight_decay=log(1e-3, 1, 7)"])
+    assert tuple(config["grid"]["weight_decay"]) == parse(config).axes["weight_decay"]
+    assert config["grid"]["weight_decay"][1] == 0.0031622776

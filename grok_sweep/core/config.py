@@ -24,6 +24,7 @@ from grok_sweep.errors import ConfigError, nearest_of, one_of, shorten, show
 
 MAX_RUNS = 20_000_000
 CELL_COLUMNS = ("n", "share", "low", "high")  # of each phase, in the table of cells
+MOST_CHECKED = 10_000  # combinations of a user's task
 MISSING = "???"  # what OmegaConf writes for a value that has to be given
 SAID = object()  # the value of a key whose whole block is a problem already
 
@@ -414,7 +415,10 @@ class _Parser:
             self._problem("model.name", f"does not fit task {name}; use {' or '.join(task.models)}", model)
         if any(values.get(key, name) is None for key in keys):
             return
-        # Taken together the tasks' conditions are monotone in each hyperparameter, so extremes suffice; each
+        if task.correct is None and self.definition.name in ("liu", "liu_lasting"):
+            message = f"needs accuracies, which task {name} has not; choose pair, or one of your own"
+            self._problem("phases.definition", message, self.definition.name)
+        # Taken together our tasks' conditions are monotone in each hyperparameter, so extremes suffice; each
         # value of one is looked at beside the first of the others. Of axes that change together, each point.
         points = [
             [dict(zip(loop, point, strict=True)) for point in zip(*(axes[k] for k in loop), strict=False)]
@@ -427,14 +431,18 @@ class _Parser:
             for of_loop in points
         ]
         least = dict(itertools.chain(*(of_loop[0].items() for of_loop in ends)))
-        corners = (dict(itertools.chain(*(p.items() for p in c))) for c in itertools.product(*ends))
+        # Of a user's task nothing is known: every combination, where there are not too many.
+        theirs = name not in choices("task") and math.prod(map(len, points)) <= MOST_CHECKED
+        taken = itertools.product(*(points if theirs else ends))
+        corners = (dict(itertools.chain(*(p.items() for p in c))) for c in taken)
         said = set()
         for changed in itertools.chain(corners, ({**least, **p} for of_loop in points for p in of_loop)):
             run = Values({**values, **changed})
             for key, message in [*self._checked(task, run), *self._batched(task, run)]:
                 if key not in said:
                     said.add(key)
-                    block = "grid" if key in axes else "task" if key in keys else "train"
+                    block = next((group for group in BLOCKS if key in self.known[group]), "train")
+                    block = "grid" if key in axes else block
                     self._problem(f"{block}.{key}", message, run.get(key, self.batch_size))
 
     def _batched(self, task: Any, run: Values) -> list[tuple[str, str]]:

@@ -69,8 +69,15 @@ class Plain:
         self.module, self.rows_axis = module, rows_axis
 
     def init(self, key: jax.Array, x: jax.Array, init_scale: jax.Array) -> Params:
-        """See `Model`. The scale is the module's own affair."""
-        return self.module.init(key, x)
+        """See `Model`. The scale is the module's own affair.
+
+        Raises PartError where it has more than params.
+        """
+        variables = self.module.init(key, x)
+        if more := sorted(set(variables) - {"params"}):
+            what = f"{type(self.module).__name__}: has the collection {more[0]} beside params"
+            raise PartError(f"{what}; only params are trained and recorded, so make do with these")
+        return variables
 
     def apply(self, params: Params, x: jax.Array) -> jax.Array:
         """See `Model`."""
@@ -113,7 +120,7 @@ class Plain:
         return self.inputs(jnp.zeros((1, *shape), kind), jnp.float32)
 
     def _params(self, row: Row) -> Params:
-        return jax.eval_shape(lambda: self.module.init(jax.random.key(0), self._row(row)))
+        return jax.eval_shape(lambda: self.init(jax.random.key(0), self._row(row), jnp.ones(())))
 
 
 def build(part: Any, h: Mapping[str, Any], rows_axis: int = 0) -> Model:

@@ -200,15 +200,25 @@ class Definition(Declared):
     ties: tuple[str, ...] = ()
 
 
-def model(**numbers: Number) -> Callable[[Callable[[Any], Any]], Model]:
+def _bare(given: Any, how: str) -> None:
+    """Raises PartError where a decorator is written without its brackets."""
+    if given is not None:
+        raise PartError(
+            f"write @{how}() above a function, with its hyperparameters in the brackets if it has any"
+        )
+
+
+def model(bare: Any = None, /, **numbers: Number) -> Callable[[Callable[[Any], Any]], Model]:
     """Declare a function of hyperparameters that gives a flax module, and its own hyperparameters."""
+    _bare(bare, "model")
     return lambda make: Model(
         make.__name__, make, {**numbers, **({} if "float_bits" in numbers else {"float_bits": FLOAT_BITS})}
     )
 
 
-def optimizer(**numbers: Number) -> Callable[[Callable[[Any], Any]], Optimizer]:
+def optimizer(bare: Any = None, /, **numbers: Number) -> Callable[[Callable[[Any], Any]], Optimizer]:
     """Declare a function of hyperparameters that gives an optax transform, and its own hyperparameters."""
+    _bare(bare, "optimizer")
     return lambda make: Optimizer(make.__name__, make, numbers)
 
 

@@ -212,7 +212,8 @@ def _by_rows(
     that padding costs is less than that of another compilation; the cheapest partition overall.
     """
     sizes_S, inverse_R, runs_S = np.unique(rows_R[index_R], return_inverse=True, return_counts=True)
-    if program.batch_size:  # an epoch has as many batches as there are rows for: no row is padding
+    # An epoch has as many batches as there are rows for, and a user's metric sees the rows: none is padding.
+    if program.batch_size or program.metrics:
         for i, size in enumerate(sizes_S):
             yield dataclasses.replace(program, rows=int(size)), index_R[inverse_R == i]
         return

@@ -4,6 +4,7 @@ This needs no jax, unless a user's file does.
 """
 
 import functools
+import inspect
 import keyword
 import re
 from types import ModuleType
@@ -11,7 +12,7 @@ from typing import Any
 
 from grok_sweep.core import look
 from grok_sweep.core.number import Number, Values
-from grok_sweep.core.parts import Declared, Definition, Metric, Model, Optimizer, PartError, Task
+from grok_sweep.core.parts import FLOAT_BITS, Declared, Definition, Metric, Model, Optimizer, PartError, Task
 from grok_sweep.core.reserved import CURVES, OF_CONFIG, RESERVED
 from grok_sweep.core.source import Source
 
@@ -64,7 +65,7 @@ def parts_of(source: Source | None) -> dict[str, dict[str, Any]]:
         for kind, name, part in _own(module):
             found[kind][name] = part
     if source is not None:
-        theirs = _own(source.run())
+        theirs = _theirs(source)
         if not theirs:
             raise PartError(
                 f"{source.name}: declares no part; derive from Task, or decorate with @model, @optimizer"
@@ -78,9 +79,22 @@ def parts_of(source: Source | None) -> dict[str, dict[str, Any]]:
             if not is_name(name):
                 words = "use letters, digits and _, and no word that YAML, Hydra or Python takes for its own"
                 raise PartError(f"{source.name}: {kind} {str(name)[:50]!r} cannot be its name; {words}")
-            _check(f"{source.name}: {kind} {name}", part)
+            try:
+                _check(f"{source.name}: {kind} {name}", part)
+            except (TypeError, ValueError, AttributeError) as error:
+                text = f"its hyperparameters cannot be used, give numbers = {{'name': whole(...)}}: {error}"
+                raise PartError(f"{source.name}: {kind} {name}: {text}") from None
             found[kind][name] = part
     return found
+
+
+def _theirs(source: Source) -> list[tuple[str, str, Any]]:
+    """`_own` of a user's file. Raises PartError where the file, or making a task, goes wrong."""
+    module = source.run()
+    try:
+        return _own(module)
+    except Exception as error:
+        raise PartError(source.blame(error)) from None
 
 
 def _own(module: ModuleType) -> list[tuple[str, str, Any]]:
@@ -104,8 +118,16 @@ def _snake(name: str) -> str:
 
 def _check(what: str, part: Any) -> None:
     """Raise PartError where a user's part lacks what it needs."""
+    for kind, given in ARGUMENTS.items():
+        if isinstance(part, kind):
+            try:
+                inspect.signature(part.make).bind(*given)
+            except (TypeError, ValueError):
+                raise PartError(f"{what}: must be a function of ({', '.join(given)})") from None
     if isinstance(part, Metric) and part.name in CURVES:
         raise PartError(f"{what}: every curve has a column of this name; call it otherwise")
+    if isinstance(part, Metric) and part.name in RESERVED:
+        raise PartError(f"{what}: there is {RESERVED[part.name]} of this name; call it otherwise")
     if isinstance(part, Definition) and (why := look.problem(part.phases)):
         raise PartError(f"{what}: {why}")
     reserved = OF_CONFIG if isinstance(part, Definition) else RESERVED
@@ -116,6 +138,8 @@ def _check(what: str, part: Any) -> None:
             raise PartError(
                 f"{what}: {key!r} cannot be the name of a hyperparameter; use letters, digits and _"
             )
+        if key == "float_bits" and number is not FLOAT_BITS:
+            raise PartError(f"{what}: float_bits is the precision, which every model has; call it otherwise")
         if key in reserved:
             raise PartError(f"{what}: {key} is the name of {reserved[key]}; call it otherwise")
         if number.default is None or number.problem(number.default):
@@ -133,17 +157,13 @@ def is_name(name: Any) -> bool:
     """Whether something can be the name of a part or a hyperparameter: for shell, Hydra, YAML and Python."""
     return (
         isinstance(name, str)
-        and re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) is not None
+        and re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,59}", name) is not None
         and not keyword.iskeyword(name)
         and name.lower() not in NO_TEXT
     )
 
 
-# What Hydra or YAML take for something else than text, and what means something to Hydra.
-NO_TEXT = frozenset(["null", "true", "false", "yes", "no", "on", "off", "nan", "inf", "defaults", "hydra"])
-OF_VALUES = frozenset(name for name in dir(Values) if not name.startswith("_"))  # they would hide it
-
-
+ARGUMENTS = {Model: ("h",), Optimizer: ("h",), Metric: ("h", "at"), Definition: ("runs", "curves", "h")}
 # What Hydra or YAML take for something else than text, and what means something to Hydra.
 NO_TEXT = frozenset(["null", "true", "false", "yes", "no", "on", "off", "nan", "inf", "defaults", "hydra"])
 OF_VALUES = frozenset(name for name in dir(Values) if not name.startswith("_"))  # they would hide it

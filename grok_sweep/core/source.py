@@ -34,6 +34,9 @@ class Source:
         frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == self.name]
         where = ", ".join(f"line {frame.lineno} in {frame.name}" for frame in frames[-3:])
         text = " ".join(str(error).split())[:300]
+        if type(error).__name__.startswith(("Tracer", "Concretization")):
+            # jax's own words are about something else.
+            text = "Python cannot see a traced number or array; declare a number static=True where it must"
         return f"{self.name}{f', {where}' if where else ''}: {type(error).__name__}: {text}"
 
     def run(self) -> ModuleType:
@@ -58,7 +61,7 @@ def blaming(source: Source | None) -> Iterator[None]:
         yield
     except (PartError, MemoryError):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         frames = traceback.extract_tb(error.__traceback__)
         if source is not None and source.name in {frame.filename for frame in frames}:
             raise PartError(source.blame(error)) from None

@@ -12,7 +12,6 @@ FORM = re.compile(r"\s*(log|linear)\s*\(([^()]*)\)\s*")
 NUMBER = r"\s*[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?\s*"
 LIST = re.compile(rf"\s*\[{NUMBER}(?:,{NUMBER})*\]\s*")
 LONG = 300  # characters, from which on a list is read here
-DIGITS = 12  # so that 1e-4 of a span is the 1e-4 that somebody writes
 
 
 def is_span(value: object) -> bool:
@@ -51,5 +50,8 @@ def spread(text: str, kind: type[int] | type[float]) -> list[float]:
             f"{how} takes as its third number how many values: a whole number from 2 to {MOST:,}"
         )
     space = np.geomspace if how == "log" else np.linspace
-    values = [float(f"{value:.{DIGITS}g}") for value in space(low, high, int(count))]
-    return list(dict.fromkeys(round(value) for value in values)) if kind is int else values
+    values = space(low, high, int(count))
+    if kind is int:
+        return list(dict.fromkeys(round(value) for value in values))
+    # As float32 has them, in which runs are computed: 1e-4 of a span is the 1e-4 that somebody writes.
+    return list(dict.fromkeys(float(str(np.float32(value))) for value in values))

@@ -71,8 +71,8 @@ class Trained(NamedTuple):
 class Moment:
     """A network at a logged step, as a user's metrics see it; the rows are all training rows and test rows.
 
-    params: flax's tree; x and y: as the task gives them, training rows padded with zeros, of which
-    `train_size` count; output: as the loss gets it. `gradient`: of the training loss, in the shape of params;
+    params: flax's tree; x and y: as the task gives them, `train_size` training rows (of a sweep with metrics
+    none is padded); output: as the loss gets it. `gradient`: of the training loss, in the shape of params;
     it costs a step where it is asked for.
     """
 
@@ -123,7 +123,10 @@ def make_train(program: Program) -> Callable[[Mapping[str, jax.Array], Params, R
         def train_loss(params: Params, x: jax.Array, y_N: jax.Array, weight_N: jax.Array) -> jax.Array:
             return weight_N @ losses(outputs(params, x), y_N)
 
-        blocks = tuple(_in_blocks(a, program.blocks) for a in (x_train, y_train_N, weight_N))
+        blocks = tuple(_in_blocks(a, program.blocks) for a in (x_train, y_train_N))
+        # A row that is there twice counts once.
+        missing = jnp.zeros(-program.rows % program.blocks, weight_N.dtype)
+        blocks += (jnp.append(weight_N, missing).reshape(program.blocks, -1),)
 
         def gradient(params: Params) -> Params:
             if program.blocks == 1:
@@ -222,6 +225,10 @@ def _per_row(what: str, program: Program, values_N: jax.Array, rows: int) -> jax
         raise PartError(
             f"task {program.task}: {what} gives shape {jnp.shape(values_N)}; of {rows} rows ({rows},)"
         )
+    if what == "loss" and not jnp.issubdtype(values_N.dtype, jnp.floating):
+        raise PartError(
+            f"task {program.task}: loss gives {values_N.dtype}, which has no slope; give fractions"
+        )
     if what == "correct" and values_N.dtype != bool:
         raise PartError(
             f"task {program.task}: correct gives {values_N.dtype}; give bool, which rows are right"
@@ -289,7 +296,7 @@ def _lanes(train: Callable[..., Trained], lanes: int) -> Any:
 
 
 def _in_blocks(a: jax.Array, blocks: int) -> jax.Array:
-    """The rows of `a`, its first axis, as (blocks, rows of a block, ...); missing rows are zeros."""
+    """The rows of `a`, its first axis, as (blocks, rows of a block, ...); for missing ones the last again."""
     size = -(-len(a) // blocks)
-    padding = [(0, blocks * size - len(a)), *[(0, 0)] * (a.ndim - 1)]
-    return jnp.pad(a, padding).reshape(blocks, size, *a.shape[1:])
+    index = jnp.minimum(jnp.arange(blocks * size), len(a) - 1)
+    return (a[index] if blocks * size > len(a) else a).reshape(blocks, size, *a.shape[1:])

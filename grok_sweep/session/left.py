@@ -13,6 +13,7 @@ from grok_sweep.core.source import blaming
 from grok_sweep.core.sweep import Sweep
 from grok_sweep.errors import ConfigError
 from grok_sweep.session import capacity, provenance
+from grok_sweep.session.sorting import rehearse
 from grok_sweep.store import Inspection, Store, StoreError
 from grok_sweep.terminal.diagram import one_line
 
@@ -56,10 +57,17 @@ def look(results: Store, sweep: Sweep) -> Left:
                 from grok_sweep.worker.probe import probe
 
                 probe(left.plan)
+                rehearse(sweep)
             return left
     except PartError as error:
         raise ConfigError([str(error)]) from None
-    except (ConfigError, StoreError, OSError, MemoryError):
+    except MemoryError as error:
+        if sweep.source is None:
+            raise
+        raise ConfigError(
+            [f"task {sweep.task}: not enough memory for its rows: {one_line(str(error))}"]
+        ) from None
+    except (ConfigError, StoreError, OSError):
         raise
     except Exception as error:
         if sweep.source is None:

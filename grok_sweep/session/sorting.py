@@ -38,6 +38,34 @@ def phases(sweep: Sweep, runs: pd.DataFrame, curves: Callable[[], pd.DataFrame])
         return classify(runs, curves=needed, **how(sweep))
 
 
+def rehearse(sweep: Sweep) -> None:
+    """Raises PartError where a definition of the user's own cannot sort two made-up runs."""
+    if sweep.definition in DEFINITIONS:
+        return
+    step_T = np.unique(np.linspace(0, sweep.steps // sweep.log_every, 40).astype(int)) * sweep.log_every
+    done_T = step_T / sweep.steps
+    ids = ["0" * 16, "f" * 16]
+    losses = dict.fromkeys(("train_loss", "eval_loss"), 1 - 0.9 * done_T)
+    accuracies = dict.fromkeys(("train_accuracy", "eval_accuracy"), 0.5 + 0.5 * done_T)
+    others = dict.fromkeys(("weight_norm", *registry.metrics(sweep.source)), np.full(len(step_T), 0.5))
+    one = pd.DataFrame({"step": step_T.astype("int32"), **losses, **accuracies, **others})
+    one = one.astype({name: "float32" for name in one if name != "step"})
+    curves = pd.concat([one.assign(run_id=run_id) for run_id in ids], ignore_index=True)
+    first = {**sweep.values, **{key: values[0] for key, values in sweep.axes.items()}}
+    known: dict[str, Any] = {
+        "sweep": sweep.name,
+        "task": sweep.task,
+        "model": sweep.model,
+        "optimizer": sweep.optimizer,
+    }
+    known |= {"steps": sweep.steps, "log_every": sweep.log_every, "device": "cpu", "seconds": 1.0, **first}
+    known |= {"min_train_loss": 0.1, "min_eval_loss": 0.1, "max_loss_ratio": 1.0}
+    known |= {f"final_{name}": float(one[name].iloc[-1]) for name in (*losses, *accuracies)}
+    runs = pd.DataFrame({"run_id": ids, "seed": [0, 1], **{k: [v, v] for k, v in known.items()}})
+    runs["diverged_step"] = pd.array([pd.NA, pd.NA], dtype="Int64")
+    phases(sweep, runs, lambda: curves)
+
+
 class Sorter:
     """Phases while a sweep goes on; a definition of the user's own that does not work is told of, once."""
 

@@ -328,6 +328,9 @@ class Store:
         target.create(self.sweep(), runs.schema)
         if self._files.is_file(PHASES):  # by a definition of the user's own they cannot be made from the rest
             target._write(PHASES, self._files.read(PHASES))
+        for name in self._files.names_of_files("parts"):
+            if name.endswith(".py"):  # what computed the runs
+                target.keep_parts(name, self._files.read(f"parts/{name}").decode())
         left = set(runs.column("run_id").to_pylist())
         for weights in self._tables.all_weights():
             ids = set(weights.column("run_id").to_pylist())

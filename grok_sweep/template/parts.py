@@ -1,8 +1,9 @@
 """My own parts: which of two numbers is larger, a network that embeds them, and SGD with momentum.
 
 Everything is optional: a sweep may take its task, model or optimizer from here and the others from the
-package (grok-sweep --help lists them). h holds all hyperparameters of a run; every number declared here is a
-key of its block of the config, and an axis: grid.noise=[0,0.1].
+package (grok-sweep --help lists them). h holds all hyperparameters of a run (for a model its own and the
+static ones of the others); every number declared here is a key of its block of the config, and an axis:
+grid.noise=[0,0.1]. How many steps there are no part knows: a schedule has a length of its own.
 """
 
 import jax.numpy as jnp
@@ -25,7 +26,11 @@ class Larger(Task):
     }
 
     def data(self, h, seed):
-        """Rows first, in numpy; of h and seed alone, so that a run is the same in every sweep."""
+        """Rows first, in numpy; of h and seed alone, so that a run is the same in every sweep.
+
+        How many there are may depend on this task's own numbers. Rows of bool and of 8 bits come to the
+        model as fractions, other whole numbers as they are.
+        """
         random = np.random.default_rng(seed)
         numbers = np.arange(h.largest + 1, dtype=np.int32)
         pairs = random.permutation(np.stack(np.meshgrid(numbers, numbers), axis=-1).reshape(-1, 2))
@@ -72,5 +77,7 @@ def sgd(h):
 
 @metric
 def gradient_norm(h, at):
-    """A number at each logged step: a column of the curves. `at` has params, gradient, x, y and output."""
+    """A number at each logged step: a column of the curves. `at` has params, gradient, x_train, y_train,
+    output_train, train_size, and the same of the test.
+    """
     return optax.tree.norm(at.gradient)

@@ -54,13 +54,16 @@ def rows_of(program: "Program", columns: Mapping[str, np.ndarray], run: int) -> 
     from grok_sweep.core.train import Rows
 
     task, seed = program.part("task"), int(columns["seed"][run])
-    data = task.checked(task.data(_hyperparameters(program, columns, run), seed))
+    h = _hyperparameters(program, columns, run)
+    data = task.checked(task.data(h, seed))
     sizes = len(data.y_train_N), len(data.y_test_N)
-    if sizes[0] > program.rows or sizes[1] != program.test_rows:
-        there = " and ".join(f"{size:,}" for size in sizes)
+    exact = program.batch_size or program.metrics or sizes[0] == program.rows
+    planned = (program.rows if exact else task.rows(h)[0], program.test_rows)
+    if sizes != planned or sizes[0] > program.rows:
+        given, asked = (" and ".join(f"{size:,}" for size in both) for both in (sizes, planned))
         raise PartError(
-            f"task {task.name}: data gives {there} training and test rows of seed {seed}, and others of "
-            "seed 0; how many there are may depend on hyperparameters alone"
+            f"task {task.name}: data gives {given} training and test rows (seed {seed}) where {asked} are "
+            "planned; how many there are may depend on the task's own hyperparameters alone"
         )
     # Fractions in the numbers that the program computes with.
     train, test = (
@@ -68,7 +71,8 @@ def rows_of(program: "Program", columns: Mapping[str, np.ndarray], run: int) -> 
         for arrays in ((data.x_train_ND, data.y_train_N), (data.x_test_ND, data.y_test_N))
     )
     pad = program.rows - sizes[0]
-    x_train_ND, y_train_N = (np.pad(a, [(0, pad), *[(0, 0)] * (a.ndim - 1)]) for a in train)
+    # By the first row, whose loss is a number where the others' are: with zeros it need not be.
+    x_train_ND, y_train_N = (np.concatenate([a, np.repeat(a[:1], pad, axis=0)]) if pad else a for a in train)
     return Rows(
         x_train_ND, y_train_N, test[0], test[1], np.int32(sizes[0]), np.int32(sizes[1]), np.int32(seed)
     )

@@ -30,6 +30,9 @@ def probe(plan: Plan) -> None:
             raise PartError(
                 f"model {program.model}: an array is called {taken.pop()}, as a column of the weights"
             )
+        floor = program.part("task").loss_floor(program.values)
+        if not isinstance(floor, float | int) or not 0 < floor < float("inf"):
+            raise PartError(f"task {program.task}: loss_floor gives {floor!r}; give a number greater than 0")
         one = dataclasses.replace(program, lanes=1)
         with jax.enable_x64(program.dtype == "float64"):
             rows, _ = (rows_of(one, columns, run) for run in (0, 1))
