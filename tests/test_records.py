@@ -208,26 +208,49 @@ def parity_1125():
     return [f"the record has {', '.join(counts)}", "with decay 1 all but the two widest fail"], []
 
 
-def liu2022_a():
-    one = record("liu2022_a")
+def liu2022(sweep):
+    """(counts, phase -> runs, phase -> runs whose embeddings were ordered, decoder rates of those that grok)"""
+    one = record(sweep)
     phases = one.table("phases")
-    assert len(phases) == 900
     count = phases["phase"].value_counts()
-    groks = sorted(phases.loc[phases["phase"] == "grokking", "decoder_learning_rate"].unique())
     ordered = phases["run_id"].isin(one.curves.loc[one.curves["rqi"] > 0.95, "run_id"])
-    of = {phase: f"{ordered[phases['phase'] == phase].sum()}" for phase in count.index}
-    (session,) = Store(one.folder).sweep()["sessions"]
-    assert f"{session['seconds'] / 60:.0f} minutes on 2 cores" in (SWEEPS / "liu2022_a.yaml").read_text()
-    assert of["grokking"] == str(count["grokking"])
+    of = {phase: ordered[phases["phase"] == phase].sum() for phase in count.index}
     counts = ", ".join(f"{count[phase]} {phase}" for phase in phases["phase"].cat.categories)
+    seconds = sum(session["seconds"] for session in Store(one.folder).sweep()["sessions"])
+    assert f"{seconds / 60:.0f} minutes on 2 cores" in (SWEEPS / f"{sweep}.yaml").read_text()
+    groks = phases[phases["phase"] == "grokking"]
+    return f"{counts} (of {len(phases)})", count, of, groks
+
+
+def liu2022_a():
+    counts, count, of, groks = liu2022("liu2022_a")
+    assert of["grokking"] == count["grokking"]
+    rates = " and ".join(f"{rate:g}" for rate in sorted(groks["decoder_learning_rate"].unique()))
     header = [
-        f"{counts} (of 900)",
-        f"at decoder rates of {' and '.join(f'{rate:g}' for rate in groks)}",
+        counts,
+        f"at decoder rates of {rates}",
         f"an RQI over .95 at some step, in {of['comprehension']} of the {count['comprehension']}",
         f"all {of['grokking']}, in {of['memorization']} of the {count['memorization']} that memorise",
         f"in {of['confusion']} of {count['confusion']}.",
     ]
-    return header, ["figure 5a of Liu et al. 2022", f"of {len(phases)} runs {counts}"]
+    given = counts.removesuffix(" (of 900)")
+    return header, ["figure 5a of Liu et al. 2022", f"of 900 runs {given}"]
+
+
+def liu2022_b():
+    counts, count, of, groks = liu2022("liu2022_b")
+    rate, decay = groks["decoder_learning_rate"], groks["decoder_weight_decay"]
+    header = [
+        counts,
+        f"at rates from {rate.min():g} to {rate.max():g}",
+        f"at decays of {decay.min():g} to {decay.max():g}",
+        f"an RQI over .95 at some step, in {of['comprehension']} of the {count['comprehension']} "
+        f"and in {of['grokking']} of the {count['grokking']}",
+        f"in {of['memorization']} of the {count['memorization']} that memorise",
+        f"in {of['confusion']} of {count['confusion']}.",
+    ]
+    given = counts.removesuffix(" (of 990)")
+    return header, ["figure 5b", f"of 990 runs {given}"]
 
 
 def parity_digits():
@@ -513,6 +536,7 @@ def modular_returns():
 SAID = [
     parity_1125,
     liu2022_a,
+    liu2022_b,
     parity_digits,
     modular_24,
     modular_circle,
