@@ -209,7 +209,7 @@ def parity_1125():
 
 
 def liu2022(sweep):
-    """(counts, phase -> runs, phase -> runs whose embeddings were ordered, decoder rates of those that grok)"""
+    """Counts, phase -> runs, phase -> runs whose embeddings were ordered, and the runs that grok."""
     one = record(sweep)
     phases = one.table("phases")
     count = phases["phase"].value_counts()
