@@ -208,9 +208,14 @@ def _help(arguments: list[str]) -> str:
         entries = (f"  {key:23} {words}" for key, words in rows.items())
         return "\n".join("\n".join(textwrap.wrap(e, 118, subsequent_indent=26 * " ")) for e in entries)
 
-    return HELP.format(
-        groups=table({group: ", ".join(choices(group, source)) for group in GROUPS}),
-        hyperparameters=table({key: f"{n.meaning}; {n.allowed}" for key, n in numbers.items()}),
-        settings=table(rows),
-        flags=FLAGS,
-    ).rstrip()
+    logged = ", ".join(registry.metrics(source))
+    own = f"\n\nMetrics of its file, columns of the curves: {logged}" if logged else ""
+    return (
+        HELP.format(
+            groups=table({group: ", ".join(choices(group, source)) for group in GROUPS}),
+            hyperparameters=table({key: f"{n.meaning}; {n.allowed}" for key, n in numbers.items()}),
+            settings=table(rows),
+            flags=FLAGS,
+        ).rstrip()
+        + own
+    )

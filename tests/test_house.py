@@ -26,7 +26,7 @@ ROOMS = {
 }
 MOST_LINES = 310
 LONG = {
-    "grok_sweep/core/config.py": 475,  # one table of keys, read in one pass: in two files it would be longer
+    "grok_sweep/core/config.py": 480,  # one table of keys, read in one pass: in two files it would be longer
     "grok_sweep/store/__init__.py": 355,  # the one owner of all names
 }
 ALL = {

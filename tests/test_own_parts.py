@@ -895,7 +895,7 @@ BROKEN = {
     ),
     "a shared name": (
         changed("momentum=real", "width=real").replace("h.momentum", "h.width"),
-        "optimizer sgd: width is a hyperparameter of another part too",
+        "optimizer sgd: width is a hyperparameter of model net too",
     ),
     "data": (changed(IN_DATA, "        1 / 0\n"), r"mine\.py, line \d+ in data: ZeroDivisionError"),
     "data that are none": (

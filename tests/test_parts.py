@@ -406,7 +406,9 @@ def test_two_parts_of_a_sweep_may_not_share_a_hyperparameter():
     ]
     with pytest.raises(PartError) as caught:
         registry.numbers("two_words", "net", "sgd", mine)
-    assert str(caught.value) == ("model net: rate is a hyperparameter of another part too; call it otherwise")
+    assert str(caught.value) == (
+        "model net: rate is a hyperparameter of task two_words too; call one of them otherwise"
+    )
     assert registry.numbers("two_words", "relu_mlp", "sgd", mine)["rate"].meaning == "some rate"
 
 

@@ -42,13 +42,13 @@ def numbers(task: str, model: str, optimizer: str, source: Source | None = None)
     Raises PartError where two declare one of the same name.
     """
     found: dict[str, Number] = {}
+    owner: dict[str, str] = {}
     for kind, name in zip(KINDS, (task, model, optimizer), strict=True):
         for key, number in find(kind, name, source).numbers.items():
             if key in found:
-                raise PartError(
-                    f"{kind} {name}: {key} is a hyperparameter of another part too; call it otherwise"
-                )
-            found[key] = number
+                other = f"{kind} {name}: {key} is a hyperparameter of {owner[key]} too"
+                raise PartError(f"{other}; call one of them otherwise")
+            found[key], owner[key] = number, f"{kind} {name}"
     return found
 
 
