@@ -1,8 +1,8 @@
 """What a sweep's results mean: phases, cells and the phase diagram.
 
-Reads a results folder through grok_sweep.store, asks grok_sweep.tasks for the rows of runs whose weights it
-opens, grok_sweep.effects which hyperparameters have no effect on a run, and grok_sweep.core what definitions
-of phases there are; imports nothing else of grok_sweep, nor jax, ray or hydra.
+Reads a results folder through grok_sweep.store, and asks grok_sweep.core for the rows of runs whose weights
+it opens, which hyperparameters have no effect on a run, and what definitions of phases there are; imports
+nothing else of grok_sweep, nor jax, ray or hydra.
 """
 
 from analysis import fourier

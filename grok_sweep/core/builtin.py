@@ -3,14 +3,15 @@
 Their modules load jax, so they are imported when one is made. The built-in tasks are in `tasks`.
 """
 
+from dataclasses import replace
 from typing import Any
 
-from grok_sweep.core.parts import PRECISION, model, optimizer, real, whole
+from grok_sweep.core.parts import FLOAT_BITS, model, optimizer, real, whole
 
 NEURONS = "neurons of the hidden layer"
 MOST = 1_000_000
 SCALE = real(1.0, "factor on the initial weights", 0, above=True)
-BITS = whole(32, PRECISION, among=(16, 32, 64))  # it stands in the ids of all runs of these models
+BITS = replace(FLOAT_BITS, since=None)  # it stands in the ids of all runs of these models
 
 
 @model(hidden_size=whole(64, NEURONS, 1, MOST), init_scale=SCALE)

@@ -10,8 +10,6 @@ from grok_sweep.core import definitions, registry
 from grok_sweep.core.source import Source
 
 GROUPS = ("task", "model", "optimizer", "cluster", "sweeps")
-
-
 BLOCKS = GROUPS[:3]  # the groups whose keys are hyperparameters of a run
 
 

@@ -18,12 +18,12 @@ from grok_sweep.core import definitions, parts, registry, uris
 from grok_sweep.core.choices import BLOCKS, GROUPS, choices, configs, defaults, load_yaml
 from grok_sweep.core.number import Number, Values
 from grok_sweep.core.parts import PartError
+from grok_sweep.core.reserved import OF_CELLS
 from grok_sweep.core.source import Source, blaming
 from grok_sweep.core.sweep import Cluster, Sweep, loops_of
 from grok_sweep.errors import ConfigError, nearest_of, one_of, shorten, show
 
 MAX_RUNS = 20_000_000
-CELL_COLUMNS = ("n", "share", "low", "high")  # of each phase, in the table of cells
 MOST_CHECKED = 10_000  # combinations of a user's task
 MISSING = "???"  # what OmegaConf writes for a value that has to be given
 SAID = object()  # the value of a key whose whole block is a problem already
@@ -141,7 +141,7 @@ class _Parser:
             if key not in values
         }
         # In tables of cells a phase has columns of its own, beside those of the hyperparameters.
-        columns = {f"{what}_{name}" for what in CELL_COLUMNS for name in self.definition.phases}
+        columns = {f"{what}_{name}" for what in OF_CELLS for name in self.definition.phases}
         if taken := sorted(columns & set(self.numbers)):
             self._problem(
                 "phases.definition", f"has a phase whose column would be {taken[0]}", self.definition.name
@@ -289,8 +289,7 @@ class _Parser:
                 sizes = ", ".join(f"{key} {len(axes[key])}" for key in loop)
                 self._problem("zip", f"axes must be of as many values each; there are {sizes}", [*loop])
             elif len(loop) > 1:
-                computed = ([self.numbers[key].computed(v) for v in axes[key]] for key in loop)
-                points = Counter(zip(*computed, strict=True))
+                points = Counter(zip(*(axes[key] for key in loop), strict=True))
                 if twice := [", ".join(map(str, point)) for point, count in points.items() if count > 1]:
                     message = f"has {shorten('; '.join(twice))} more than once; points must be different"
                     self._problem("zip", message, [*loop])
@@ -415,7 +414,7 @@ class _Parser:
             self._problem("model.name", f"does not fit task {name}; use {' or '.join(task.models)}", model)
         if any(values.get(key, name) is None for key in keys):
             return
-        if task.correct is None and self.definition.name in ("liu", "liu_lasting"):
+        if task.correct is None and self.definition.name in definitions.BY_ACCURACY:
             message = f"needs accuracies, which task {name} has not; choose pair, or one of your own"
             self._problem("phases.definition", message, self.definition.name)
         # Taken together our tasks' conditions are monotone in each hyperparameter, so extremes suffice; each

@@ -18,7 +18,8 @@ FOUR = {
     "generalize": Look("#7CB9DF", "circle", "#4d8fb8"),
     "fail": Look("#aaaaaa", "cross", "#8a8a8a"),
 }
-NAMES = ("pair", "liu", "liu_lasting")
+BY_ACCURACY = ("liu", "liu_lasting")
+NAMES = ("pair", *BY_ACCURACY)
 TIES = ("fail", "memorize", "generalize", "grok")  # in the order of the tests
 
 # The positions of the two sliders in the PAIR article.

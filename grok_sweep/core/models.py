@@ -1,4 +1,4 @@
-"""The built-in networks, flax modules, and what the engine asks of any.
+"""What the engine asks of a network, and any flax module as one. The built-in ones are in `networks`.
 
 A model says, beside its flax module, what the planner must know (its operations, its memory, its layout) and
 which arrays are recorded of its weights. Where one of its hyperparameters has no effect it says so in

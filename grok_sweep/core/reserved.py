@@ -1,7 +1,7 @@
 """Names that no part of a user's own, and no number of one, can have: name -> what has it already."""
 
 CURVES = ("run_id", "step", "train_loss", "eval_loss", "train_accuracy", "eval_accuracy", "weight_norm")
-OF_CELLS = ("n", "share", "low", "high")  # with the name of a phase
+OF_CELLS = ("n", "share", "low", "high")  # what the table of cells has of each phase, as n_grok
 # Columns of the tables of runs, phases and cells: another of that name would be confused.
 RESERVED = dict.fromkeys(
     [
