@@ -38,9 +38,7 @@ def check_folder(results: Store, sweep: Sweep, config: Mapping[str, Any]) -> Non
         stored = results.sweep() if results.exists() else None
     except StoreError as error:
         raise ConfigError([str(error)]) from None
-    problems = (
-        [] if stored is None else provenance.differences(stored.get("config", {}), config, sweep.source)
-    )
+    problems = [] if stored is None else provenance.differences(stored.get("config", {}), config)
     if problems:
         where = f"out={sweep.out}: holds another sweep; choose another folder, or put back"
         raise ConfigError([f"{where} {problem}" for problem in problems])

@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from grok_sweep.core import definitions, registry
-from grok_sweep.core.source import Source
+from grok_sweep.core import definitions
 from grok_sweep.core.sweep import Sweep
 from grok_sweep.errors import shorten
 from grok_sweep.store import Store
@@ -16,8 +15,8 @@ from grok_sweep.versions import code, versions
 from grok_sweep.worker.environment import cores
 
 SCIENTIFIC = ("name", "task", "model", "optimizer", "train")
-# Keys that came later, and what sweeps did before; of hyperparameters each says so itself (`Number.since`).
-LATER = {"train.snapshot_every": None, "train.batch_size": None}
+# Keys that came later, and what sweeps did before.
+LATER = {"train.snapshot_every": None, "train.batch_size": None, "model.float_bits": 32}
 
 
 def record(sweep: Sweep, config: Mapping[str, Any], command: str, workers: int) -> dict[str, Any]:
@@ -37,8 +36,9 @@ def record(sweep: Sweep, config: Mapping[str, Any], command: str, workers: int) 
     if sweep.source is not None:
         session["parts"] = sweep.source.digest
     config = dict(config)
-    # Whoever reads it has not the file that says their defaults.
-    if sweep.definition not in definitions.NAMES:
+    if (
+        sweep.definition not in definitions.NAMES
+    ):  # whoever reads it has not the file that says their defaults
         config["phases"] = {**config.get("phases", {}), **sweep.thresholds}
     return before | {"config": config, "sessions": [*before.get("sessions", []), session]}
 
@@ -64,32 +64,15 @@ def other_code(stored: Mapping[str, Any], sweep: Sweep) -> str | None:
     return None
 
 
-def differences(
-    stored: Mapping[str, Any], config: Mapping[str, Any], source: Source | None = None
-) -> list[str]:
-    """Scientific fields in which two configs differ, as `key=stored value`; a grid may grow.
-
-    `source`: the file of parts of the second.
-    """
-    later = LATER | _later(config, source)
-    old, new = later | _flat(stored), later | _flat(config)
+def differences(stored: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
+    """Scientific fields in which two configs differ, as `key=stored value`; a grid may grow."""
+    old, new = LATER | _flat(stored), LATER | _flat(config)
     axes = {*stored.get("grid", {}), *config.get("grid", {})}
     return [
         f"{key}={shorten(str(old.get(key)))} (now {shorten(str(new.get(key)))})"
         for key in dict.fromkeys([*old, *new])
         if old.get(key) != new.get(key) and key.split(".")[-1] not in axes
     ]
-
-
-def _later(config: Mapping[str, Any], source: Source | None) -> dict[str, float]:
-    """The hyperparameters that came later, as keys of the config, and their values before."""
-    parts = [registry.find(kind, config[kind]["name"], source) for kind in registry.KINDS]
-    return {
-        f"{kind}.{key}": number.since
-        for kind, part in zip(registry.KINDS, parts, strict=True)
-        for key, number in part.numbers.items()
-        if number.since is not None
-    }
 
 
 def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
