@@ -77,8 +77,7 @@ def classify(
     if why := look.problem(part.phases):
         raise PartError(f"definition {part.name}: {why}")
     need(runs, ["run_id", "diverged_step", *(LOSSES if part is BUILT_IN["pair"] else ())], "a runs table")
-    if part is not BUILT_IN["pair"] and len(runs):
-        curves = _curves_of(runs, curves, part.name)
+    curves = _curves_of(runs, curves, part.name) if part.reads_curves and len(runs) else None
     names = list(part.phases)
     found = _sorted_by(part, runs, curves, Values(values)) if len(runs) else np.array([], dtype=object)
     phases = runs.assign(phase=pd.Categorical(found, categories=pd.Index(names)))
@@ -123,9 +122,10 @@ def _sorted_by(part: Definition, runs: pd.DataFrame, curves: pd.DataFrame | None
     if part in BUILT_IN.values():
         named: np.ndarray = part.make(runs, curves, h)
         return named
-    assert curves is not None  # noqa: S101
-    theirs = curves[curves["run_id"].isin(runs["run_id"])]
-    theirs = theirs.sort_values(["run_id", "step"], kind="stable", ignore_index=True)
+    theirs = curves
+    if curves is not None:
+        theirs = curves[curves["run_id"].isin(runs["run_id"])]
+        theirs = theirs.sort_values(["run_id", "step"], kind="stable", ignore_index=True)
     # Copies, which it may change.
     given = part.make(runs.reset_index(drop=True), theirs, h)
     what = f"definition {part.name}"

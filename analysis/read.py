@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from grok_sweep.core import effects, parts, registry
-from grok_sweep.store import BEFORE, RESULTS, Store, StoreError
+from grok_sweep.store import BEFORE, RESULTS, SESSION, Store, StoreError
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,9 @@ def load_runs(folder: str | Path) -> pd.DataFrame:
     cannot be read.
     """
     store = Store(folder)
-    runs = store.runs().astype({"diverged_step": "Int64"})  # whole numbers, although some are missing
+    runs = store.runs()
+    whole = {"diverged_step", SESSION} & {*runs}  # whole numbers, although some are missing
+    runs = runs.astype(dict.fromkeys(whole, "Int64"))
     runs = runs.sort_values(["task", *settings(runs), "seed", "run_id"])
     if off := without_effect(runs):
         names = ["task", *settings(runs)]

@@ -88,8 +88,8 @@ def analyze(
         raise StoreError(f"{store.place()}: {NOT_YET}")
     left_out = ""
     if isinstance(definition, Definition) or definition in DEFINITIONS:
-        needed = definition not in ("pair", BUILT_IN["pair"])
-        curves = load_curves(folder) if needed else None
+        part = BUILT_IN[definition] if isinstance(definition, str) else definition
+        curves = load_curves(folder) if part.reads_curves else None
         phases = classify(runs, definition=definition, curves=curves, **thresholds)
     else:
         phases = load_phases(folder, runs, definition)

@@ -324,7 +324,7 @@ class Chaos:
         for table, key in (("runs", ["run_id"]), ("curves", ["run_id", "step"])):
             frames = [
                 pd.read_parquet(folder / which / table)
-                .drop(columns="seconds", errors="ignore")
+                .drop(columns=["seconds", "session"], errors="ignore")
                 .sort_values(key, ignore_index=True)
                 for which in ("disturbed", "undisturbed")
             ]

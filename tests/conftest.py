@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from own import OWN, sweep_file
 from playwright.sync_api import sync_playwright
 
 from grok_sweep.compose import compose
@@ -62,6 +63,31 @@ def tiny(tmp_path: Path) -> Callable[..., Sweep]:
         return parse(config)
 
     return make
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Write sweeps/mine.py and sweeps/mine.yaml of the folder that is the current one."""
+    (tmp_path / "sweeps").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    def write(code: str = OWN, sweep: str | None = None) -> None:
+        (tmp_path / "sweeps" / "mine.py").write_text(code, encoding="utf-8")
+        (tmp_path / "sweeps" / "mine.yaml").write_text(sweep or sweep_file(), encoding="utf-8")
+
+    write()
+    return write
+
+
+@pytest.fixture
+def one_run(files: Callable[[str, str], None]) -> Callable[[str], None]:
+    """Write them with a sweep of one run, of seed 3, and whatever code."""
+
+    def write(code: str = OWN, *parts: str, **changes: object) -> None:
+        files(code, sweep_file(*parts, **{"grid": {}, "seeds": [3], **changes}))
+
+    write()
+    return write
 
 
 @pytest.fixture

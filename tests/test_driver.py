@@ -113,7 +113,8 @@ def test_a_sweep_in_pieces_has_the_tables_of_one_in_one_piece(sweep, tmp_path, m
     assert sweep(sizes) == 0
     for table in TABLES:
         whole, pieces = (
-            read(tmp_path / out, table).drop(columns="seconds", errors="ignore") for out in ("whole", "out")
+            read(tmp_path / out, table).drop(columns=["seconds", "session"], errors="ignore")
+            for out in ("whole", "out")
         )
         pd.testing.assert_frame_equal(whole, pieces, check_exact=True)
 
@@ -243,8 +244,8 @@ def test_a_sweep_on_a_server_is_as_one_on_a_disk(sweep, tmp_path, capfd, monkeyp
         assert "s3://bucket/results/phase_diagram.png" in printed.out
         remote = {"runs": Store(uri).runs().sort_values("run_id"), "curves": Store(uri).curves()}
     for name in TABLES:
-        local = read(tmp_path / "out", name).drop(columns="seconds", errors="ignore")
-        there = remote[name].drop(columns="seconds", errors="ignore").reset_index(drop=True)
+        local = read(tmp_path / "out", name).drop(columns=["seconds", "session"], errors="ignore")
+        there = remote[name].drop(columns=["seconds", "session"], errors="ignore").reset_index(drop=True)
         pd.testing.assert_frame_equal(there, local, check_exact=True)
 
 
@@ -259,7 +260,8 @@ def test_through_ray_with_numbers_as_in_this_process(sweep, tmp_path, command):
     assert done.returncode == 0, done.stderr
     runs, curves = (read(tmp_path / "ray", table) for table in TABLES)
     pd.testing.assert_frame_equal(
-        runs.drop(columns="seconds"), read(tmp_path / "inline", "runs").drop(columns="seconds")
+        runs.drop(columns=["seconds", "session"]),
+        read(tmp_path / "inline", "runs").drop(columns=["seconds", "session"]),
     )
     np.testing.assert_allclose(
         curves["eval_loss"], read(tmp_path / "inline", "curves")["eval_loss"], rtol=1e-5
@@ -446,8 +448,8 @@ def test_a_damaged_table_is_put_aside_and_its_runs_trained_again(sweep, tmp_path
     (out / "runs" / "notes.txt").unlink()
     for name in TABLES:
         pd.testing.assert_frame_equal(
-            read(out, name).drop(columns="seconds", errors="ignore"),
-            before[name].drop(columns="seconds", errors="ignore"),
+            read(out, name).drop(columns=["seconds", "session"], errors="ignore"),
+            before[name].drop(columns=["seconds", "session"], errors="ignore"),
             check_exact=True,
         )
 

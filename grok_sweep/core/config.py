@@ -436,7 +436,7 @@ class _Parser:
         corners = (dict(itertools.chain(*(p.items() for p in c))) for c in taken)
         said = set()
         for changed in itertools.chain(corners, ({**least, **p} for of_loop in points for p in of_loop)):
-            run = Values({**values, **changed})
+            run = Values({**values, **changed, "steps": self._at("train.steps")})
             for key, message in [*self._checked(task, run), *self._batched(task, run)]:
                 if key not in said:
                     said.add(key)

@@ -33,12 +33,13 @@ LIU_APART = 1e3
 LASTING = 5  # logged steps whose middle says what an accuracy is in the end: a spike is no loss
 
 
-def _four(**numbers: Number) -> Callable[[Callable[..., Any]], Definition]:
+def _four(*, reads_curves: bool = True, **numbers: Number) -> Callable[[Callable[..., Any]], Definition]:
     """A definition of the four phases."""
-    return lambda make: replace(definition(FOUR, **numbers)(make), ties=TIES)
+    return lambda make: replace(definition(FOUR, reads_curves=reads_curves, **numbers)(make), ties=TIES)
 
 
 @_four(
+    reads_curves=False,
     min_loss=real(MIN_LOSS, "losses below it count as learnt", 0, above=True),
     max_ratio=real(MAX_RATIO, "of test to train loss; above it a run has memorised", 0, above=True),
 )

@@ -15,11 +15,16 @@ DARKER = 0.6  # of a colour, for the outline
 
 @dataclass(frozen=True)
 class Look:
-    """`colour`: "#rrggbb"; `mark`: one of MARKS; `outline`: a colour too, a darker one if it is not given."""
+    """`colour`: "#rrggbb"; `mark`: one of MARKS; `outline`: a colour too, a darker one if it is not given.
+
+    `shade`: a column of runs, such as final_eval_loss: where a cell is a pixel, it is darker the higher its
+    runs rank in it, among those of the phase.
+    """
 
     colour: str
     mark: str
     outline: str = ""
+    shade: str = ""
 
     @property
     def edge(self) -> str:
@@ -52,6 +57,8 @@ def problem(phases: Any) -> str | None:
         for colour in (look.colour, *([look.outline] if look.outline else [])):
             if not isinstance(colour, str) or not re.fullmatch("#[0-9a-fA-F]{6}", colour):
                 return f'phase {name} has the colour {repr(colour)[:40]}; give one as "#7cb9df"'
+        if not isinstance(look.shade, str):
+            return f"phase {name} has the shade {repr(look.shade)[:40]}; give the name of a column of runs"
         if look.mark not in MARKS:
             return f"phase {name} has the mark {repr(look.mark)[:40]}; give one of {', '.join(MARKS)}"
         if look.mark in first:

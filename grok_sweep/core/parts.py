@@ -20,6 +20,9 @@ found: `registry`.
     @metric
     def surest(h, at): return at.output_test.max()                          # a number at each logged step
 
+    @metric(start=0.0)
+    def area(h, at, so_far): return so_far + at.train_loss                  # or gone on with at every step
+
     @definition({"low": Look("#aaaaaa", "cross"), "high": Look("#7cb9df", "circle")}, at=real(0.9, "high"))
     def halves(runs, curves, h): return np.where(runs.final_eval_accuracy < h.at, "low", "high")      # phases
 
@@ -183,8 +186,15 @@ class Optimizer(Declared):
     """`make(h)` gives an optax transform, built of traced numbers."""
 
 
+@dataclass(frozen=True)
 class Metric(Declared):
-    """`make(h, at)` gives a number of a network at a logged step, traced by jax; `at`: see `train.Moment`."""
+    """`make(h, at)` gives a number of a network at a logged step, traced by jax; `at`: see `train.Moment`.
+
+    With a `start` it is `make(h, at, so_far)` and goes on from step to step, over all of them: so_far is what
+    it gave at the step before, at first the start. Logged is what it gave last, at the logged step itself.
+    """
+
+    start: float | None = None
 
 
 @dataclass(frozen=True)
@@ -192,12 +202,14 @@ class Definition(Declared):
     """`make(runs, curves, h)` gives the name of a phase for each run, in their order.
 
     `runs`: a row per run; `curves`: a row per run and logged step, by both; `h`: its own numbers, thresholds.
-    `phases`: all that it may give, and how they look; `ties`: their names in the order of the tests: of those
-    that are equally common in a cell the first stands for it.
+    `reads_curves`: else it gets None for curves, and they need not be read. `phases`: all that it may give,
+    and how they look; `ties`: their names in the order of the tests: of those that are equally common in a
+    cell the first stands for it.
     """
 
     phases: Mapping[str, Look] = field(default_factory=dict)
     ties: tuple[str, ...] = ()
+    reads_curves: bool = True
 
 
 def _bare(given: Any, how: str) -> None:
@@ -222,16 +234,24 @@ def optimizer(bare: Any = None, /, **numbers: Number) -> Callable[[Callable[[Any
     return lambda make: Optimizer(make.__name__, make, numbers)
 
 
-def metric(make: Callable[[Any, Any], Any]) -> Metric:
-    """Declare a function metric(h, at) whose number is logged, in a column of its name of the curves."""
+def metric(make: Any = None, /, *, start: float | None = None) -> Any:
+    """Declare a function metric(h, at) whose number is logged, in a column of its name of the curves.
+
+    With a `start`, in brackets, a function metric(h, at, so_far) of every step: see `Metric`.
+    """
+    if make is None:
+        return lambda make: Metric(make.__name__, make, start=start)
     return Metric(make.__name__, make)
 
 
 def definition(
-    phases: Mapping[str, Look], **numbers: Number
+    phases: Mapping[str, Look], *, reads_curves: bool = True, **numbers: Number
 ) -> Callable[[Callable[[Any, Any, Any], Any]], Definition]:
-    """Declare a function definition(runs, curves, h) that sorts runs into `phases`, and its thresholds."""
+    """Declare a function definition(runs, curves, h) that sorts runs into `phases`, and its thresholds.
+
+    `reads_curves` False: its curves are None; many short runs are sorted sooner so.
+    """
     if callable(phases):
         raise PartError('give the phases of a definition: @definition({"name": Look("#rrggbb", "circle")})')
     ties = tuple(phases) if isinstance(phases, Mapping) else ()
-    return lambda make: Definition(make.__name__, make, numbers, phases, ties)
+    return lambda make: Definition(make.__name__, make, numbers, phases, ties, reads_curves)

@@ -186,7 +186,8 @@ def _codes(columns: Iterable[np.ndarray], runs: int) -> np.ndarray:
 
 def _values(sweep: Sweep, grid: Grid, run: int) -> Values:
     """The hyperparameters of a run, Python's numbers."""
-    return Values({name: grid.columns[name][run].item() for name in sweep.values})
+    values = {name: grid.columns[name][run].item() for name in sweep.values}
+    return Values({**values, "steps": sweep.steps})
 
 
 def _row_counts(sweep: Sweep, grid: Grid) -> tuple[np.ndarray, np.ndarray]:

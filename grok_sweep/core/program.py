@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -62,11 +63,15 @@ class Program:
     def built(self) -> models.Model:
         """The network, its traced hyperparameters at their defaults: for shapes and costs."""
         defaults = {key: number.default for key, number in self.part("model").numbers.items()}
-        return self.network(defaults | self.values)
+        return self.network(self.h(defaults | self.values))
 
-    def network(self, h: Any) -> models.Model:
+    def h(self, values: Mapping[str, Any]) -> Values:
+        """What the parts get: the static hyperparameters, these others, and how many steps there are."""
+        return Values({**self.values, **values, "steps": self.steps})
+
+    def network(self, h: Values) -> models.Model:
         """The network at these hyperparameters."""
-        return models.build(self.part("model"), Values(h), self.part("task").rows_axis)
+        return models.build(self.part("model"), h, self.part("task").rows_axis)
 
     def transform(self, h: Any) -> Any:
         """The optimizer, an optax transform, at these hyperparameters. Raises PartError where it is none."""
@@ -79,7 +84,7 @@ class Program:
     @functools.cached_property
     def row(self) -> models.Row:
         """The shape and the type of a row of x."""
-        return self.given_row or self.part("task").row(Values(self.values))
+        return self.given_row or self.part("task").row(self.h({}))
 
     @property
     def dtype(self) -> str:

@@ -118,12 +118,16 @@ def _snake(name: str) -> str:
 
 def _check(what: str, part: Any) -> None:
     """Raise PartError where a user's part lacks what it needs."""
-    for kind, given in ARGUMENTS.items():
+    goes_on = ("so_far",) if isinstance(part, Metric) and part.start is not None else ()
+    for kind, arguments in ARGUMENTS.items():
         if isinstance(part, kind):
+            given = arguments + goes_on
             try:
                 inspect.signature(part.make).bind(*given)
             except (TypeError, ValueError):
                 raise PartError(f"{what}: must be a function of ({', '.join(given)})") from None
+    if isinstance(part, Metric) and not isinstance(part.start, float | int | None):
+        raise PartError(f"{what}: its start is {part.start!r}; give a number")
     if isinstance(part, Metric) and part.name in CURVES:
         raise PartError(f"{what}: every curve has a column of this name; call it otherwise")
     if isinstance(part, Metric) and part.name in RESERVED:
@@ -140,8 +144,9 @@ def _check(what: str, part: Any) -> None:
             )
         if key == "float_bits" and number is not FLOAT_BITS:
             raise PartError(f"{what}: float_bits is the precision, which every model has; call it otherwise")
-        if key in reserved:
-            raise PartError(f"{what}: {key} is the name of {reserved[key]}; call it otherwise")
+        if key in reserved or key.startswith("final_"):
+            of = reserved.get(key, "a column of a table")
+            raise PartError(f"{what}: {key} is the name of {of}; call it otherwise")
         if number.default is None or number.problem(number.default):
             raise PartError(
                 f"{what}: the default of {key}, {number.default!r}, {number.problem(number.default)}"

@@ -17,6 +17,7 @@ RESERVED = dict.fromkeys(
             "device",
             "seconds",
             "batch_size",
+            "session",
         ),
         *("phase", "name", "step", "diverged_step", "min_train_loss", "min_eval_loss", "max_loss_ratio"),
         *(f"final_{side}_{of}" for side in ("train", "eval") for of in ("loss", "accuracy")),

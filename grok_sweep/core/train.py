@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 
 from grok_sweep.core import models
-from grok_sweep.core.parts import PartError, Values
+from grok_sweep.core.parts import PartError
 from grok_sweep.core.program import Program
 
 Params = models.Params
@@ -51,7 +51,21 @@ class Metrics(NamedTuple):
 
 
 BATCHES = 1  # which stream of a seed's random numbers; initial weights have the seed itself
-State = tuple[Params, Any, tuple[jax.Array, jax.Array] | None]  # weights, moments, step and order of the rows
+
+
+class State(NamedTuple):
+    """What a step begins with: weights, the optimizer's moments and, where they are needed, others.
+
+    `t`: the step; `order_N`: that of the rows in this epoch; `so_far`: of metrics that go on.
+    """
+
+    params: Params
+    moments: Any
+    t: jax.Array | None
+    order_N: jax.Array | None
+    so_far: dict[str, jax.Array]
+
+
 Logged = tuple[Metrics, dict[str, jax.Array]]
 
 
@@ -69,13 +83,15 @@ class Trained(NamedTuple):
 
 @dataclass
 class Moment:
-    """A network at a logged step, as a user's metrics see it; the rows are all training rows and test rows.
+    """A network at a step, as a user's metrics see it; the rows are all training rows and test rows.
 
-    params: flax's tree; x and y: as the task gives them, `train_size` training rows (of a sweep with metrics
-    none is padded); output: as the loss gets it. `gradient`: of the training loss, in the shape of params;
-    it costs a step where it is asked for.
+    step: that whose update comes next; params: flax's tree; x and y: as the task gives them, `train_size`
+    training rows (of a sweep with metrics none is padded); output: as the loss gets it. What is asked for is
+    computed, all else is not. `train_loss` and `test_loss`: means over rows; `gradient`: of the former, in
+    the shape of params; it costs a step.
     """
 
+    step: Any
     params: Any
     x_train: jax.Array
     y_train: jax.Array
@@ -84,7 +100,18 @@ class Moment:
     output_train: jax.Array
     output_test: jax.Array
     train_size: jax.Array
+    _losses: Callable[[Any, Any], Any]
     _gradient: Callable[[Any], Any]
+
+    @functools.cached_property
+    def train_loss(self) -> Any:
+        """The mean over the training rows, shape ()."""
+        return self._losses(self.output_train, self.y_train).mean()
+
+    @functools.cached_property
+    def test_loss(self) -> Any:
+        """The mean over the test rows, shape ()."""
+        return self._losses(self.output_test, self.y_test).mean()
 
     @functools.cached_property
     def gradient(self) -> Any:
@@ -97,7 +124,7 @@ def make_train(program: Program) -> Callable[[Mapping[str, jax.Array], Params, R
     task = program.part("task")
 
     def train(hparams: Mapping[str, jax.Array], params: Params, rows: Rows) -> Trained:
-        h = Values({**program.values, **hparams})
+        h = program.h(hparams)
         model = program.network(h)
         # Built here, of traced numbers: a Python float would be compiled in.
         transform = program.transform(h)
@@ -137,22 +164,30 @@ def make_train(program: Program) -> Callable[[Mapping[str, jax.Array], Params, R
 
             return jax.lax.scan(add, jax.tree.map(jnp.zeros_like, params), blocks)[0]
 
-        def evaluate(params: Params) -> Logged:
-            output_N, output_test_N = outputs(params, x_train), outputs(params, x_test)
-            at = Moment(
-                *(params, rows.x_train_ND, y_train_N, rows.x_test_ND, y_test_N),
-                *(output_N, output_test_N, rows.train_size, gradient),
+        def moment(state: State) -> Moment:
+            return Moment(
+                *(state.t, state.params, rows.x_train_ND, y_train_N, rows.x_test_ND, y_test_N),
+                *(outputs(state.params, x_train), outputs(state.params, x_test), rows.train_size),
+                *(losses, gradient),
             )
-            own = {name: _number(name, one.make(h, at)) for name, one in program.metrics.items()}
+
+        def gone_on(state: State, at: Moment) -> dict[str, jax.Array]:
+            made = {name: program.metrics[name].make(h, at, before) for name, before in state.so_far.items()}
+            return {name: _number(name, value, program.sum_dtype) for name, value in made.items()}
+
+        def evaluate(state: State) -> Logged:
+            at = moment(state)
+            own = gone_on(state, at)
+            own |= {name: one.make(h, at) for name, one in program.metrics.items() if one.start is None}
             metrics = Metrics(
-                weight_N @ losses(output_N, y_train_N),
-                jnp.mean(losses(output_test_N, y_test_N)),
+                weight_N @ losses(at.output_train, y_train_N),
+                jnp.mean(losses(at.output_test, y_test_N)),
                 # Counted and divided, so that all of them are exactly 1.
-                share(output_N, y_train_N, counts_N, rows.train_size),
-                share(output_test_N, y_test_N, True, rows.test_size),
-                optax.tree.norm(optax.tree.cast(params, program.sum_dtype)),
+                share(at.output_train, y_train_N, counts_N, rows.train_size),
+                share(at.output_test, y_test_N, True, rows.test_size),
+                optax.tree.norm(optax.tree.cast(state.params, program.sum_dtype)),
             )
-            return metrics, own
+            return metrics, {name: _number(name, value) for name, value in sorted(own.items())}
 
         def reordered(order_N: jax.Array, epoch: jax.Array) -> jax.Array:
             key = jax.random.fold_in(jax.random.key(rows.seed), BATCHES)
@@ -171,18 +206,19 @@ def make_train(program: Program) -> Callable[[Mapping[str, jax.Array], Params, R
             return jax.grad(train_loss)(params, x, jnp.take(y_train_N, of_B, axis=0), weight_B), order_N
 
         def step(state: State, _: None) -> tuple[State, None]:
-            params, moments, batches = state
-            if batches is None:
-                slope = gradient(params)
-            else:
-                t, order_N = batches
+            params, moments, t, order_N, so_far = state
+            if t is not None and order_N is not None:
                 slope, order_N = batch_gradient(params, t, order_N)
-                batches = (t + 1, order_N)
+            else:
+                slope = gradient(params)
+            if so_far:
+                so_far = gone_on(state, moment(state))
             updates, moments = transform.update(slope, moments, params)
-            return (optax.apply_updates(params, updates), moments, batches), None
+            t = None if t is None else t + 1
+            return State(optax.apply_updates(params, updates), moments, t, order_N, so_far), None
 
         def segment(state: State, _: None) -> tuple[State, Logged]:
-            logged = evaluate(state[0])
+            logged = evaluate(state)
             state, _ = jax.lax.scan(step, state, None, length=program.log_every)
             return state, logged
 
@@ -190,33 +226,42 @@ def make_train(program: Program) -> Callable[[Mapping[str, jax.Array], Params, R
             return jax.lax.scan(segment, state, None, length=steps // program.log_every)
 
         def recorded(state: State, _: None) -> tuple[State, tuple[Logged, dict[str, jax.Array]]]:
-            weights = model.weights(state[0])
+            weights = model.weights(state.params)
             state, logged = segments(state, program.snapshot_every)
             return state, (logged, weights)
 
-        first = (jnp.int32(0), jnp.arange(program.rows)) if program.batch_size else None
-        state: State = (params, transform.init(params), first)
+        state = State(
+            params,
+            transform.init(params),
+            jnp.int32(0) if program.batch_size or program.metrics else None,
+            jnp.arange(program.rows) if program.batch_size else None,
+            {
+                name: jnp.asarray(one.start, program.sum_dtype)
+                for name, one in program.metrics.items()
+                if one.start is not None
+            },
+        )
         weights: dict[str, jax.Array] = {}
         if program.snapshot_every:
             state, (logged, weights) = jax.lax.scan(
                 recorded, state, None, length=program.steps // program.snapshot_every
             )
             logged = jax.tree.map(jnp.ravel, logged)
-            last = model.weights(state[0])
+            last = model.weights(state.params)
             weights = {name: jnp.append(a_S, last[name][None], axis=0) for name, a_S in weights.items()}
         else:
             state, logged = segments(state, program.steps)
-        metrics, own = jax.tree.map(jnp.append, logged, evaluate(state[0]))
+        metrics, own = jax.tree.map(jnp.append, logged, evaluate(state))
         return Trained(metrics, own, weights)
 
     return train
 
 
-def _number(name: str, value: Any) -> jax.Array:
-    """Raises PartError where a metric does not give one number."""
+def _number(name: str, value: Any, kind: str = "float32") -> jax.Array:
+    """In numbers of a kind. Raises PartError where a metric does not give one number."""
     if jnp.shape(value) != ():
         raise PartError(f"metric {name}: gives shape {jnp.shape(value)}; give one number")
-    return jnp.asarray(value, jnp.float32)
+    return jnp.asarray(value, kind)
 
 
 def _per_row(what: str, program: Program, values_N: jax.Array, rows: int) -> jax.Array:
@@ -245,7 +290,7 @@ def make_init(program: Program) -> Callable[[jax.Array, Mapping[str, jax.Array]]
     shape, kind = program.row
 
     def init(seed: jax.Array, hparams: Mapping[str, Any]) -> Params:
-        model = program.network({**program.values, **hparams})
+        model = program.network(program.h(hparams))
         # Weights depend on the shape of a row, not on how many there are.
         x = model.inputs(jnp.zeros((1, *shape), kind), jnp.float32)
         return model.init(jax.random.key(seed), x, hparams.get("init_scale", 1.0))

@@ -18,6 +18,7 @@ from grok_sweep.core.plan import make_plan
 from grok_sweep.core.program import Program
 from grok_sweep.core.sweep import Sweep
 from grok_sweep.errors import in_bytes
+from grok_sweep.session import sorting
 from grok_sweep.worker.environment import cores
 
 CERTAIN = 0.5  # share of an estimate that is needed for sure: workers took 0.58 to 1.6 of theirs
@@ -91,7 +92,7 @@ def driver_bytes(sweep: Sweep) -> int:
     shapes = (
         len(sweep.axes[loop[0]]) for loop in sweep.loops if any(sweep.numbers[key].static for key in loop)
     )
-    curves = READ_CURVE_MEMORY * _logged(sweep) if sweep.definition != "pair" else 0
+    curves = READ_CURVE_MEMORY * _logged(sweep) if sorting.chosen(sweep).reads_curves else 0
     combinations = math.prod(len(sweep.axes[loop[0]]) for loop in sweep.loops) * len(sweep.seeds)
     copies = combinations - sweep.n_runs
     return sweep.n_runs * (RUN_MEMORY + curves) + copies * COPY_MEMORY + PROGRAM_MEMORY * math.prod(shapes)

@@ -22,7 +22,7 @@ from grok_sweep.session.jobs import fate, jobs, tried_again
 from grok_sweep.session.left import Left, check_folder, failed_runs, look
 from grok_sweep.session.live import LiveReport
 from grok_sweep.stop import Stop
-from grok_sweep.store import REPORT, Store, StoreError, curves_schema, runs_schema
+from grok_sweep.store import REPORT, Store, StoreError, curves_schema, in_session, runs_schema
 from grok_sweep.terminal import failures
 from grok_sweep.terminal.progress import Progress
 
@@ -108,15 +108,15 @@ def _session(sweep: Sweep, config: Mapping[str, Any], command: str, results: Sto
         if sweep.retry_failed:
             results.forget_failed()
         record = provenance.record(sweep, config, command, workers.workers)
-        schema = runs_schema(
-            {key: number.kind for key, number in sweep.numbers.items()}, batches=sweep.batch_size is not None
-        )
-        curves = curves_schema(registry.metrics(sweep.source))
+        kinds = {key: number.kind for key, number in sweep.numbers.items()}
+        metrics = registry.metrics(sweep.source)
+        schema = runs_schema(kinds, metrics, batches=sweep.batch_size is not None)
+        curves = curves_schema(metrics)
         results.create(record, schema, curves)
         if sweep.source is not None:
             results.keep_parts(f"{sweep.source.digest}-{sweep.source.name}", sweep.source.text)
         try:
-            session = _train(sweep, left, results, workers, stop)
+            session = _train(sweep, left, results, workers, stop, len(record["sessions"]))
             seconds = time.monotonic() - started
             share = session.pop("train_seconds") / (seconds * max(1, session["workers"]))
             ended = {"training_share_of_worker_time": round(share, 4)}
@@ -157,8 +157,10 @@ def _lock(stack: ExitStack, results: Store, command: str) -> None:
         raise ConfigError([str(error)]) from None
 
 
-def _train(sweep: Sweep, left: Left, results: Store, workers: Executor, stop: Stop) -> dict[str, Any]:
-    """Publish the shards of `left.plan` as they come; what the session is remembered by."""
+def _train(
+    sweep: Sweep, left: Left, results: Store, workers: Executor, stop: Stop, number: int
+) -> dict[str, Any]:
+    """Publish the shards of `left.plan` as they come, in session `number`; what that is remembered by."""
     plan, runs_total = left.plan, left.whole.n_runs
     most_workers = workers.workers
     runs, failed, train_seconds, other_seconds = 0, 0, 0.0, 0.0
@@ -198,7 +200,7 @@ def _train(sweep: Sweep, left: Left, results: Store, workers: Executor, stop: St
                     display.note(told_as)
                     told |= set() if again else {reason}
                 continue
-            results.publish(done.result.runs, done.result.curves, done.result.weights)
+            results.publish(in_session(done.result.runs, number), done.result.curves, done.result.weights)
             landed = done.result.runs.to_pandas()
             display.landed(phases(landed, done.result.curves.to_pandas), done.job.shard.work)
             runs += len(landed)

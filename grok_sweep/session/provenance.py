@@ -12,7 +12,7 @@ from grok_sweep.core.sweep import Sweep
 from grok_sweep.errors import shorten
 from grok_sweep.store import Store
 from grok_sweep.versions import code, versions
-from grok_sweep.worker.environment import cores
+from grok_sweep.worker.environment import RANDOM, cores
 
 SCIENTIFIC = ("name", "task", "model", "optimizer", "train")
 # Keys that came later, and what sweeps did before.
@@ -23,7 +23,9 @@ def record(sweep: Sweep, config: Mapping[str, Any], command: str, workers: int) 
     """The content of sweep.yaml at the start of a session; what it said before is kept."""
     results = Store(sweep.out)
     before = results.sweep() if results.exists() else {}
+    earlier = before.get("sessions", [])
     session = {
+        "session": len(earlier) + 1,  # as in the runs table
         "command": command,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "workers": workers,
@@ -32,6 +34,8 @@ def record(sweep: Sweep, config: Mapping[str, Any], command: str, workers: int) 
         "versions": versions(),
         "git_commit": git_commit(),
         "code": code(),
+        "float_bits": [*sweep.axes.get("float_bits", [sweep.values["float_bits"]])],
+        "random": {k.removeprefix("JAX_").lower(): v for k, v in RANDOM.items()},
     }
     if sweep.source is not None:
         session["parts"] = sweep.source.digest
@@ -40,7 +44,7 @@ def record(sweep: Sweep, config: Mapping[str, Any], command: str, workers: int) 
         sweep.definition not in definitions.NAMES
     ):  # whoever reads it has not the file that says their defaults
         config["phases"] = {**config.get("phases", {}), **sweep.thresholds}
-    return before | {"config": config, "sessions": [*before.get("sessions", []), session]}
+    return before | {"config": config, "sessions": [*earlier, session]}
 
 
 def other_code(stored: Mapping[str, Any], sweep: Sweep) -> str | None:

@@ -33,7 +33,7 @@ def phases(sweep: Sweep, runs: pd.DataFrame, curves: Callable[[], pd.DataFrame])
 
     Raises PartError where a definition of the user's own does not work.
     """
-    needed = curves() if sweep.definition != "pair" and len(runs) else None
+    needed = curves() if chosen(sweep).reads_curves and len(runs) else None
     with blaming(sweep.source):
         return classify(runs, curves=needed, **how(sweep))
 
@@ -60,9 +60,16 @@ def rehearse(sweep: Sweep) -> None:
     }
     known |= {"steps": sweep.steps, "log_every": sweep.log_every, "device": "cpu", "seconds": 1.0, **first}
     known |= {"min_train_loss": 0.1, "min_eval_loss": 0.1, "max_loss_ratio": 1.0}
-    known |= {f"final_{name}": float(one[name].iloc[-1]) for name in (*losses, *accuracies)}
+    last = {f"final_{name}": float(one[name].iloc[-1]) for name in one if name not in ("step", "weight_norm")}
+    known |= last
     runs = pd.DataFrame({"run_id": ids, "seed": [0, 1], **{k: [v, v] for k, v in known.items()}})
     runs["diverged_step"] = pd.array([pd.NA, pd.NA], dtype="Int64")
+    for name, of in chosen(sweep).phases.items():
+        if of.shade and of.shade not in runs:
+            there = ", ".join(last)
+            raise PartError(
+                f"definition {sweep.definition}: phase {name} has the shade {of.shade}; there are {there}"
+            )
     phases(sweep, runs, lambda: curves)
 
 

@@ -27,6 +27,7 @@ RESULTS = {
     "device": pa.string(),
     "seconds": pa.float64(),
 }
+SESSION = "session"  # which of the sessions of sweep.yaml a run was trained in, from 1 on
 CURVES_SCHEMA = pa.schema(
     {
         "run_id": pa.string(),
@@ -59,26 +60,38 @@ CURVE_METRICS = tuple(CURVES_SCHEMA.names[2:])
 _ARROW = {int: pa.int64(), float: pa.float64()}
 
 
-def runs_schema(hyperparameters: Mapping[str, type], *, batches: bool = False) -> pa.Schema:
+def runs_schema(
+    hyperparameters: Mapping[str, type], metrics: Iterable[str] = (), *, batches: bool = False
+) -> pa.Schema:
     """The columns of the runs table, hyperparameters (name -> int or float) in the middle.
 
-    `batches`: with the size of mini-batches, of runs that have them.
+    `metrics`: the user's own, whose last values are columns too; `batches`: with the size of mini-batches, of
+    runs that have them.
     """
     middle = {name: _ARROW[kind] for name, kind in hyperparameters.items()}
     middle |= {"batch_size": pa.int64()} if batches else {}
-    return pa.schema(BEFORE | middle | AFTER | RESULTS)
+    own = {f"final_{name}": pa.float64() for name in metrics}
+    return pa.schema(BEFORE | middle | AFTER | RESULTS | own)
+
+
+def in_session(runs: pa.Table, session: int) -> pa.Table:
+    """A runs table with the session that its runs were trained in."""
+    return runs.append_column(SESSION, pa.array(np.full(len(runs), session)))
 
 
 def is_runs(schema: pa.Schema) -> bool:
-    """Whether these are the columns of a runs table, of whatever hyperparameters."""
-    first, last = pa.schema(BEFORE), pa.schema(AFTER | RESULTS)
-    fields = list(schema)
-    middle = fields[len(first) : len(fields) - len(last)]
+    """Whether these are the columns of a runs table, of whatever hyperparameters and metrics."""
+    first, last, fields = list(pa.schema(BEFORE)), list(pa.schema(AFTER | RESULTS)), list(schema)
+    begin = schema.get_field_index(last[0].name)  # -1 where there is none, or two
+    end = begin + len(last)
     return (
-        len(fields) >= len(first) + len(last)
-        and fields[: len(first)] == list(first)
-        and fields[len(fields) - len(last) :] == list(last)
-        and all(field.type in _ARROW.values() for field in middle)
+        fields[: len(first)] == first
+        and fields[begin:end] == last
+        and all(field.type in _ARROW.values() for field in fields[len(first) : begin])
+        and all(
+            field.type == pa.float64() if field.name.startswith("final_") else field.name == SESSION
+            for field in fields[end:]
+        )
     )
 
 

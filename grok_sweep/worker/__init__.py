@@ -77,6 +77,7 @@ def _train(order: Order) -> Result:
     device = jax.devices()[0].device_kind
     task = program.part("task")
     results = summarise(curves_RT, program.log_every, task.loss_floor(program.values))
+    results |= {f"final_{name}": own_RT[name][:, -1].astype(np.float64) for name in own_RT}
     ids = columns["run_id"]
     weights = store.weights_table(ids, weights_RS, program.snapshot_every) if weights_RS else None
     elapsed = time.perf_counter() - started
@@ -131,7 +132,7 @@ def _runs_table(order: Order, results: Mapping[str, np.ndarray], device: str, se
     program = order.program
     numbers = program.numbers
     kinds = {key: numbers[key].kind for key in order.columns if key in numbers}
-    schema = store.runs_schema(kinds, batches=program.batch_size > 0)
+    schema = store.runs_schema(kinds, program.metrics, batches=program.batch_size > 0)
     constants = {
         "sweep": order.sweep,
         "task": program.task,
@@ -149,9 +150,11 @@ def _runs_table(order: Order, results: Mapping[str, np.ndarray], device: str, se
 
 def _curves_table(run_id_R: np.ndarray, curves_RT: Mapping[str, np.ndarray], log_every: int) -> pa.Table:
     runs, logs = curves_RT["train_loss"].shape
+    with np.errstate(over="ignore"):  # what is more than float32 holds is inf there
+        metrics = {name: values_RT.ravel().astype(np.float32) for name, values_RT in curves_RT.items()}
     columns = {
         "run_id": np.repeat(run_id_R, logs),
         "step": np.tile(np.arange(logs, dtype=np.int32) * log_every, runs),
-        **{name: values_RT.ravel().astype(np.float32) for name, values_RT in curves_RT.items()},
+        **metrics,
     }
     return pa.table(columns, schema=store.curves_schema([*curves_RT]))

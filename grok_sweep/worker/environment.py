@@ -12,9 +12,14 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+# What a key of random numbers gives; left to jax they follow the user's environment, and its version.
+RANDOM = {"JAX_DEFAULT_PRNG_IMPL": "threefry2x32", "JAX_THREEFRY_PARTITIONABLE": "true"}
+
+
 def environment(device: str, workers_per_gpu: int = 1) -> dict[str, str]:
     """Environment variables of a worker, to be set before jax is imported."""
-    common = {"JAX_PLATFORMS": {"gpu": "cuda"}.get(device, device), "TF_CPP_MIN_LOG_LEVEL": "2"}
+    platform = {"gpu": "cuda"}.get(device, device)
+    common = {"JAX_PLATFORMS": platform, "TF_CPP_MIN_LOG_LEVEL": "2", **RANDOM}
     if device == "cpu":
         # One worker per core: two single-threaded processes do more than one with two threads.
         one_thread = "--xla_cpu_multi_thread_eigen=false"
@@ -31,8 +36,9 @@ def set_environment(variables: Mapping[str, str]) -> None:
     if "jax" in sys.modules:
         import jax
 
-        for name in variables.keys() & {"JAX_PLATFORMS", "JAX_DEFAULT_MATMUL_PRECISION"}:
-            jax.config.update(name.lower(), variables[name])  # it read these when it was imported
+        names = {"JAX_PLATFORMS", "JAX_DEFAULT_MATMUL_PRECISION", *RANDOM}
+        for name in variables.keys() & names:  # it read these when it was imported
+            jax.config.update(name.lower(), {"true": True}.get(variables[name], variables[name]))
 
 
 def compilation_cache() -> None:

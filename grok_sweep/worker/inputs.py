@@ -80,7 +80,7 @@ def rows_of(program: "Program", columns: Mapping[str, np.ndarray], run: int) -> 
 
 def _hyperparameters(program: "Program", columns: Mapping[str, np.ndarray], run: int) -> Values:
     """Those of one run, Python's numbers."""
-    return Values({key: columns[key][run].item() for key in columns if key in program.numbers})
+    return program.h({key: columns[key][run].item() for key in columns if key in program.numbers})
 
 
 def _dtype(number: Number, fraction: str) -> str:

@@ -1,0 +1,271 @@
+"""Parts of one's own that cannot be used: one message, and nothing is written."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from own import (
+    HEAD,
+    LARGER,
+    LINE,
+    OWN,
+    RATIO,
+    SHORT,
+    of_ratio,
+    read,
+    refused,
+    run,
+    sweep_file,
+)
+
+from grok_sweep.cli import main
+
+# What cannot be used
+
+
+@pytest.mark.usefixtures("files")
+def test_nothing_but_the_sweeps_own_file_names_code(tmp_path, capfd):
+    (tmp_path / "sweeps" / "other.py").write_text("raise SystemExit('run')\n")
+    said = refused(capfd, "parts=other.py")
+    assert said == "parts='other.py': is for the sweep's own file to name; it names mine.py"
+    assert refused(capfd, "parts=null") == "parts=null: is for the sweep's own file to name; it names mine.py"
+    assert refused(capfd, "~parts").startswith("parts")
+    assert main(["sweeps=quickstart", "parts=other.py", "dry_run=true"]) == 2
+    assert capfd.readouterr().err == (
+        "grok-sweep: parts='other.py': is for the sweep's own file to name; it names none\n"
+    )
+    assert run("parts=mine.py", "dry_run=true") == 0  # as it is
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        *("sub/mine.py", "../mine.py", "/etc/passwd", "./mine.py", "mine.txt", "mine", ".hidden.py", "-m.py"),
+        *("", "mine.py\n", 5, True, ["mine.py"]),
+    ],
+    ids=repr,
+)
+def test_a_file_of_parts_lies_beside_the_sweep(files, named, capfd):
+    files(OWN, sweep_file(parts=named))
+    said = refused(capfd)
+    assert said.startswith(str(Path("sweeps/mine.yaml").resolve()))
+    assert said.endswith(f"parts={named!r}: must be the name of a .py file beside it")
+
+
+def test_a_file_of_parts_that_cannot_be_read(files, tmp_path, capfd):
+    there = tmp_path / "sweeps" / "mine.py"
+
+    def check(words):
+        said = refused(capfd)
+        assert said.startswith(
+            f"{tmp_path / 'sweeps' / 'mine.yaml'}: parts=mine.py: {there} cannot be read: "
+        )
+        assert words in said
+        assert main(["sweeps=mine", "--cfg", "job"]) == main(["sweeps=mine", "--help"]) == 2
+        capfd.readouterr()
+
+    there.unlink()
+    check("No such file or directory")
+    there.mkdir()
+    check("Is a directory")
+    there.rmdir()
+    there.write_bytes(b"# \xff\xfe\n" + OWN.encode())
+    check("can't decode byte")
+    there.write_text(OWN + "#" * 1_000_000)
+    check("it has more than ")
+    files()
+    assert run("dry_run=true") == 0
+
+
+def changed(old: str, new: str) -> str:
+    assert old in OWN
+    return OWN.replace(old, new)
+
+
+IN_DATA = "        rng = np.random.default_rng(seed)\n"
+TO_WORDS = "        y = np.where(y, 'yes', 'no')\n"
+IN_LOSS = "        return optax.softmax_cross_entropy_with_integer_labels(output, y)\n"
+BROKEN = {
+    "syntax": (f"{OWN}def (:\n", r"mine\.py, line \d+: "),
+    "an error at once": (f"{OWN}1 / 0\n", r"mine\.py, line \d+ in <module>: ZeroDivisionError"),
+    "an end at once": (f"{OWN}raise SystemExit(0)\n", r"mine\.py, line \d+ in <module>: SystemExit"),
+    "no part of that name": (changed("class Larger", "class Smaller"), ".*larger"),
+    "a default": (
+        changed('whole(4, "neurons"', 'whole(0, "neurons"'),
+        "mine.py: model net: the default of wi",
+    ),
+    "a shared name": (
+        changed("momentum=real", "width=real").replace("h.momentum", "h.width"),
+        "optimizer sgd: width is a hyperparameter of model net too",
+    ),
+    "data": (changed(IN_DATA, "        1 / 0\n"), r"mine\.py, line \d+ in data: ZeroDivisionError"),
+    "data that are none": (
+        changed(IN_DATA, "        return 5\n"),
+        r"task larger: data gives int; give Data\(",
+    ),
+    "words for labels": (
+        changed("        return Data(", f"{TO_WORDS}        return Data("),
+        "task larger: data g",
+    ),
+    "no rows": (
+        changed("        return Data(", "        train = 0\n        return Data("),
+        "task larger: data g",
+    ),
+    "check": (
+        changed(IN_LOSS, f"{IN_LOSS}\n    def check(self, h):\n        return 1 / 0\n"),
+        r"mine\.py, line \d+ in check: ZeroDivisionError",
+    ),
+    "a misspelt loss": (
+        changed("labels(output", "labels(h.outptu"),
+        r"mine\.py, line \d+ in loss: MissingError",
+    ),
+    "a loss of all rows": (
+        changed("labels(output, y)", "labels(output, y).mean()"),
+        r"task larger: loss gives shape \(\); of 18 rows \(18,\)",
+    ),
+    "correct in numbers": (
+        changed("axis=1) == y", "axis=1) - y"),
+        "task larger: correct gives int32; give bool, which rows are right",
+    ),
+    "a model of nothing": (changed("return Net(", "Net("), ".*net"),
+    "a misspelt number": (
+        changed("h.width, h", "h.widht, h"),
+        r"mine\.py, line \d+ in net: MissingError: th",
+    ),
+    "a network": (changed("nn.tanh(", "nn.tanhh("), r"mine\.py, line \d+ in __call__: AttributeError"),
+    "an optimizer of nothing": (
+        changed("return optax.sgd", "optax.sgd"),
+        "optimizer sgd: gives NoneType; give an",
+    ),
+    "an optimizer": (
+        changed("return optax.sgd(", "return optax.sdg("),
+        r"mine\.py, line \d+ in sgd: Attribute",
+    ),
+    "a metric of rows": (
+        f"{OWN}@metric\ndef m(h, at): return at.output_test\n",
+        r"metric m: gives shape \(18, 2\); give one number",
+    ),
+    "a metric": (f"{OWN}@metric\ndef m(h, at): return at.nope\n", r"mine\.py, line \d+ in m: AttributeError"),
+}
+
+
+@pytest.mark.parametrize(("code", "words"), BROKEN.values(), ids=BROKEN)
+def test_a_mistake_in_the_file_is_one_message_before_anything_is_written(one_run, code, words, capfd):
+    one_run(code)
+    said = refused(capfd)
+    assert "\n" not in said
+    assert re.match(words, said), said
+
+
+def test_lists_are_as_good_as_arrays(one_run):
+    one_run(
+        changed("return Data(pairs[:train], y[:train],", "return Data([*pairs[:train]], y[:train].tolist(),")
+    )
+    assert run() == 0
+    one_run()
+    assert run("out=arrays") == 0
+    lists, arrays = (read("curves", out) for out in ("out", "arrays"))
+    pd.testing.assert_frame_equal(lists, arrays, check_exact=True)
+
+
+def test_a_built_in_model_that_needs_what_an_own_task_has_not(files, capfd):
+    """The hyperparameter that it asks for is named."""
+    files(HEAD + LARGER, sweep_file("override /task: larger", "override /model: modular_mlp", grid={}))
+    said = refused(capfd)
+    assert "\n" not in said
+    assert "modulus" in said
+
+
+def test_a_task_says_what_does_not_fit_together(files, capfd):
+    check = """
+    def check(self, h):
+        if h.largest * h.share < 1:
+            yield "share", f"must be at least 1 / {h.largest}"
+"""
+    files(changed(IN_LOSS, IN_LOSS + check))
+    said = refused(capfd, "task.largest=2", "task.share=0.25")
+    assert said == "task.share=0.25: must be at least 1 / 2"
+    said = refused(capfd, "grid={share:[0.9,0.1,0.6],largest:[5,9]}")
+    assert said == "grid.share=0.1: must be at least 1 / 5"
+    files(changed(IN_LOSS, IN_LOSS + check.replace('"share"', '"nowhere"')))
+    said = refused(capfd, "task.largest=2", "task.share=0.25")
+    assert "nowhere" in said
+    assert "\n" not in said
+
+
+def test_rows_that_depend_on_the_seed_are_said_to(one_run, capfd):
+    """How many there are is asked of one seed: the plan, and the compiled program, are of that many."""
+    count = "train = int(round(h.share * len(pairs)))"
+    one_run(changed(count, f"{count} + seed"))
+    assert run("seeds=[0,1]") in (1, 2)
+    err = capfd.readouterr().err
+    assert "Traceback" not in err
+    assert "task larger: data" in err
+
+
+NONE = "    correct = None\n"
+RATIO_PARTS = ("override /task: ratio", "override /model: curve")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("(h.n + 10, 1))", "(h.n + 10, 1))[seed % 2 :]",
+         "data gives 20 and 9 training and test rows (seed 3)"),
+        ("x[: h.n], x[: h.n]", "x[: h.n - seed], x[: h.n - seed]", "where 20 and 10 are planned"),
+        ("axis=1)  #", "axis=1) > 1  #", "task ratio: loss gives bool, which has no slope; give fractions"),
+        (NONE, f"{NONE}    def loss_floor(self, h): return None\n", "loss_floor gives None"),
+        (NONE, f"{NONE}    def check(self, h):\n        if h.n == 21: yield 'n', 'no'\n", "grid.n=21: no"),
+        ("y) ** 2", "y) ** 2 * (2 if h.rate_of > 1 else 1)", "declare a number static=True where it must"),
+        ("rng(seed).uniform", "exit(0) or rng(seed).uniform", "SystemExit: 0"),
+        ("uniform(1, 3, (h.n + 10, 1))", "uniform(1, 3, (10**9, 10**9))", "not enough memory for its rows"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_task_is_said_before_it_is_trained(one_run, old, new, words, capfd):
+    of_ratio(one_run)
+    code = (HEAD + RATIO + LINE).replace('"n": whole', '"rate_of": real(1.0, "x"), "n": whole')
+    code = code.replace("np.random.default_rng", "rng").replace(
+        "class Ratio", "rng = np.random.default_rng\nclass Ratio"
+    )
+    assert old in code
+    one_run(
+        code.replace(old, new),
+        "override /task: ratio",
+        "override /model: curve",
+        phases={"definition": "pair"},
+    )
+    said = refused(capfd, *SHORT, "grid.n=[20,21,22]")
+    assert "\n" not in said
+    assert words in said
+
+
+def test_liu_needs_accuracies(one_run, capfd):
+    of_ratio(one_run)
+    said = refused(capfd, *SHORT, "phases.definition=liu")
+    assert said.startswith("phases.definition='liu': needs accuracies, which task ratio has not; choose pair")
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("BatchNorm(use_running_average=True)", "Norm: has the collection batch_stats beside params"),
+        ("Dropout(0.5, deterministic=False)", "in __call__: InvalidRngError"),
+    ],
+)
+def test_a_module_of_more_than_params_is_refused(one_run, code, words, capfd):
+    net = f"""
+class Norm(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(1)(nn.{code}(x))
+
+
+@model()
+def norm(h):
+    return Norm()
+"""
+    one_run(
+        HEAD + RATIO + net, "override /task: ratio", "override /model: norm", phases={"definition": "pair"}
+    )
+    assert words in refused(capfd, *SHORT)
