@@ -11,6 +11,7 @@ from analysis.circuits import circuits
 from analysis.expected import expected_runs
 from analysis.figures import phase_diagram
 from analysis.phases import DEFINITIONS, MAX_RATIO, MIN_LOSS, PHASES, classify, load_phases, looks
+from analysis.pixels import box_dimension
 from analysis.read import Weights, each_weights, load_curves, load_runs, load_weights, select, settings
 from analysis.report import Analysis, analyze, end_report, write_report
 from analysis.steps import steps
@@ -24,6 +25,7 @@ __all__ = [
     "Analysis",
     "Weights",
     "analyze",
+    "box_dimension",
     "cells",
     "circuits",
     "classify",

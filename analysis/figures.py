@@ -19,6 +19,7 @@ from matplotlib.path import Path as Outline
 
 from analysis.expected import with_missing
 from analysis.phases import looks
+from analysis.pixels import pixels
 from analysis.places import MAX_SLOTS, Axis, Places, arrange
 from analysis.read import need
 from analysis.style import (
@@ -60,7 +61,8 @@ def phase_diagram(
     In a cell each seed has a dot in the colour and shape of its phase, at the same place in every cell.
     `expected`: a row for each run that the sweep has in the end, its axes and `seed` (see
     `analysis.expected_runs`); one that is not in `phases` yet is a faint point. Above 64 seeds, or where dots
-    would be too small, a cell is filled by the shares of its phases.
+    would be too small, a cell is filled by the shares of its phases. Where x or y has more than 64 values a
+    cell is a pixel (see `analysis.pixels`).
 
     By default x is hidden_size, from large to small, y train_size, and the panels are all other axes that
     vary, or weight_decay. Where x or y would not vary another axis takes its place, weight_decay last. Axes
@@ -68,7 +70,7 @@ def phase_diagram(
     caption says so. The default title is the name of the sweep.
 
     Raises ValueError where the table is empty, a column is missing or named twice, there would be more than
-    30 panels, or x or y has more than 64 values.
+    30 panels, or x or y has more than 8192 values.
     """
     need(phases, ["phase", "seed"], "a table of phases")
     if phases.empty:
@@ -78,6 +80,8 @@ def phase_diagram(
     places = arrange(phases, [panels] if isinstance(panels, str) else panels, x, y)
     if title is None:
         title = ", ".join(map(str, phases["sweep"].unique()[:3])) if "sweep" in phases else ""
+    if places.fine:
+        return pixels(phases, places, title)
     with plain_style():
         return _draw(phases, places, title)
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,8 @@ from analysis.words import in_words
 MAX_PANELS = 30
 MOST_COLUMNS = 6  # panels side by side
 MAX_VALUES = 64
-"""Values of x or y for which there is room."""
+"""Values of x or y for which there is room in a grid of cells; of more a cell is a pixel."""
+MAX_PIXELS = 8192
 MAX_SLOTS = 64
 """Dots of one cell that can be told apart."""
 
@@ -23,12 +25,15 @@ MAX_SLOTS = 64
 class Axis:
     """Where the runs are along one column, or along the product of several.
 
-    `places`: int, by run; `texts`: what is written at places 0, 1, ...
+    `places`: int, by run; `texts`: what is written at places 0, 1, ...; `values`: of one column, ascending,
+    whatever the places; `descending`: these go the other way.
     """
 
     name: str
     places: np.ndarray
     texts: list[str]
+    values: Sequence[Any] = ()
+    descending: bool = False
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -51,6 +56,11 @@ class Places:
     slots: int
     pooled: list[str]
 
+    @property
+    def fine(self) -> bool:
+        """Whether there are more values than cells that dots or shares can be drawn in."""
+        return max(len(self.x), len(self.y)) > MAX_VALUES
+
 
 def arrange(phases: pd.DataFrame, panels: Sequence[str] | None, x: str | None, y: str | None) -> Places:
     """Choose the axes that the caller did not and place every run; see `analysis.phase_diagram`.
@@ -61,9 +71,9 @@ def arrange(phases: pd.DataFrame, panels: Sequence[str] | None, x: str | None, y
     panel = _product([_axis(phases, name) for name in panels], runs=len(phases))
     across, up = _axis(phases, x, descending=x == "hidden_size"), _axis(phases, y)
     for axis in (across, up):
-        if len(axis) > MAX_VALUES:
+        if len(axis) > MAX_PIXELS:
             raise ValueError(
-                f"{axis.name} has {len(axis)} values, at most {MAX_VALUES} can be drawn; "
+                f"{axis.name} has {len(axis):,} values, at most {MAX_PIXELS:,} can be drawn; "
                 "filter the runs or choose other axes"
             )
     # A row has the values of the last axis, or an equal part of them: then it is one story.
@@ -129,7 +139,9 @@ def _axis(phases: pd.DataFrame, name: str | None, *, descending: bool = False) -
         return Axis("", np.zeros(len(phases), dtype=int), [""])
     places, values = pd.factorize(phases[name], sort=True, use_na_sentinel=False)
     texts = [in_words(value) for value in values]
-    return Axis(name, len(texts) - 1 - places, texts[::-1]) if descending else Axis(name, places, texts)
+    if descending:
+        places, texts = len(texts) - 1 - places, texts[::-1]
+    return Axis(name, places, texts, list(values), descending)
 
 
 def _product(parts: Sequence[Axis], runs: int) -> Axis:

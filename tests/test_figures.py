@@ -273,7 +273,7 @@ def test_the_caption_says_which_definition(article):
             "2 weight_decay",
         ),
         ({"b1": np.linspace(0, 0.9, 31)}, {"panels": "b1"}, "31 b1 would be 31 panels, at most 30"),
-        ({"b1": np.linspace(0, 0.9, 65)}, {}, "b1 has 65 values, at most 64 can be drawn; filter"),
+        ({"b1": np.linspace(0, 0.9, 8193)}, {}, "b1 has 8,193 values, at most 8,192 can be drawn; filter"),
         ({"b1": DECAYS}, {"x": "width"}, "needs the columns width"),
         ({"b1": DECAYS}, {"x": "b1", "panels": ["b1", "b2"]}, "b1: named twice"),
     ],

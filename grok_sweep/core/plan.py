@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from grok_sweep.core import registry
-from grok_sweep.core.grid import Grid
+from grok_sweep.core import effects, registry
+from grok_sweep.core.grid import Grid, expand
 from grok_sweep.core.parts import Values
 from grok_sweep.core.program import Program
 from grok_sweep.core.sweep import Sweep
@@ -95,14 +95,14 @@ class Plan:
         return (work + self.costs.compile_seconds * len(self.programs)) / workers
 
 
-def make_plan(sweep: Sweep, grid: Grid) -> Plan:
-    """Cut the whole grid into shards."""
+def make_plan(sweep: Sweep, grid: Grid, times: int = 1) -> Plan:
+    """Cut the whole grid into shards. `times`: how many runs each of the grid stands for (see `outline`)."""
     costs = COSTS[sweep.cluster.device]
     rows_R, test_rows_R = _row_counts(sweep, grid)
     groups = [
         (dataclasses.replace(widest, lanes=lanes, blocks=blocks), group_R)
         for program, index_R in _by_static(sweep, grid, test_rows_R)
-        for widest, group_R in _by_rows(program, rows_R, index_R, costs)
+        for widest, group_R in _by_rows(program, rows_R, np.repeat(index_R, times), costs)
         for lanes, blocks in [_call(widest, len(group_R), costs)]
     ]
     # A short sweep has shards short enough that no worker is left idle for long at its end.
@@ -116,6 +116,28 @@ def make_plan(sweep: Sweep, grid: Grid) -> Plan:
     pilot = min(range(len(shards)), key=lambda i: shards[i].seconds)
     shards.insert(0, shards.pop(pilot))
     return Plan(grid, rows_R, tuple(shards), costs)
+
+
+def outline(sweep: Sweep) -> Plan:
+    """The plan of a grid that is not expanded, for its costs: its programs, shards and operations are right.
+
+    Only what shapes and numbers of rows depend on is expanded; a run of it stands for all others there.
+    """
+    shapes = {*registry.find("task", sweep.task, sweep.source).numbers}
+    shapes |= {key for key, number in sweep.numbers.items() if number.static}
+    loops = [{key: sweep.axes[key] for key in loop} for loop in sweep.loops]
+    kept = {i for i, loop in enumerate(loops) if shapes & loop.keys()}
+    kept |= {*effects.concerned(sweep.model, loops)}
+    axes = {key: values for i in kept for key, values in loops[i].items()}
+    first = {key: values[0] for key, values in sweep.axes.items()}
+    few = dataclasses.replace(
+        sweep,
+        axes={key: values for key, values in sweep.axes.items() if key in axes},
+        values={**sweep.values, **first},
+        together=tuple(keys for keys in sweep.together if axes.keys() >= {*keys}),
+        seeds=sweep.seeds[:1],
+    )
+    return make_plan(few, expand(few), sweep.n_runs // few.n_runs)
 
 
 def unfinished(plan: Plan, finished: Collection[str]) -> Plan:

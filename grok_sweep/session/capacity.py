@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from grok_sweep.core import registry
 from grok_sweep.core.grid import expand
 from grok_sweep.core.plan import make_plan
 from grok_sweep.core.program import Program
@@ -67,7 +68,8 @@ def problems(sweep: Sweep, free_disk: int | None, *, disk: bool = True) -> list[
 
 def disk_bytes(sweep: Sweep, runs: int) -> int:
     """Of the tables of `runs` runs, about; recorded weights apart."""
-    return runs * (RUN_BYTES + LOG_BYTES * _logged(sweep))
+    own = len(registry.metrics(sweep.source))
+    return runs * (RUN_BYTES + 8 * own + (LOG_BYTES + 4 * own) * _logged(sweep))
 
 
 def weights_bytes(sweep: Sweep) -> int:

@@ -16,10 +16,10 @@ from grok_sweep.core.source import blaming
 from grok_sweep.core.sweep import Sweep
 from grok_sweep.errors import ConfigError
 from grok_sweep.executors import Executor, LaunchError, Queue, executor
+from grok_sweep.session import capacity, provenance, sorting
 from grok_sweep.session import dry_run as plan_table
-from grok_sweep.session import provenance, sorting
 from grok_sweep.session.jobs import fate, jobs, tried_again
-from grok_sweep.session.left import Left, check_folder, failed_runs, look
+from grok_sweep.session.left import Left, check_folder, failed_runs, look, planned
 from grok_sweep.session.live import LiveReport
 from grok_sweep.stop import Stop
 from grok_sweep.store import REPORT, Store, StoreError, curves_schema, in_session, runs_schema
@@ -61,9 +61,18 @@ def _analyze(sweep: Sweep) -> bool:
 
 
 def dry_run(sweep: Sweep, config: Mapping[str, Any]) -> int:
-    """Print what is left of the plan; train nothing, write nothing. Raises ConfigError as `drive` does."""
+    """Print what is left of the plan; train nothing, write nothing. Raises ConfigError as `drive` does.
+
+    Of a new folder the grid is not expanded: what is said of 16 million runs is said in seconds, and then
+    that they are too many.
+    """
     results = Store(sweep.out)
     check_folder(results, sweep, config)
+    if not results.exists():
+        plan_table.show(sweep, planned(sweep), free_disk=results.free_bytes())
+        if problems := capacity.problems(sweep, results.free_bytes()):
+            raise ConfigError(problems)
+        return 0
     left = look(results, sweep)
     for line in left.found.lines():
         _say(f"the sweep would find {line}")

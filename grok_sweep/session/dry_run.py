@@ -1,5 +1,6 @@
 """The plan of a sweep as a table: what would be trained, and what it would cost."""
 
+import math
 import sys
 
 from rich.console import Console
@@ -9,7 +10,7 @@ from grok_sweep.core import effects
 from grok_sweep.core.plan import Plan, Shard
 from grok_sweep.core.sweep import Sweep
 from grok_sweep.errors import in_bytes
-from grok_sweep.session.capacity import JAX_MEMORY, disk_bytes
+from grok_sweep.session.capacity import JAX_MEMORY, disk_bytes, driver_bytes
 from grok_sweep.worker.environment import cores
 
 MOST_SIZES = 5  # of training sets whose batches are told
@@ -61,6 +62,7 @@ def show(sweep: Sweep, plan: Plan, finished: int = 0, free_disk: int | None = No
     )
     most = max((program.bytes for program in plan.programs), default=0)
     seeds = len(sweep.seeds)
+    driver = in_bytes(driver_bytes(sweep))
     console.print(
         f"\n{_copies(sweep, plan)}{plan.n_runs:,} runs to train"
         f" ({sweep.n_cells:,} cells x {seeds:,} seed{'s' * (seeds > 1)}, {finished:,} finished)"
@@ -68,8 +70,8 @@ def show(sweep: Sweep, plan: Plan, finished: int = 0, free_disk: int | None = No
         f"{_batches(sweep, plan)}"
         f"operations {_operations(plan.work)} useful, {_padding(plan.shards)} more in padding"
         f" (estimate; one multiplication or addition each)\n"
-        f"memory     {in_bytes(most)} on a worker at most, beside {in_bytes(JAX_MEMORY)} for jax itself"
-        f" (estimate)\n"
+        f"memory     {in_bytes(most)} on a worker at most, beside {in_bytes(JAX_MEMORY)} for jax itself;"
+        f" {driver} on the driver (estimate)\n"
         f"disk       {in_bytes(disk)}{of_weights} in {sweep.out} (estimate){too_little}\n"
         f"time       {_time(plan.seconds(workers))} on {workers} {sweep.cluster.device} worker"
         f"{'s' * (workers > 1)} (estimate)",
@@ -79,7 +81,8 @@ def show(sweep: Sweep, plan: Plan, finished: int = 0, free_disk: int | None = No
 
 def _copies(sweep: Sweep, plan: Plan) -> str:
     """A line of how many combinations of the grid fall together, and why; nothing where none do."""
-    runs, copies = len(plan.grid), len(plan.grid.copies)
+    runs = sweep.n_runs
+    copies = math.prod(len(sweep.axes[loop[0]]) for loop in sweep.loops) * len(sweep.seeds) - runs
     if not copies:
         return ""
     off = effects.without_effect(sweep.model, plan.grid.columns)

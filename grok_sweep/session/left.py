@@ -1,6 +1,7 @@
 """What is left of a sweep to do, and whether its folder can be gone on with."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +9,7 @@ import pandas as pd
 
 from grok_sweep.core.grid import Grid, expand
 from grok_sweep.core.parts import PartError
-from grok_sweep.core.plan import Plan, make_plan, unfinished
+from grok_sweep.core.plan import Plan, make_plan, outline, unfinished
 from grok_sweep.core.source import blaming
 from grok_sweep.core.sweep import Sweep
 from grok_sweep.errors import ConfigError
@@ -50,15 +51,35 @@ def look(results: Store, sweep: Sweep) -> Left:
     """What is left to do. Raises ConfigError where it is more than this machine can hold, or a part of the
     user's own does not work.
     """
+    with _told(sweep):
+        left = _left(results, sweep)
+        _try(sweep, left.plan)
+        return left
+
+
+def planned(sweep: Sweep) -> Plan:
+    """What a new folder would be for, in outline. Raises ConfigError as `look` does, of parts."""
+    with _told(sweep):
+        plan = outline(sweep)
+        _try(sweep, plan)
+        return plan
+
+
+def _try(sweep: Sweep, plan: Plan) -> None:
+    """Raises whatever a part of the user's own does at its first step."""
+    if sweep.source is not None:
+        from grok_sweep.worker.probe import probe
+
+        probe(plan)
+        rehearse(sweep)
+
+
+@contextmanager
+def _told(sweep: Sweep) -> Iterator[None]:
+    """Raises ConfigError where a part of the user's own does not work."""
     try:
         with blaming(sweep.source):
-            left = _left(results, sweep)
-            if sweep.source is not None:
-                from grok_sweep.worker.probe import probe
-
-                probe(left.plan)
-                rehearse(sweep)
-            return left
+            yield
     except PartError as error:
         raise ConfigError([str(error)]) from None
     except MemoryError as error:

@@ -1,0 +1,206 @@
+"""The phase diagram of a grid too fine for dots, a pixel for each cell; and how rough the boundary is."""
+
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from analysis.phases import looks, ties
+from analysis.places import Axis, Places, arrange
+from analysis.style import INK, LETTER, PALE_INK, plain_style
+from analysis.words import definition, in_words, plural
+from grok_sweep.core.look import Look
+
+PANEL = 6.0  # inches of the longer side
+TICKS = 6  # at most, of an axis
+LIGHTEST, DARKEST = 0.75, 0.5  # how far shades go to white, and to black
+
+
+def pixels(phases: pd.DataFrame, places: Places, title: str) -> Figure:
+    """Draw `phases` at `places`: each cell in the colour of its most common phase.
+
+    Of phases with a `shade` the pixels are the darker the higher their runs rank in that column, so that all
+    shades are as frequent. Where nothing is there is nothing. The caption says `box_dimension` of one panel.
+    """
+    known = looks(phases)
+    phase_PYX = _most_common(phases, places)
+    shade_R = _ranks(phases, known)
+    image_PYX3 = _coloured(phase_PYX, _mean(shade_R, places, phase_PYX.shape), known)
+    _, high, wide = phase_PYX.shape
+    rows = places.spots[-1][0] + 1
+    width, height = (PANEL * size / max(wide, high) for size in (wide, high))
+    with plain_style():
+        figure = Figure(
+            figsize=(max(4.0, width) * places.columns + 1.2, max(1.5, height) * rows + 1.6),
+            facecolor="white",
+            layout="constrained",
+        )
+        plots = figure.subplots(rows, places.columns, squeeze=False)
+        for plot in plots.flat:
+            plot.set_axis_off()
+        for spot, text, image_YX3 in zip(places.spots, places.panel.texts, image_PYX3, strict=True):
+            _panel(plots[spot], text, places, image_YX3)
+        counts = phases["phase"].value_counts()
+        figure.legend(
+            handles=[
+                Patch(facecolor=of.colour, edgecolor=of.edge, label=f"{name} {int(counts.get(name, 0)):,}")
+                for name, of in known.items()
+            ],
+            title=title,
+            title_fontproperties={"size": 13, "weight": "bold"},
+            alignment="left",
+            borderaxespad=0.8,
+            loc="outside upper left",
+            ncols=min(len(known), 4),
+            frameon=False,
+            fontsize=10,
+            labelcolor=INK,
+        )
+        caption = textwrap.fill(_caption(phases, places, phase_PYX), int(1.2 * figure.get_figwidth() / LETTER))
+        figure.supxlabel(caption, x=0.02, ha="left", size=8, color=PALE_INK)
+    return figure
+
+
+def box_dimension(
+    phases: pd.DataFrame, x: str | None = None, y: str | None = None
+) -> tuple[float, pd.DataFrame]:
+    """How rough the boundary between phases is in the plane of x and y: its box-counting dimension.
+
+    A smooth curve has 1, what fills the plane 2. A cell is on the boundary where its most common phase is
+    another than that of its right or its upper neighbour. Counted are boxes of 1, 2, 4, ... cells a side that
+    hold a cell of it; the dimension is the median of log2(boxes of one size / boxes of the next), as in
+    Sohl-Dickstein 2024 (arXiv 2402.06184). Returned too: that table, `size` (cells) and `boxes`.
+
+    Where it is asked for of a diagram of several panels, or of one without two axes, ValueError is raised;
+    the dimension is nan where there is no boundary, or the grid has fewer than 4 cells a side.
+    """
+    places = arrange(phases, None, x, y)
+    if len(places.panel) > 1 or not places.x.name or not places.y.name:
+        raise ValueError("a boundary is one of two axes; filter the runs so that no other varies")
+    table = _boxes(_most_common(phases, places)[0])
+    return _dimension(table), table
+
+
+def _boxes(phase_YX: np.ndarray) -> pd.DataFrame:
+    edge_YX: np.ndarray = np.zeros(phase_YX.shape, bool)
+    edge_YX[:, :-1] |= phase_YX[:, :-1] != phase_YX[:, 1:]
+    edge_YX[:-1] |= phase_YX[:-1] != phase_YX[1:]
+    rows = []
+    for size in 2 ** np.arange(int(math.log2(min(edge_YX.shape) / 2)) + 1 if min(edge_YX.shape) > 1 else 0):
+        high, wide = (-(-int(length) // int(size)) for length in edge_YX.shape)
+        padded = np.zeros((high * size, wide * size), bool)
+        padded[: edge_YX.shape[0], : edge_YX.shape[1]] = edge_YX
+        boxes = int(padded.reshape(high, size, wide, size).any(axis=(1, 3)).sum())
+        rows.append({"size": int(size), "boxes": boxes})
+    return pd.DataFrame(rows, columns=["size", "boxes"])
+
+
+def _dimension(table: pd.DataFrame) -> float:
+    boxes = table["boxes"].to_numpy(float)
+    if len(boxes) < 2 or not boxes.all():
+        return math.nan
+    return float(np.median(np.log2(boxes[:-1] / boxes[1:])))
+
+
+def _cells(places: Places) -> tuple[np.ndarray, tuple[int, int, int]]:
+    """Which cell each run is in, counted through panels, y and x; and how many there are of each."""
+    shape = len(places.panel), len(places.y), len(places.x)
+    index: np.ndarray = np.ravel_multi_index((places.panel.places, places.y.places, places.x.places), shape)
+    return index, shape
+
+
+def _most_common(phases: pd.DataFrame, places: Places) -> np.ndarray:
+    """The most common phase of each cell as its place among the phases, of equals that tested first.
+
+    int, (panels, y, x); -1 where there is no run.
+    """
+    cell_R, shape = _cells(places)
+    names = list(looks(phases))
+    counts = np.stack(
+        [
+            np.bincount(cell_R[(phases["phase"] == name).to_numpy()], minlength=math.prod(shape))
+            for name in ties(phases)
+        ]
+    )
+    order = np.array([names.index(name) for name in ties(phases)])
+    found: np.ndarray = np.where(counts.any(axis=0), order[counts.argmax(axis=0)], -1).reshape(shape)
+    return found
+
+
+def _ranks(phases: pd.DataFrame, known: Mapping[str, Look]) -> np.ndarray:
+    """Of each run how dark it is, from 0 to 1: 0.5 where its phase has no shade; a nan ranks highest."""
+    shade_R = np.full(len(phases), 0.5)
+    for name, of in known.items():
+        here_R = (phases["phase"] == name).to_numpy()
+        if of.shade in phases and here_R.any():
+            shade_R[here_R] = phases.loc[here_R, of.shade].rank(pct=True, na_option="bottom")
+    return shade_R
+
+
+def _mean(values_R: np.ndarray, places: Places, shape: Sequence[int]) -> np.ndarray:
+    cell_R, _ = _cells(places)
+    size = math.prod(shape)
+    sums = np.bincount(cell_R, values_R, minlength=size)
+    return (sums / np.maximum(np.bincount(cell_R, minlength=size), 1)).reshape(shape)
+
+
+def _coloured(phase_PYX: np.ndarray, shade_PYX: np.ndarray, known: Mapping[str, Look]) -> np.ndarray:
+    """The colours of all cells, uint8: from light through the phase's colour, at 0.5, to dark."""
+    colours = np.array([*(of.parts for of in known.values()), (255, 255, 255)], float)[phase_PYX]
+    light = LIGHTEST * np.clip(1 - 2 * shade_PYX, 0, 1)[..., None]
+    dark = DARKEST * np.clip(2 * shade_PYX - 1, 0, 1)[..., None]
+    return np.rint((colours * (1 - light) + 255 * light) * (1 - dark)).astype(np.uint8)
+
+
+def _panel(plot: Axes, text: str, places: Places, image_YX3: np.ndarray) -> None:
+    plot.set_axis_on()
+    plot.imshow(image_YX3, origin="lower")
+    plot.set_title(text, size=10, color=INK, linespacing=1.3)
+    plot.spines[:].set_visible(False)
+    plot.tick_params(length=3, labelsize=8, color=PALE_INK, labelcolor=PALE_INK)
+    plot.set_xticks(*_ticks(places.x))
+    plot.set_yticks(*_ticks(places.y))
+    plot.set_xlabel(places.x.name.replace("_", " "), size=9, color=INK)
+    plot.set_ylabel(places.y.name.replace("_", " "), size=9, color=INK)
+
+
+def _ticks(axis: Axis) -> tuple[list[float], list[str]]:
+    """A few round values of an axis, where they are between its places: decades where it goes over some."""
+    values = np.array(axis.values[:: -1 if axis.descending else 1], float)
+    if len(values) <= TICKS:
+        return [*range(len(values))], axis.texts
+    middle = values[len(values) // 2]  # of decades it is far below the mean of the ends
+    log = values[0] > 0 and values[-1] / values[0] >= 100 and middle < 0.3 * values[-1]
+    scaled = np.log10(values) if log else values
+    round_T = np.array(MaxNLocator(TICKS, integer=log).tick_values(scaled[0], scaled[-1]))
+    round_T = round_T[(round_T >= scaled[0] - 1e-6) & (round_T <= scaled[-1] + 1e-6)]
+    at_T = np.interp(round_T, scaled, np.arange(len(scaled)))
+    texts = [in_words(float(f"{10**value if log else value:.6g}")) for value in round_T]
+    return [len(values) - 1 - at if axis.descending else at for at in at_T], texts
+
+
+def _caption(phases: pd.DataFrame, places: Places, phase_PYX: np.ndarray) -> str:
+    """What a reader must know: what a pixel and its shade are, the definition, what is pooled, how rough."""
+    cell_R, _ = _cells(places)
+    most = int(np.bincount(cell_R).max())
+    said = [
+        "each pixel is one run" if most == 1 else f"each pixel is a cell of {plural(most, 'run')} at most"
+    ]
+    if most > 1:
+        said[0] += ", in the colour of the most common phase"
+    for name, of in looks(phases).items():
+        if of.shade in phases:
+            said.append(f"{name}: the darker the higher {of.shade.replace('_', ' ')} ranks")
+    if by := definition(phases):
+        said.append(f"phases: {by}")
+    if places.pooled:
+        said.append(f"pooled over {', '.join(places.pooled)}")
+    if len(phase_PYX) == 1 and not math.isnan(dimension := _dimension(_boxes(phase_PYX[0]))):
+        said.append(f"box dimension of the boundary {dimension:.2f}")
+    return "; ".join(said)
