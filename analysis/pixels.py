@@ -172,7 +172,7 @@ def _panel(plot: Axes, text: str, places: Places, image_YX3: np.ndarray) -> None
 
 def _ticks(axis: Axis) -> tuple[list[float], list[str]]:
     """A few round values of an axis, where they are between its places: decades where it goes over some."""
-    values = np.array(axis.values[:: -1 if axis.descending else 1], float)
+    values = np.array(axis.values, float)
     if len(values) <= TICKS:
         return [*range(len(values))], axis.texts
     middle = values[len(values) // 2]  # of decades it is far below the mean of the ends
