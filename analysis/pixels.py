@@ -3,6 +3,7 @@
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from analysis.phases import looks, ties
-from analysis.places import Axis, Places, arrange
+from analysis.places import Places, arrange
 from analysis.style import INK, LETTER, PALE_INK, plain_style
 from analysis.words import definition, in_words, plural
 from grok_sweep.core.look import Look
@@ -30,7 +31,7 @@ def pixels(phases: pd.DataFrame, places: Places, title: str) -> Figure:
     """
     known = looks(phases)
     phase_PYX = _most_common(phases, places)
-    shade_R = _ranks(phases, known)
+    shade_R = shades(phases)
     image_PYX3 = _coloured(phase_PYX, _mean(shade_R, places, phase_PYX.shape), known)
     _, high, wide = phase_PYX.shape
     rows = places.spots[-1][0] + 1
@@ -62,7 +63,9 @@ def pixels(phases: pd.DataFrame, places: Places, title: str) -> Figure:
             fontsize=10,
             labelcolor=INK,
         )
-        caption = textwrap.fill(_caption(phases, places, phase_PYX), int(1.2 * figure.get_figwidth() / LETTER))
+        caption = textwrap.fill(
+            _caption(phases, places, phase_PYX), int(1.2 * figure.get_figwidth() / LETTER)
+        )
         figure.supxlabel(caption, x=0.02, ha="left", size=8, color=PALE_INK)
     return figure
 
@@ -133,10 +136,10 @@ def _most_common(phases: pd.DataFrame, places: Places) -> np.ndarray:
     return found
 
 
-def _ranks(phases: pd.DataFrame, known: Mapping[str, Look]) -> np.ndarray:
+def shades(phases: pd.DataFrame) -> np.ndarray:
     """Of each run how dark it is, from 0 to 1: 0.5 where its phase has no shade; a nan ranks highest."""
     shade_R = np.full(len(phases), 0.5)
-    for name, of in known.items():
+    for name, of in looks(phases).items():
         here_R = (phases["phase"] == name).to_numpy()
         if of.shade in phases and here_R.any():
             shade_R[here_R] = phases.loc[here_R, of.shade].rank(pct=True, na_option="bottom")
@@ -164,17 +167,22 @@ def _panel(plot: Axes, text: str, places: Places, image_YX3: np.ndarray) -> None
     plot.set_title(text, size=10, color=INK, linespacing=1.3)
     plot.spines[:].set_visible(False)
     plot.tick_params(length=3, labelsize=8, color=PALE_INK, labelcolor=PALE_INK)
-    plot.set_xticks(*_ticks(places.x))
-    plot.set_yticks(*_ticks(places.y))
+    for axis, set_ticks in ((places.x, plot.set_xticks), (places.y, plot.set_yticks)):
+        at, texts = ticks(axis.values or [0])
+        set_ticks([len(axis) - 1 - place if axis.descending else place for place in at], texts)
     plot.set_xlabel(places.x.name.replace("_", " "), size=9, color=INK)
     plot.set_ylabel(places.y.name.replace("_", " "), size=9, color=INK)
 
 
-def _ticks(axis: Axis) -> tuple[list[float], list[str]]:
-    """A few round values of an axis, where they are between its places: decades where it goes over some."""
-    values = np.array(axis.values, float)
-    if len(values) <= TICKS:
-        return [*range(len(values))], axis.texts
+def ticks(ascending: Sequence[Any]) -> tuple[list[float], list[str]]:
+    """A few round values of an axis, and where they are between its places: decades where it goes over some.
+
+    Where there is room, or these are no numbers, the values themselves.
+    """
+    if len(ascending) <= TICKS or any(not isinstance(value, int | float) for value in ascending):
+        few = np.unique(np.linspace(0, len(ascending) - 1, TICKS).astype(int)).tolist()
+        return few, [in_words(ascending[place]) for place in few]
+    values = np.array(ascending, float)
     middle = values[len(values) // 2]  # of decades it is far below the mean of the ends
     log = values[0] > 0 and values[-1] / values[0] >= 100 and middle < 0.3 * values[-1]
     scaled = np.log10(values) if log else values
@@ -182,7 +190,7 @@ def _ticks(axis: Axis) -> tuple[list[float], list[str]]:
     round_T = round_T[(round_T >= scaled[0] - 1e-6) & (round_T <= scaled[-1] + 1e-6)]
     at_T = np.interp(round_T, scaled, np.arange(len(scaled)))
     texts = [in_words(float(f"{10**value if log else value:.6g}")) for value in round_T]
-    return [len(values) - 1 - at if axis.descending else at for at in at_T], texts
+    return at_T.tolist(), texts
 
 
 def _caption(phases: pd.DataFrame, places: Places, phase_PYX: np.ndarray) -> str:

@@ -13,10 +13,11 @@ from conftest import in_browser
 from test_phases import FIVE, by_seed
 
 import analysis
-from analysis.page import CURVE_POINTS, MANTISSA, _short, page
+from analysis.page import CURVE_NUMBERS, MANTISSA, _short, page
 from analysis.phases import PHASES
 from analysis.style import SHAPES
 from grok_sweep.core.definitions import FOUR
+from grok_sweep.core.look import Look, to_plain
 
 ROOT = Path(__file__).parent.parent
 PARITY, MODULAR = ROOT / "sweeps" / "parity_1125", ROOT / "sweeps" / "modular_24"
@@ -357,7 +358,7 @@ def test_a_hundred_thousand_runs(look, tmp_path):
     path = write(tmp_path / "report.html", runs, curves)
     assert path.stat().st_size < SIZE
     shown = look(path)
-    kept = CURVE_POINTS // 11
+    kept = CURVE_NUMBERS // 5 // 11
     assert shown.inner_text("#summary") == f"100,000 runs · curves of {kept:,} of them"
     pooled = "A cell pools all values of learning_rate."
     assert (
@@ -390,13 +391,14 @@ def test_a_hundred_thousand_runs(look, tmp_path):
         {"b1": [0.0, 0.9]},
         {"hidden_size": [4, 8], "train_size": [10, 20]},
         {"hidden_size": list(range(1, 100)), "weight_decay": [0.1, 1.0]},
+        {"hidden_size": list(range(1, 1101))},
         {"weight_decay": [10.0**-k for k in range(40)]},
         {
             name: [1, 2]
             for name in ("hidden_size", "train_size", "weight_decay", "b1", "b2", "learning_rate", "eps")
         },
     ],
-    ids=["none", "one", "another", "two", "many values", "many decays", "seven"],
+    ids=["none", "one", "another", "two", "many values", "too many", "many decays", "seven"],
 )
 def test_any_axes_give_a_sensible_page(look, tmp_path, axes):
     runs, curves = tables(axes, seeds=3)
@@ -406,7 +408,7 @@ def test_any_axes_give_a_sensible_page(look, tmp_path, axes):
     assert len(used) == min(3, len(axes))
     assert len(set(used)) == len(used)
     assert shown.evaluate("document.scrollingElement.scrollWidth") <= 1280
-    beyond = max(0, len(axes.get("hidden_size", [])) - 64) * 2 * 3
+    beyond = max(0, len(axes.get("hidden_size", [])) - 1024) * 3
     assert sum(counts(shown).values()) == len(runs) - beyond
     assert ("are not drawn: choose other axes" in shown.inner_text("#shown")) == bool(beyond)
     if len(axes) > 3:
@@ -629,6 +631,51 @@ def test_phases_of_a_definition_that_the_page_does_not_know(look, tmp_path):
     assert 'table = analysis.load_phases("results/made", runs, "by_seed")' in shown.evaluate(
         "pandasCode(grokPage)"
     )
+
+
+@in_browser
+def test_a_grid_too_fine_for_dots_is_pixels(look, tmp_path):
+    """A pixel for each cell, in the colour of its phase, darker or lighter by its shade."""
+    rates = [float(f"{10**k:.6g}") for k in np.linspace(-4, 4, 81)]
+    runs, curves = tables(
+        {"learning_rate": rates, "momentum": [k / 100 for k in range(70)]}, seeds=1, logged=2
+    )
+    runs["final_area"] = np.arange(len(runs), dtype=float)
+    curves = curves.assign(train_accuracy=np.nan, eval_accuracy=np.nan, gradient=np.float32(0.5))
+    random = np.random.default_rng(3)
+    looks = {"low": Look("#3d85c6", "circle", shade="final_area"), "high": Look("#cc4125", "cross")}
+    phases = runs.assign(phase=pd.Categorical.from_codes(random.integers(0, 2, len(runs)), list(looks)))
+    phases.attrs = {"definition": "own", "thresholds": {}, "phases": to_plain(looks)}
+    shown = look(write(tmp_path / "page.html", runs, curves, phases))
+    kept = phases.sort_values(["momentum", "learning_rate"]).reset_index(drop=True)
+    across, up = ("learning_rate", "momentum") if shown.evaluate("grokPage.cells.nx") == 81 else (None, None)
+    assert (across, up) == ("learning_rate", "momentum")
+    z = np.array(shown.evaluate("document.getElementById('diagram').data[0].z"))
+    assert z.shape == (70, 81)
+    assert np.floor(z).ravel().tolist() == kept["phase"].cat.codes.tolist()
+    low = (kept["phase"] == "low").to_numpy()
+    part = (z.ravel() - np.floor(z.ravel())) / 0.998
+    np.testing.assert_allclose(part[~low], 0.5, atol=0.01)
+    np.testing.assert_allclose(part[low], kept.loc[low, "final_area"].rank(pct=True), atol=0.01)
+    texts = shown.evaluate("document.getElementById('diagram').layout.xaxis.ticktext")
+    places = shown.evaluate("document.getElementById('diagram').layout.xaxis.tickvals")
+    assert len(texts) >= 4
+    assert [10 * (np.log10(float(text)) + 4) for text in texts] == pytest.approx(places)
+    assert "A pixel is a cell" in shown.inner_text("#shown")
+    assert "low: the darker the higher final_area ranks" in shown.inner_text("#shown")
+    # The middle of a pixel is that cell, and what is logged of its run can be drawn.
+    shown.mouse.click(*cell_place(shown, 30, 20, 0))
+    assert f"learning_rate {rates[30]:g}" in shown.inner_text("#cell")
+    assert "momentum 0.2" in shown.inner_text("#cell")
+    radios = shown.locator("#metrics label").all_inner_texts()
+    assert [text.strip() for text in radios] == ["loss", "weight norm", "gradient"]
+    shown.check("#metrics input[value=gradient]")
+    lines = shown.evaluate("document.getElementById('curves').data.map((line) => [line.name, line.y])")
+    assert lines == [["gradient", [0.5, 0.5]]]
+    assert "final_area" in shown.inner_text("#table thead")
+    shown.select_option("#colour", label="least test loss")
+    z = np.array(shown.evaluate("document.getElementById('diagram').data[0].z"), float)
+    np.testing.assert_allclose(z.ravel(), np.log10(kept["min_eval_loss"]), rtol=1e-5)
 
 
 @in_browser

@@ -237,6 +237,41 @@ def liu2022_a():
     return header, ["figure 5a of Liu et al. 2022", f"of 900 runs {given}"]
 
 
+def liu2022_c():
+    counts, count, of, groks = liu2022("liu2022_c")
+    assert of["grokking"] == count["grokking"]
+    rate, decay = groks["decoder_learning_rate"], groks["decoder_weight_decay"]
+    middle = rate.groupby(decay).median()
+    assert middle[10] > middle[7] > middle[0]  # "ever higher rates"
+    header = [
+        counts,
+        f"decays of {decay.min():g} to {decay.max():g}",
+        f"from {rate.min():g} to {rate.max():g}",
+        f"an RQI over .95 at some step, in {of['comprehension']} of the {count['comprehension']}",
+        f"all {of['grokking']}, in {of['memorization']} of the {count['memorization']} that memorise",
+        f"in {of['confusion']} of {count['confusion']}.",
+    ]
+    given = counts.removesuffix(" (of 990)")
+    return header, ["figure 5c", f"of 990 runs {given}"]
+
+
+def liu2022_d():
+    """Of matrices there is no RQI."""
+    counts, _, _, groks = liu2022("liu2022_d")
+    phases = record("liu2022_d").table("phases")
+    assert set(groks["decoder_learning_rate"]) == set(phases["decoder_learning_rate"])
+    decay = groks["decoder_weight_decay"]
+    most = phases[phases["decoder_weight_decay"] == 200]
+    assert (most["phase"] == "confusion").all()
+    header = [
+        counts,
+        f"at decays of {decay.min():g} to {decay.max():g}",
+        f"with decay 200 all {len(most)} runs are confusion",
+    ]
+    given = counts.removesuffix(" (of 990)")
+    return header, ["figure 5d", f"of 990 runs {given}"]
+
+
 def liu2022_b():
     counts, count, of, groks = liu2022("liu2022_b")
     rate, decay = groks["decoder_learning_rate"], groks["decoder_weight_decay"]
@@ -537,6 +572,8 @@ SAID = [
     parity_1125,
     liu2022_a,
     liu2022_b,
+    liu2022_c,
+    liu2022_d,
     parity_digits,
     modular_24,
     modular_circle,

@@ -22,16 +22,21 @@ from analysis import fourier
 from analysis.cells import axes
 from analysis.circuits import network
 from analysis.phases import LIU_APART, MAX_RATIO, MIN_LOSS, liu_steps, looks, ties
+from analysis.pixels import shades, ticks
+from analysis.places import MAX_VALUES
 from analysis.read import Weights, without_effect
 from analysis.steps import steps
 from analysis.style import SAFE, SHAPES
 from analysis.words import definition, loss_unit
+from grok_sweep.store import RESULTS
 
-CURVE_POINTS = 230_000  # logged steps of all curves in a page; of more a sample
+CURVE_NUMBERS = 1_150_000  # of all curves in a page; of more a sample
 CURVE_STEPS = 400  # and of one
 WEIGHT_NUMBERS = 1_000_000  # in a page
 SNAPSHOTS = 60  # of one run
-METRICS = ("train_loss", "eval_loss", "train_accuracy", "eval_accuracy", "weight_norm")
+ACCURACIES = ("train_accuracy", "eval_accuracy")
+MOST_EXACT = 100_000  # runs whose numbers have all their bits, where the page need not compute with them
+FINAL_NUMBERS = 1_000_000  # last values of metrics of one's own in a page; of more none
 MANTISSA = 12  # bits that are kept of a number that is only drawn: 1 in 8,000 is less than a pixel
 NEVER = -1  # stands for a step that there is not
 
@@ -64,7 +69,8 @@ def page(
 ) -> bytes:
     """The page of the runs in `phases` (see `classify`), with the `curves` of all of them.
 
-    Of many runs a sample of curves is kept, evenly from all cells, so that the page stays under 10 MB.
+    Of many runs a sample of curves is kept, evenly from all cells, so that the page of 100,000 stays under
+    10 MB; each further one takes 40 bytes.
     `weights`: of a few runs, until there is no more room. `title` and `folder`: what to call the sweep, and
     where analysis.load_runs finds it. `expected`: how many runs the sweep will have; `live`: the time of
     the page, where the sweep is still running. Raises ValueError where
@@ -89,7 +95,7 @@ def page(
         "axes": _axes(arrays, phases),
         "same": {name: _plain(phases[name].iloc[0]) for name in _constant(phases)},
     }
-    _runs(arrays, phases, curves, here=about["computed"] is not None)
+    about["finals"] = _runs(arrays, phases, curves, here=about["computed"] is not None)
     about["curves"] = _curves(arrays, phases, curves)
     about["weights"] = _weights(arrays, phases, weights)
     about["arrays"] = arrays.places
@@ -114,6 +120,7 @@ def _phases(phases: pd.DataFrame) -> dict[str, Any]:
         "colours": {name: look.colour for name, look in known.items()},
         "outlines": {name: look.edge for name, look in known.items()},
         "shapes": {name: SHAPES[look.mark] for name, look in known.items()},
+        "shades": {name: look.shade for name, look in known.items() if look.shade in phases},
         "safe": dict(zip(known, SAFE, strict=False)) if len(known) <= len(SAFE) else None,
         "computed": definition(phases) if own else None,
     }
@@ -130,7 +137,10 @@ def _axes(arrays: _Arrays, phases: pd.DataFrame) -> list[dict[str, Any]]:
         arrays.add(f"axis {name}", place_R.astype(np.int32))
         if name in off:
             arrays.add(f"anywhere {name}", off[name].astype(np.uint8))
-        found.append({"name": name, "values": [_plain(value) for value in values]})
+        plain = [_plain(value) for value in values]
+        found.append({"name": name, "values": plain})
+        if len(plain) > MAX_VALUES:
+            found[-1]["ticks"] = ticks(plain)
     return found
 
 
@@ -147,22 +157,29 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _runs(arrays: _Arrays, phases: pd.DataFrame, curves: pd.DataFrame, *, here: bool) -> None:
-    """What the page classifies, colours and lists the runs by; `here`: their phases, which it cannot find."""
+def _runs(arrays: _Arrays, phases: pd.DataFrame, curves: pd.DataFrame, *, here: bool) -> list[str]:
+    """What the page classifies, colours and lists the runs by; `here`: their phases, which it cannot find.
+
+    The columns of the last values of the user's own metrics.
+    """
     ids = "".join(phases["run_id"])
     arrays.add("run_id", np.frombuffer(bytes.fromhex(ids), np.uint8))  # 8 bytes each
     arrays.add("seed", phases["seed"].to_numpy(np.float64))
-    for name in ("min_train_loss", "min_eval_loss", "max_loss_ratio"):
+    finals = [name for name in map(str, phases) if name.startswith("final_") and name not in RESULTS]
+    finals *= len(phases) * len(finals) <= FINAL_NUMBERS
+    for name in ("min_train_loss", "min_eval_loss", "max_loss_ratio", *finals):
         exact_R = phases[name].to_numpy(np.float64, na_value=np.nan)
-        short_R = exact_R.astype(np.float32)
+        with np.errstate(over="ignore"):  # of float64: then it is not lossless
+            short_R = exact_R.astype(np.float32)
         # In the browser the phases must come out as here, so no bit that matters may be lost.
         lossless = np.array_equal(short_R.astype(np.float64), exact_R, equal_nan=True)
-        arrays.add(name, short_R if lossless else exact_R)
+        arrays.add(name, short_R if lossless or (here and len(phases) > MOST_EXACT) else exact_R)
     arrays.add("final_eval_accuracy", phases["final_eval_accuracy"].to_numpy(np.float32, na_value=np.nan))
     arrays.add("diverged_step", _whole(phases["diverged_step"]))
     if here:
         places = {name: place for place, name in enumerate(looks(phases))}
         arrays.add("phase", np.array([places[name] for name in phases["phase"]], np.uint8))
+        arrays.add("shade", np.rint(255 * shades(phases)).astype(np.uint8))
     for name in () if here else ("liu", "liu_lasting"):
         by_side = zip(("train", "eval"), liu_steps(phases, curves, lasting=name != "liu"), strict=True)
         for side, step_R in by_side:
@@ -170,6 +187,7 @@ def _runs(arrays: _Arrays, phases: pd.DataFrame, curves: pd.DataFrame, *, here: 
     when = steps(phases, curves)
     for name in ("memorize_step", "generalize_step"):
         arrays.add(name, _whole(when[name]))
+    return finals
 
 
 def _whole(step_R: pd.Series) -> np.ndarray:
@@ -178,32 +196,35 @@ def _whole(step_R: pd.Series) -> np.ndarray:
 
 def _curves(arrays: _Arrays, phases: pd.DataFrame, curves: pd.DataFrame) -> dict[str, Any]:
     """The curves of as many runs as there is room for: of every cell the first so many seeds."""
-    curves = curves[curves["run_id"].isin(phases["run_id"])]
-    lengths = curves.groupby("run_id", sort=False).size().reindex(phases["run_id"]).to_numpy()
+    run_N = pd.Index(phases["run_id"]).get_indexer(curves["run_id"])  # -1: of no run that is shown
+    lengths = np.bincount(run_N[run_N >= 0], minlength=len(phases))
     length_R = np.minimum(lengths, CURVE_STEPS)
     names = axes(phases)
     rank_R = phases.groupby(names, dropna=False).cumcount().to_numpy() if names else np.arange(len(phases))
     # All of the first seeds come before any of the second: what there is room for is spread over the cells.
     spread_R = np.random.default_rng(0).permutation(len(phases))
     order_R = spread_R[np.argsort(rank_R[spread_R], kind="stable")]
-    kept_R = np.sort(order_R[np.cumsum(length_R[order_R]) <= CURVE_POINTS])
+    metrics = [name for name in curves if name not in ("run_id", "step")]
+    if curves[[*ACCURACIES]].isna().all(axis=None):  # the task has none
+        metrics = [name for name in metrics if name not in ACCURACIES]
+    points = CURVE_NUMBERS // len(metrics)
+    kept_R = np.sort(order_R[np.cumsum(length_R[order_R]) <= points])
 
-    place = pd.Series(kept_R, phases["run_id"].to_numpy()[kept_R])
-    curves = curves[curves["run_id"].isin(place.index)]
-    run_N = place[curves["run_id"]].to_numpy()
-    curves = curves.iloc[np.lexsort([curves["step"].to_numpy(), run_N])]
+    kept_N = np.flatnonzero(np.isin(run_N, kept_R))
+    kept_N = kept_N[np.lexsort([curves["step"].to_numpy()[kept_N], run_N[kept_N]])]
     start_K = np.concatenate([[0], np.cumsum(lengths[kept_R])[:-1]])
-    taken = [
-        start + np.unique(np.linspace(0, length - 1, CURVE_STEPS).astype(int))
-        for start, length in zip(start_K, lengths[kept_R], strict=True)
-    ]
-    row_N = np.concatenate(taken) if taken else np.zeros(0, int)
+    of_length = {
+        length: np.unique(np.linspace(0, length - 1, CURVE_STEPS).astype(int))
+        for length in {*lengths[kept_R]}
+    }
+    taken = [start + of_length[length] for start, length in zip(start_K, lengths[kept_R], strict=True)]
+    row_N = kept_N[np.concatenate(taken)] if taken else np.zeros(0, int)
     arrays.add("curve_run", kept_R.astype(np.int32))
     arrays.add("curve_length", np.array([len(rows) for rows in taken], np.int32))
     arrays.add("curve_step", curves["step"].to_numpy(np.int32)[row_N])
-    for name in METRICS:
-        arrays.add(name, _short(curves[name].to_numpy(np.float32)[row_N]))
-    return {"kept": len(kept_R), "thinned": bool((lengths > CURVE_STEPS).any())}
+    for name in metrics:
+        arrays.add(f"curve {name}", _short(curves[name].to_numpy(np.float32)[row_N]))
+    return {"kept": len(kept_R), "thinned": bool((lengths > CURVE_STEPS).any()), "metrics": metrics}
 
 
 def _short(values_N: np.ndarray) -> np.ndarray:

@@ -1,7 +1,9 @@
 "use strict";
 // The phase diagram: which runs stand in which cell, and how plotly draws them; and the curves of a cell.
 
-const MOST_VALUES = 64; // of x or y
+const MOST_VALUES = 64; // of x or y; of more a cell is a pixel
+const MOST_PIXELS = 1024;
+const [LIGHTEST, DARKEST] = [0.75, 0.5]; // how far shades go to white, and to black: as in analysis/pixels.py
 const MOST_PANELS = 30;
 const MOST_DOTS = 4000; // of more runs a cell is one square
 const MOST_SLOTS = 150; // dots of a cell that can be told apart
@@ -38,8 +40,9 @@ function arrange(page) {
   const [x, y, panel] = [axis(state.x), axis(state.y), axis(state.panel)];
   const codes = (one) => arrays[`axis ${one.name}`] || null;
   const [codeX, codeY, codePanel] = [x, y, panel].map(codes);
-  const nx = Math.min(x.values.length, MOST_VALUES);
-  const ny = Math.min(y.values.length, MOST_VALUES);
+  const nx = Math.min(x.values.length, MOST_PIXELS);
+  const ny = Math.min(y.values.length, MOST_PIXELS);
+  const fine = Math.max(nx, ny) > MOST_VALUES;
   const panels = Math.min(panel.values.length, MOST_PANELS);
   const filters = Object.entries(state.filters).map(([name, place]) => filterOf(arrays, name, place));
   const cells = Array.from({ length: panels * nx * ny }, () => []);
@@ -57,11 +60,11 @@ function arrange(page) {
   }
   const bySeed = (i, j) => arrays.seed[i] - arrays.seed[j];
   cells.forEach((runs) => runs.sort(bySeed));
-  const most = Math.max(1, ...cells.map((runs) => runs.length));
+  const most = cells.reduce((count, runs) => Math.max(count, runs.length), 1);
   const valuesX = x.values.slice(0, nx);
   if (x.name === "hidden_size") valuesX.reverse();
-  const dots = shown <= MOST_DOTS && most <= MOST_SLOTS && !colourings(about)[state.colour].counted;
-  return { x, y, panel, nx, ny, panels, valuesX, cells, most, shown, beyond, dots };
+  const dots = !fine && shown <= MOST_DOTS && most <= MOST_SLOTS && !colourings(about)[state.colour].counted;
+  return { x, y, panel, nx, ny, panels, valuesX, cells, most, shown, beyond, dots, fine };
 }
 
 function median(values) {
@@ -115,9 +118,18 @@ function shapeOf(page, phase) {
   return { x: "square-x", cross: "square-cross" }[shape] ?? "square";
 }
 
+// The most common phase of some runs, of equals the one that is tested first.
+function mostCommon(page, runs) {
+  const { about, phases } = page;
+  const counts = about.phases.map(() => 0);
+  for (const i of runs) counts[phases[i]]++;
+  const most = Math.max(...counts);
+  return about.ties.find((phase) => counts[about.phases.indexOf(phase)] === most);
+}
+
 // What a dot (one run) or a square (the runs of a cell) looks like: [colour, outline, shape].
 function look(page, runs, scale) {
-  const { about, state, phases } = page;
+  const { about, state } = page;
   if (scale) {
     const shape = page.cells.dots ? "circle" : "square";
     const value = scale.of(runs);
@@ -126,10 +138,7 @@ function look(page, runs, scale) {
     const colour = Number.isNaN(value) ? "transparent" : viridis((value - low) / (high - low || 1));
     return [colour, page.colour("--pale"), shape];
   }
-  const counts = about.phases.map(() => 0);
-  for (const i of runs) counts[phases[i]]++;
-  const most = Math.max(...counts);
-  const name = about.ties.find((phase) => counts[about.phases.indexOf(phase)] === most);
+  const name = mostCommon(page, runs);
   if (state.safe) return [about.safe[name], page.colour("--ink"), shapeOf(page, name)];
   return [about.colours[name], about.outlines[name], shapeOf(page, name)];
 }
@@ -160,27 +169,53 @@ function looks(page, panel) {
   return { "marker.color": part(0), "marker.line.color": part(1), "marker.symbol": part(2), "marker.size": sizes };
 }
 
+// The pixels of one panel: a heat map in which a whole number is a phase and what is beyond it its shade.
+function pixels(page, panel) {
+  const { about, arrays, state } = page;
+  const { cells, nx, ny } = page.cells;
+  const scale = measure(page);
+  const shade = (runs) => (arrays.shade ? runs.reduce((sum, i) => sum + arrays.shade[i], 0) / runs.length / 255 : 0.5);
+  const value = (runs) => {
+    if (!runs.length) return null;
+    return scale ? scale.of(runs) : about.phases.indexOf(mostCommon(page, runs)) + 0.001 + 0.998 * shade(runs);
+  };
+  const z = Array.from({ length: ny }, (_, y) => Array.from({ length: nx }, (_, x) => value(cells[(panel * ny + y) * nx + x])));
+  if (scale) return { z, zmin: scale.ends[0], zmax: scale.ends[1], colorscale: VIRIDIS.map((colour, k) => [k / (VIRIDIS.length - 1), colour]) };
+  const count = about.phases.length;
+  const mixed = (colour, to, share) =>
+    `rgb(${[1, 3, 5].map((k) => Math.round(parseInt(colour.slice(k, k + 2), 16) * (1 - share) + to * share)).join(",")})`;
+  const colorscale = about.phases.flatMap((phase, k) => {
+    const colour = (state.safe ? about.safe : about.colours)[phase];
+    return [[k / count, mixed(colour, 255, LIGHTEST)], [(k + 0.5) / count, colour], [(k + 1) / count, mixed(colour, 0, DARKEST)]];
+  });
+  return { z, zmin: 0, zmax: count, colorscale };
+}
+
 function drawDiagram(page, div) {
   const { cells, state } = page;
-  const { x, y, panel, nx, ny, panels, valuesX, most, dots } = cells;
+  const { x, y, panel, nx, ny, panels, valuesX, most, dots, fine } = cells;
   const width = Math.max(div.clientWidth, 260);
   const short = (value) => {
     const text = words(value);
     return text.length > MOST_LETTERS ? `${text.slice(0, MOST_LETTERS - 1)}…` : text;
   };
-  const labels = y.values.slice(0, ny).map(short);
-  const across = valuesX.map(short);
+  // Of very many values some round ones, wherever they are.
+  const ticksOf = (axis, count, values) => (axis.ticks && axis.values.length <= count ? axis.ticks : [values.map((_, i) => i), values.map(short)]);
+  const [placesY, labels] = ticksOf(y, ny, y.values.slice(0, ny));
+  let [placesX, across] = ticksOf(x, nx, valuesX);
+  if (x.ticks && x.name === "hidden_size") placesX = placesX.map((place) => nx - 1 - place);
   const letters = Math.max(...across.map((text) => text.length));
   const left = 30 + 7.2 * Math.max(...labels.map((text) => text.length));
   const [gap, top, head] = [18, 6, 24];
-  const fits = (columns) => Math.floor((width - left - 10 - gap * (columns - 1)) / (columns * nx));
+  const room = (columns) => (width - left - 10 - gap * (columns - 1)) / (columns * nx);
+  const fits = (columns) => (fine ? room(columns) : Math.floor(room(columns)));
   let columns = panels;
   while (columns > 1 && fits(columns) < Math.min(26, 300 / nx)) columns--;
   // A few cells may be large, for the dots of many seeds.
-  const size = Math.max(2, Math.min(fits(columns), nx * ny * panels <= 6 ? 240 : 58, Math.floor(460 / Math.min(ny, 12))));
-  const upright = 7.2 * letters > 1.1 * size && letters > 3;
+  const size = fine ? Math.min(fits(columns), 600 / ny) : Math.max(2, Math.min(fits(columns), nx * ny * panels <= 6 ? 240 : 58, Math.floor(460 / Math.min(ny, 12))));
+  const upright = !x.ticks && 7.2 * letters > 1.1 * size && letters > 3;
   const below = 62 + (upright ? 7.2 * letters - 14 : 0);
-  const every = Math.max(1, Math.ceil(upright ? 13 / size : (7 * letters) / size / 1.6));
+  const every = x.ticks ? 1 : Math.max(1, Math.ceil(upright ? 13 / size : (7 * letters) / size / 1.6));
   const rows = Math.ceil(panels / columns);
   const high = ny * size;
   const wide = nx * size;
@@ -201,12 +236,12 @@ function drawDiagram(page, div) {
     const bottom = p + columns >= panels;
     layout[`xaxis${id}`] = {
       domain: [x0 / width, (x0 + wide) / width], anchor: `y${id}`, range: [-0.5, nx - 0.5], fixedrange: true, zeroline: false,
-      showgrid: false, tickvals: valuesX.map((_, i) => i), ticktext: across.map((text, i) => (i % every ? "" : plain(text))),
+      showgrid: false, tickvals: placesX, ticktext: across.map((text, i) => (i % every ? "" : plain(text))),
       showticklabels: bottom, tickangle: upright ? -90 : 0, ticks: "",
     };
     layout[`yaxis${id}`] = {
       domain: [1 - (y0 + high) / height, 1 - y0 / height], anchor: `x${id}`, range: [-0.5, ny - 0.5], fixedrange: true,
-      zeroline: false, showgrid: false, tickvals: labels.map((_, i) => i), ticktext: labels.map(plain),
+      zeroline: false, showgrid: false, tickvals: placesY, ticktext: labels.map(plain),
       showticklabels: column === 0, ticks: "",
     };
     const name = panel.name ? `${panel.name} ${words(panel.values[p])}` : "";
@@ -219,6 +254,10 @@ function drawDiagram(page, div) {
     if (name) write(name, x0, y0 - 2, { font: { size: 13 } });
     if (bottom && x.name && column === 0) write(x.name, x0, y0 + high + below - 22, { font: { size: 12 } });
     if (p === 0 && y.name) write(y.name, 12, y0 + high / 2, { textangle: -90, xanchor: "center", yanchor: "middle" });
+    if (fine) {
+      data.push({ type: "heatmap", ...pixels(page, p), xaxis: `x${id}`, yaxis: `y${id}`, showscale: false, hoverinfo: "none" });
+      continue;
+    }
     // The tiles.
     data.push({
       type: "heatmap", z: Array.from({ length: ny }, () => new Array(nx).fill(0)), xaxis: `x${id}`, yaxis: `y${id}`, xgap: 2,
@@ -256,6 +295,7 @@ function cellAt(page, px, py) {
 
 // New colours for what is drawn already.
 function recolour(page, div) {
+  if (page.cells.fine) return drawDiagram(page, div);
   const every = page.dotTraces.map((_, panel) => looks(page, panel));
   const update = Object.fromEntries(Object.keys(every[0]).map((key) => [key, every.map((one) => one[key])]));
   return Plotly.restyle(div, update, page.dotTraces);
@@ -298,16 +338,16 @@ function drawCurves(page, div, runs) {
   const { about, arrays, state } = page;
   const there = runs.filter((run) => page.places.has(run)).slice(0, MOST_LINES);
   const [train, test] = [page.colour("--train"), page.colour("--test")];
+  const own = [[state.metric, state.metric === "weight_norm" ? "norm of all weights" : state.metric, page.colour("--accent")]];
   const lines = {
     loss: [["train_loss", "train", train], ["eval_loss", "test", test]],
     accuracy: [["train_accuracy", "train", train], ["eval_accuracy", "test", test]],
-    weight_norm: [["weight_norm", "norm of all weights", page.colour("--accent")]],
-  }[state.metric];
+  }[state.metric] ?? own;
   const log = state.metric === "loss";
   const data = lines.flatMap(([metric, name, colour]) =>
     there.map((run, k) => {
       const [from, to] = page.places.get(run);
-      const values = Array.from(arrays[metric].subarray(from, to), (value) =>
+      const values = Array.from(arrays[`curve ${metric}`].subarray(from, to), (value) =>
         Number.isFinite(value) && !(log && value <= 0) ? value : null,
       );
       return {

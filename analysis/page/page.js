@@ -71,7 +71,7 @@ class Page {
     const object = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
     const allowed = {
       x: axis, y: axis, panel: axis, min_loss: number, max_ratio: number, colour: (value) => typeof value === "string" && has(colourings(this.about), value),
-      definition: (value) => !this.about.computed && ["pair", "liu", "liu_lasting"].includes(value), metric: (value) => ["loss", "accuracy", "weight_norm"].includes(value),
+      definition: (value) => !this.about.computed && ["pair", "liu", "liu_lasting"].includes(value), metric: (value) => this.metrics().includes(value),
       safe: (value) => value === true && this.about.safe !== null, only: (value) => value === true, theme: (value) => ["light", "dark"].includes(value),
       pinned: (value) => object(value) && has(value, "x", "y", "panel"),
       sort: (value) => Array.isArray(value) && value.length === 2,
@@ -84,6 +84,13 @@ class Page {
     if (found.filters) found.filters = Object.fromEntries(Object.entries(found.filters).map(([name, one]) => [name, this.axis(name).values.indexOf(one)]));
     if (found.opened) found.opened = this.openedOf(found.opened);
     return found;
+  }
+
+  // What the curves can show: losses, accuracies where the task has some, and each other number that is logged.
+  metrics() {
+    const { metrics } = this.about.curves;
+    const sided = ["loss", "accuracy"].filter((of) => metrics.includes(`train_${of}`));
+    return [...sided, ...metrics.filter((name) => !/^(train|eval)_(loss|accuracy)$/.test(name))];
   }
 
   openedOf(id) {
@@ -222,10 +229,12 @@ class Page {
     box.replaceChildren(...keys);
     const { shown, beyond, most, cells } = this.cells;
     const lines = [];
-    if (beyond) lines.push(`${plural(beyond, "run")} beyond the first ${MOST_VALUES} values or ${MOST_PANELS} panels are not drawn: choose other axes.`);
+    if (beyond) lines.push(`${plural(beyond, "run")} beyond the first ${MOST_PIXELS} values or ${MOST_PANELS} panels are not drawn: choose other axes.`);
     const pooled = this.about.axes.filter(({ name, values }) => values.length > 1 && ![this.state.x, this.state.y, this.state.panel].includes(name) && !(name in this.state.filters));
     if (pooled.length) lines.push(`A cell pools all values of ${pooled.map((axis) => axis.name).join(", ")}.`);
-    if (!this.cells.dots) lines.push(`A square is a cell, in the colour of its ${!scale ? "most common phase" : colourings(this.about)[this.state.colour].counted ? "share" : "median"}.`);
+    if (!this.cells.dots) lines.push(`A ${this.cells.fine ? "pixel" : "square"} is a cell, in the colour of its ${!scale ? "most common phase" : colourings(this.about)[this.state.colour].counted ? "share" : "median"}.`);
+    if (this.cells.fine && !scale)
+      for (const [name, column] of Object.entries(this.about.shades)) lines.push(`${name}: the darker the higher ${column} ranks.`);
     byId("shown").textContent = lines.join(" ");
   }
 
@@ -437,11 +446,11 @@ function fill(page) {
   };
   span("min_loss", [...arrays.min_train_loss, ...arrays.min_eval_loss], state.min_loss);
   span("max_ratio", arrays.max_loss_ratio, state.max_ratio);
-  for (const [value, text] of [["loss", "loss"], ["accuracy", "accuracy"], ["weight_norm", "weight norm"]]) {
+  for (const value of page.metrics()) {
     const label = document.createElement("label");
     const radio = Object.assign(document.createElement("input"), { type: "radio", name: "metric", value, checked: value === state.metric });
     radio.addEventListener("change", () => page.set({ metric: value }));
-    label.append(radio, ` ${text}`);
+    label.append(radio, ` ${value.replaceAll("_", " ")}`);
     byId("metrics").append(label);
   }
   byId("opened_run").replaceChildren(

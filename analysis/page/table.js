@@ -19,7 +19,7 @@ function tableColumns(page) {
   });
   columns.set("seed", { of: (i) => arrays.seed[i] });
   columns.set("phase", { of: (i) => about.phases[page.phases[i]], text: true, sort: (i) => page.phases[i] });
-  LOSSES.forEach((name) => columns.set(name, { of: (i) => arrays[name][i] }));
+  [...LOSSES, ...about.finals].forEach((name) => columns.set(name, { of: (i) => arrays[name][i], measured: true }));
   STEPS.forEach((name) => columns.set(name, { of: name === "grok_delay" ? (i) => grokDelay(arrays, i) : step(name) }));
   return columns;
 }
@@ -147,9 +147,9 @@ function drawTable(page, table) {
       const cell = row.insertCell();
       if (value === null || Number.isNaN(value)) return;
       cell.textContent =
-        LOSSES.includes(name) && value !== 0 && (value < 1e-3 || value >= 1e5) ? value.toExponential(3)
-        : LOSSES.includes(name) ? String(Number(value.toPrecision(5)))
-        : words(value);
+        !page.columns.get(name).measured ? words(value)
+        : value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e5) ? value.toExponential(3)
+        : String(Number(value.toPrecision(5)));
     });
     return row;
   });
