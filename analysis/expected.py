@@ -10,6 +10,7 @@ import pandas as pd
 
 from analysis.read import settings, without_effect
 from grok_sweep.core import effects
+from grok_sweep.core.sweep import loops_of
 
 MOST_RUNS = 500_000  # of which a table is made; no picture shows more
 # What a config that is none raises.
@@ -84,13 +85,8 @@ def _keys(runs: pd.DataFrame, names: Sequence[str]) -> list[tuple[Any, ...]]:
 
 def _loops(config: Mapping[str, Any]) -> list[Mapping[str, Sequence[Any]]]:
     """The axes of the grid, those that change together in one."""
-    grid: dict[str, list[Any]] = {key: list(values) for key, values in (config.get("grid") or {}).items()}
-    loops: list[Mapping[str, Sequence[Any]]] = []
-    for key in grid:
-        together = next((keys for keys in config.get("zip") or [] if key in keys), [key])
-        if key == next(name for name in grid if name in together):
-            loops.append({name: grid[name] for name in grid if name in together})
-    return loops
+    grid = {key: tuple(values) for key, values in (config.get("grid") or {}).items()}
+    return [{name: grid[name] for name in loop} for loop in loops_of(grid, config.get("zip") or [])]
 
 
 def _seeds(config: Mapping[str, Any]) -> Sequence[int]:

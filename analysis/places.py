@@ -1,7 +1,7 @@
 """Where each run stands in the phase diagram: its panel, its cell in it, and its place in the cell."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import pandas as pd
 from analysis.cells import axes
 from analysis.read import need
 from analysis.words import in_words
+from grok_sweep.core.axes import chosen
 
 MAX_PANELS = 30
 MOST_COLUMNS = 6  # panels side by side
@@ -107,26 +108,9 @@ def _choose(
     if twice:
         raise ValueError(f"{', '.join(twice)}: named twice; panels, x and y are different columns")
 
-    free = [name for name in axes(phases) if name not in named]
-    # The more values an axis has the more panels it saves; weight_decay is best seen as panels.
-    free.sort(key=lambda name: (name == "weight_decay", -_count(phases, name)))
-    varying = [name for name in free if _count(phases, name) > 1]
-
-    def take(candidates: Iterable[str]) -> str | None:
-        name = next((name for name in candidates if name in free), None)
-        if name is not None:
-            free.remove(name)
-        return name
-
-    # Each side in turn: the article's axis if it varies, else another that does, else the article's.
-    x = x or take(name for name in varying if name == "hidden_size")
-    y = y or take(name for name in varying if name == "train_size")
-    x = x or take([*varying, "hidden_size"])
-    y = y or take([*varying, "train_size"])
-    if panels is None:
-        rest = [name for name in varying if name in free]
-        panels = rest or [name for name in free if name == "weight_decay"]
-    return list(panels), x, y
+    counts = {name: _count(phases, name) for name in axes(phases)}
+    across, up, product = chosen(counts, x, y, panels)
+    return product, across, up
 
 
 def _count(phases: pd.DataFrame, name: str) -> int:

@@ -393,7 +393,7 @@ def test_failed_runs_that_left_the_grid_fail_it_no_more(sweep, tmp_path, capfd, 
     assert sweep() == 1
 
 
-def test_a_session_that_finds_the_sweep_done_meanwhile_has_nothing_to_do(sweep, tmp_path, capfd, monkeypatch):
+def test_a_folder_that_another_session_has_begun_meanwhile_is_left_to_it(sweep, tmp_path, capfd, monkeypatch):
     started = driver.executor
 
     def late(*arguments):
@@ -402,8 +402,8 @@ def test_a_session_that_finds_the_sweep_done_meanwhile_has_nothing_to_do(sweep, 
         return started(*arguments)
 
     monkeypatch.setattr(driver, "executor", late)
-    assert sweep() == 0
-    assert "all 16 runs are finished already" in capfd.readouterr().err
+    assert sweep() == 2
+    assert "another session has begun it meanwhile; give the command again" in capfd.readouterr().err
     (session,) = yaml.safe_load((tmp_path / "out" / "sweep.yaml").read_text())["sessions"]
     assert session["runs"] == 16
 

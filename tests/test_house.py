@@ -46,7 +46,7 @@ ONLY_IN = {
     "analysis": {"session"},
 }
 # A config is checked, and a bad one refused, before jax is loaded: only these load it at once.
-TRAINING = {f"grok_sweep/core/{name}.py" for name in ("models", "networks", "train")}
+TRAINING = {f"grok_sweep/core/{name}.py" for name in ("compiled", "models", "moment", "networks", "train")}
 TRAINING |= {"grok_sweep/worker/probe.py"}
 
 

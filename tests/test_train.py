@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grok_sweep.core import registry
+from grok_sweep.core.compiled import compiled
+from grok_sweep.core.moment import Rows
 from grok_sweep.core.parts import Values
 from grok_sweep.core.program import Program
-from grok_sweep.core.train import Rows, compiled, make_train
+from grok_sweep.core.train import make_train
 
 STATIC = {"n_bits": 30, "n_parity_bits": 3}
 TEST_ROWS = 40

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from analysis import classify
 from grok_sweep import store
 from grok_sweep.compose import compose
+from grok_sweep.core.compiled import compiled
 from grok_sweep.core.config import parse
 from grok_sweep.core.grid import expand
 from grok_sweep.core.plan import make_plan
 from grok_sweep.core.program import Program
-from grok_sweep.core.train import compiled
 from grok_sweep.session.jobs import jobs
 from grok_sweep.worker import Order, summarise, train_shard
 from grok_sweep.worker.environment import compilation_cache, environment

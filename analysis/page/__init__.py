@@ -28,6 +28,7 @@ from analysis.read import Weights, without_effect
 from analysis.steps import steps
 from analysis.style import SAFE, SHAPES
 from analysis.words import definition, loss_unit
+from grok_sweep.core.axes import one_panel
 from grok_sweep.store import RESULTS
 
 CURVE_NUMBERS = 1_150_000  # of all curves in a page; of more a sample
@@ -93,6 +94,8 @@ def page(
         | {key: value for key, value in phases.attrs.items() if key not in ("thresholds", "phases")},
         "liu_apart": LIU_APART,
         "axes": _axes(arrays, phases),
+        "start": {"x": "", "y": "", "panel": ""}
+        | one_panel({name: phases[name].nunique(dropna=False) for name in axes(phases)}),
         "same": {name: _plain(phases[name].iloc[0]) for name in _constant(phases)},
     }
     about["finals"] = _runs(arrays, phases, curves, here=about["computed"] is not None)

@@ -38,20 +38,9 @@ class Page {
 
   // What the page shows at first: the article's axes where they vary, and the sweep's own phases.
   start() {
-    const names = this.about.axes.filter((axis) => axis.values.length > 1).map((axis) => axis.name);
-    names.sort((a, b) => (a === "weight_decay") - (b === "weight_decay"));
-    const take = (...wanted) => {
-      const name = wanted.find((one) => names.includes(one)) ?? "";
-      if (name) names.splice(names.indexOf(name), 1);
-      return name;
-    };
-    let [x, y] = [take("hidden_size"), take("train_size")];
-    x = x || take(...names);
-    y = y || take(...names);
-    const panel = take("weight_decay", ...names);
     const { definition, min_loss, max_ratio } = this.about.own;
     return {
-      x, y, panel, filters: {}, colour: "phase", definition, min_loss, max_ratio, metric: "loss", safe: false, theme: "auto",
+      ...this.about.start, filters: {}, colour: "phase", definition, min_loss, max_ratio, metric: "loss", safe: false, theme: "auto",
       pinned: null, sort: null, find: {}, only: false, opened: 0, snapshot: Infinity,
     };
   }

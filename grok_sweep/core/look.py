@@ -68,8 +68,9 @@ def problem(phases: Any) -> str | None:
 
 
 def to_plain(phases: Mapping[str, Look]) -> dict[str, dict[str, str]]:
-    """Phases as a table keeps them beside its rows."""
-    return {name: asdict(look) for name, look in phases.items()}
+    """Phases as a table keeps them beside its rows; without a shade that is none, which came later."""
+    plain = {name: asdict(look) for name, look in phases.items()}
+    return {name: {key: v for key, v in one.items() if v or key != "shade"} for name, one in plain.items()}
 
 
 def from_plain(plain: Any) -> dict[str, Look]:

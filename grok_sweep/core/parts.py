@@ -188,7 +188,7 @@ class Optimizer(Declared):
 
 @dataclass(frozen=True)
 class Metric(Declared):
-    """`make(h, at)` gives a number of a network at a logged step, traced by jax; `at`: see `train.Moment`.
+    """`make(h, at)` gives a number of a network at a logged step, traced by jax; `at`: see `moment.Moment`.
 
     With a `start` it is `make(h, at, so_far)` and goes on from step to step, over all of them: so_far is what
     it gave at the step before, at first the start. Logged is what it gave last, at the logged step itself.

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
 from grok_sweep.core.parts import PartError
@@ -102,6 +103,22 @@ def failure(error: BaseException, log: str) -> Failure:
     return Failure("memory" if memory else "error", reason, log.strip())
 
 
+def _of_ray(cluster: Cluster) -> dict[str, str]:
+    """Environment variables that Ray reads when it is imported."""
+    found = {
+        "RAY_USAGE_STATS_ENABLED": "0",  # else it asks its makers' server for the version
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # it warns of GPUs that it will one day hide
+        "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # it prints what it thinks of dead workers; the driver says it
+    }
+    # A Ray started here has its token on. To one joined by HOST:PORT Ray shows the token only if told to.
+    if "RAY_AUTH_TOKEN" in os.environ or (Path.home() / ".ray" / "auth_token").is_file():
+        found["RAY_AUTH_MODE"] = "token"
+    if cluster.address is None:
+        # A Ray started here is bound to loopback: told that there are no clusters, that is its address.
+        found["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    return found
+
+
 def executor(
     cluster: Cluster, say: Say, ended: Callable[[], bool] = lambda: False
 ) -> AbstractContextManager[Executor]:
@@ -115,9 +132,8 @@ def executor(
         from grok_sweep.executors.inline import InlineExecutor
 
         return InlineExecutor(cluster)
-    if cluster.address is None:
-        # A Ray started here is bound to loopback: told that there are no clusters, that is its address.
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    for name, value in _of_ray(cluster).items():
+        os.environ.setdefault(name, value)
     from grok_sweep.executors.on_ray import RayExecutor
 
     return RayExecutor(cluster, say, ended)

@@ -7,7 +7,6 @@ needed. Ray retries nothing: what a failure means is for the driver to say.
 """
 
 import contextlib
-import os
 import signal
 import socket
 import time
@@ -15,25 +14,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 
+import ray
+
 from grok_sweep.core.plan import COSTS
 from grok_sweep.core.sweep import Cluster
 from grok_sweep.executors import Doing, Done, Failure, Job, LaunchError, Queue, Say, failure
+from grok_sweep.executors.crew import Crew, Worker
 from grok_sweep.stop import SIGNALS
 from grok_sweep.worker.environment import cores
-
-# Ray asks its makers' server for the version unless told not to, and warns of GPUs it will one day hide.
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-# A Ray started here has its token on. To one joined by HOST:PORT Ray shows the token only if told to.
-if "RAY_AUTH_TOKEN" in os.environ or (Path.home() / ".ray" / "auth_token").is_file():
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
-
-import ray
-
-from grok_sweep.executors.crew import Crew, Worker
-
-# Ray prints to stdout what it thinks of dead workers; the driver says it in its own words.
-ray._private.worker.print_to_stdstream = lambda *_, **__: None
 
 QUEUED = 1  # calls per worker beyond the one it does, so that none waits for the driver
 OBJECT_STORE_BYTES = 200 * 2**20  # results are a few MB and leave it at once

@@ -91,58 +91,77 @@ def _session(sweep: Sweep, config: Mapping[str, Any], command: str, results: Sto
         if not is_new:
             _lock(stack, results, command)
         left = look(results, sweep)
-        if not left.plan.shards:
-            return _nothing_left(results, left)
-        if sweep.cluster.executor == "ray":
-            _say("starting Ray" if sweep.cluster.address is None else f"joining {sweep.cluster.address}")
-        started = time.monotonic()
-        try:
-            workers = stack.enter_context(executor(sweep.cluster, _say, lambda: stop.asked is not None))
-        except LaunchError as error:
-            raise ConfigError([str(error)]) from None
-        stop.check()
-        if is_new:
-            try:
-                results.make_folders()
-                _lock(stack, results, command)
-            except OSError as error:
-                reason = f"cannot be written: {error.strerror or error}; choose another folder"
-                raise ConfigError([f"out={sweep.out}: {reason}"]) from None
-            if results.exists():  # another session has been there since
-                check_folder(results, sweep, config)
-                left = look(results, sweep)
-                if not left.plan.shards:
-                    return _nothing_left(results, left)
+        if left.plan.shards:
+            started = time.monotonic()
+            workers = _workers(stack, sweep, stop)
+            if is_new:
+                _make(stack, results, command)
         _tidy(results, left)
-        if sweep.retry_failed:
-            results.forget_failed()
-        record = provenance.record(sweep, config, command, workers.workers)
-        kinds = {key: number.kind for key, number in sweep.numbers.items()}
-        metrics = registry.metrics(sweep.source)
-        schema = runs_schema(kinds, metrics, batches=sweep.batch_size is not None)
-        curves = curves_schema(metrics)
+        if left.plan.shards:
+            _recorded(sweep, config, command, results, stop, left, workers, started)
+        else:
+            runs = left.whole.n_runs
+            _say("nothing is left to train" if left.failed else f"all {runs:,} runs are finished already")
+    return left.whole.grid
+
+
+def _workers(stack: ExitStack, sweep: Sweep, stop: Stop) -> Executor:
+    """Those of the sweep's cluster, until `stack` is left. Raises ConfigError where there are none."""
+    if sweep.cluster.executor == "ray":
+        _say("starting Ray" if sweep.cluster.address is None else f"joining {sweep.cluster.address}")
+    try:
+        found = stack.enter_context(executor(sweep.cluster, _say, lambda: stop.asked is not None))
+    except LaunchError as error:
+        raise ConfigError([str(error)]) from None
+    stop.check()
+    return found
+
+
+def _make(stack: ExitStack, results: Store, command: str) -> None:
+    """Make the folder, and keep it to this process. Raises ConfigError where it cannot be made."""
+    try:
+        results.make_folders()
+        _lock(stack, results, command)
+    except OSError as error:
+        reason = f"cannot be written: {error.strerror or error}; choose another folder"
+        raise ConfigError([f"out={results.root}: {reason}"]) from None
+    if results.exists():
+        reason = "another session has begun it meanwhile; give the command again to go on with it"
+        raise ConfigError([f"out={results.root}: {reason}"])
+
+
+def _recorded(
+    sweep: Sweep,
+    config: Mapping[str, Any],
+    command: str,
+    results: Store,
+    stop: Stop,
+    left: Left,
+    workers: Executor,
+    started: float,
+) -> None:
+    """Train, and write down in sweep.yaml what the session was; `started`: when it did, by the clock."""
+    if sweep.retry_failed:
+        results.forget_failed()
+    record = provenance.record(sweep, config, command, workers.workers)
+    kinds = {key: number.kind for key, number in sweep.numbers.items()}
+    metrics = registry.metrics(sweep.source)
+    schema = runs_schema(kinds, metrics, batches=sweep.batch_size is not None)
+    curves = curves_schema(metrics)
+    results.create(record, schema, curves)
+    if sweep.source is not None:
+        results.keep_parts(f"{sweep.source.digest}-{sweep.source.name}", sweep.source.text)
+    try:
+        session = _train(sweep, left, results, workers, stop, len(record["sessions"]))
+        seconds = time.monotonic() - started
+        share = session.pop("train_seconds") / (seconds * max(1, session["workers"]))
+        ended = {"training_share_of_worker_time": round(share, 4)}
+        record["sessions"][-1] |= {"seconds": round(seconds, 1), **session, **ended}
         results.create(record, schema, curves)
-        if sweep.source is not None:
-            results.keep_parts(f"{sweep.source.digest}-{sweep.source.name}", sweep.source.text)
-        try:
-            session = _train(sweep, left, results, workers, stop, len(record["sessions"]))
-            seconds = time.monotonic() - started
-            share = session.pop("train_seconds") / (seconds * max(1, session["workers"]))
-            ended = {"training_share_of_worker_time": round(share, 4)}
-            record["sessions"][-1] |= {"seconds": round(seconds, 1), **session, **ended}
-            results.create(record, schema, curves)
-        finally:
-            LiveReport(sweep, _say).ended()
+    finally:
+        LiveReport(sweep, _say).ended()
     runs = session["runs"]
     _say(f"{runs:,} run{'s' * (runs != 1)} in {seconds:,.1f} s, {share:.1%} of worker time in training")
-    return left.whole.grid
-
-
-def _nothing_left(results: Store, left: Left) -> Grid:
-    _tidy(results, left)
-    runs = left.whole.n_runs
-    _say("nothing is left to train" if left.failed else f"all {runs:,} runs are finished already")
-    return left.whole.grid
 
 
 def _tidy(results: Store, left: Left) -> None:

@@ -78,15 +78,12 @@ class Store:
 
     Nothing is written before `make_folders` or `create`. Whatever reads raises StoreError where the folder is
     no results folder, cannot be reached, or has a damaged file; whatever writes raises OSError where it
-    cannot, and StoreError where another session has taken the folder over. `beat`: seconds between two signs
-    of life of a session that has a remote folder.
+    cannot.
     """
 
-    def __init__(self, root: str | Path, beat: float = locks.BEAT) -> None:
+    def __init__(self, root: str | Path) -> None:
         self.root = str(root)
         self._shown = shown(self.root)
-        self._beat = beat
-        self._check: locks.Check = lambda: None  # raises StoreError where the lock has been lost
 
     @cached_property
     def _files(self) -> Files:
@@ -149,17 +146,13 @@ class Store:
 
     @contextmanager
     def locked(self, command: str) -> Iterator[None]:
-        """Keep the folder, which must be there, to this process; let go even when the process is killed.
+        """Keep the folder, which must be there, to this process (see `locks`), until it ends, in any way.
 
         `command` is what others may read of this process. Raises StoreError where another process has the
         folder, OSError where it cannot be locked.
         """
-        with locks.locked(self._files, command, self._beat) as check:
-            self._check = check
-            try:
-                yield
-            finally:
-                self._check = lambda: None
+        with locks.locked(self._files, command):
+            yield
 
     def sweep(self) -> dict[str, Any]:
         """What `create` recorded. Raises StoreError where there is none or it cannot be read."""
@@ -224,7 +217,6 @@ class Store:
 
     def put_aside(self, inspection: Inspection) -> list[str]:
         """Move damaged files to damaged/, remove leftovers; `inspection.lines()`. The lock must be held."""
-        self._check()
         if inspection.damaged:
             self._files.make_folder("damaged")
         there = {folder: set(self._files.names_of_files(folder)) for folder in FITS}
@@ -273,7 +265,6 @@ class Store:
 
     def forget_failed(self) -> None:
         """Remove the records of all failures: they are tried again."""
-        self._check()
         tables = self._tables.shards("failed")
         logs = [name for name in self._files.names_of_files("failed") if is_log(f"failed/{name}")]
         for name in [*tables, *logs]:
@@ -346,7 +337,6 @@ class Store:
             target._files.remove(f"{folder}/{EMPTY}")
 
     def _write(self, name: str, data: bytes) -> None:
-        self._check()
         self._files.write(name, data)
 
     @contextmanager

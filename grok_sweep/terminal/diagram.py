@@ -9,6 +9,7 @@ import pandas as pd
 from rich.text import Text
 
 from grok_sweep.core import effects
+from grok_sweep.core.axes import one_panel
 from grok_sweep.core.definitions import pair
 from grok_sweep.core.look import Look
 from grok_sweep.core.parts import Definition
@@ -30,8 +31,7 @@ GLYPHS = {
     "triangle_right": ("►", "▻"),
 }
 PALE, DARK = 0.93, 0.15  # brightness beyond which a colour is not seen on every terminal
-# Which axis the diagram is split by, if the sweep has it with more than one value; else the next that has.
-PREFERRED = {"columns": "hidden_size", "rows": "train_size", "panels": "weight_decay"}
+ROLES = {"x": "columns", "y": "rows", "panel": "panels"}
 
 
 def complete(look: Look) -> tuple[str, str]:
@@ -61,7 +61,8 @@ class Diagram:
         definition: Definition = pair,
     ) -> None:
         self._model, self._definition = model, definition
-        self._roles = _roles(axes)
+        chosen = one_panel({name: len(values) for name, values in axes.items()})
+        self._roles = {ROLES[of]: name for of, name in chosen.items()}  # the other axes are pooled
         self._values = {role: _ordered(role, axes[name]) for role, name in self._roles.items()}
         # By place along each axis; the last place along one is of the runs that stand at all of its values.
         shape = [len(values) + 1 for values in self._values.values()]
@@ -87,7 +88,7 @@ class Diagram:
         """The diagram in at most `height` lines; no lines where it does not fit."""
         if not self._roles:
             return []
-        columns, rows, panels = (self._values.get(role, [""]) for role in PREFERRED)
+        columns, rows, panels = (self._values.get(role, [""]) for role in ROLES.values())
         titles, labels = [_short(value) for value in panels], [_short(value) for value in rows]
         captions = [f"{role}: {name}" for role, name in self._roles.items()]
         if "columns" in self._roles:
@@ -151,14 +152,6 @@ def _spread(counts: np.ndarray) -> np.ndarray:
         own, everywhere = np.split(counts, [-1], axis)
         counts = own + everywhere
     return counts
-
-
-def _roles(axes: Mapping[str, Sequence[Any]]) -> dict[str, str]:
-    """Which axis the columns, rows and panels of the diagram are; the other axes are pooled."""
-    many = [name for name, values in axes.items() if len(values) > 1]
-    others = iter([name for name in many if name not in PREFERRED.values()])
-    roles = {role: name if name in many else next(others, None) for role, name in PREFERRED.items()}
-    return {role: name for role, name in roles.items() if name is not None}
 
 
 def _ordered(role: str, values: Sequence[Any]) -> list[Any]:

@@ -51,7 +51,7 @@ def _train(order: Order) -> Result:
     """See `train_shard`."""
     import jax
 
-    from grok_sweep.core.train import compiled
+    from grok_sweep.core.compiled import compiled
 
     started = time.perf_counter()
     compilation_cache()

@@ -9,8 +9,8 @@ from grok_sweep.core.number import Number, Values
 from grok_sweep.core.parts import PartError
 
 if TYPE_CHECKING:  # it loads jax
+    from grok_sweep.core.moment import Rows
     from grok_sweep.core.program import Program
-    from grok_sweep.core.train import Rows
 
 
 def arguments(program: "Program", columns: Mapping[str, np.ndarray], index_L: np.ndarray, init: Any) -> Any:
@@ -51,7 +51,7 @@ def of_model(program: "Program", columns: Mapping[str, np.ndarray], run: int) ->
 
 def rows_of(program: "Program", columns: Mapping[str, np.ndarray], run: int) -> "Rows":
     """The rows of one run, numpy's. Raises PartError where they are not those of the plan."""
-    from grok_sweep.core.train import Rows
+    from grok_sweep.core.moment import Rows
 
     task, seed = program.part("task"), int(columns["seed"][run])
     h = _hyperparameters(program, columns, run)

@@ -7,9 +7,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from grok_sweep.core.compiled import make_init
 from grok_sweep.core.parts import PartError
 from grok_sweep.core.plan import Plan
-from grok_sweep.core.train import make_init, make_train
+from grok_sweep.core.train import make_train
 from grok_sweep.worker.inputs import hparams_of, of_model, rows_of
 
 MOST = 20  # programs that are tried

@@ -1,0 +1,72 @@
+"""A program's functions as a worker calls them: initial weights of one run, and the training of all lanes."""
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from grok_sweep.core.models import Params
+from grok_sweep.core.moment import Trained
+from grok_sweep.core.program import Program
+from grok_sweep.core.train import make_train
+
+
+def make_init(program: Program) -> Callable[[jax.Array, Mapping[str, jax.Array]], Params]:
+    """init(seed, hparams) -> a run's initial weights, float32, jitted for one run and never vmapped.
+
+    `hparams`: the model's own traced hyperparameters. So the weights are bitwise those of the same run in any
+    other shard. Drawn in float32 for a run in float64 too.
+    """
+    shape, kind = program.row
+
+    def init(seed: jax.Array, hparams: Mapping[str, Any]) -> Params:
+        model = program.network(program.h(hparams))
+        # Weights depend on the shape of a row, not on how many there are.
+        x = model.inputs(jnp.zeros((1, *shape), kind), jnp.float32)
+        return model.init(jax.random.key(seed), x, hparams.get("init_scale", 1.0))
+
+    jitted = jax.jit(init)
+
+    def in_float32(seed: jax.Array, hparams: Mapping[str, Any]) -> Params:
+        with jax.enable_x64(False):
+            return jitted(seed, dict(hparams))
+
+    return in_float32
+
+
+class Compiled:
+    """A program's two functions, each compiled at most once in a process.
+
+    `init(seed, hparams)` gives the weights of one run; `train_for(*arguments)` the executable that takes
+    hparams, params and rows with a leading lane axis L and gives Trained with the same.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.init = make_init(program)
+        self._train = _lanes(make_train(program), program.lanes)
+        self._executable: Callable[..., Trained] | None = None
+
+    def train_for(self, *arguments: Any) -> Callable[..., Trained]:
+        """The compiled program. Ahead of its first call, so that compiling is not counted as training."""
+        if self._executable is None:
+            self._executable = self._train.lower(*arguments).compile()
+        return self._executable
+
+
+@lru_cache(maxsize=1024)
+def compiled(program: Program) -> Compiled:
+    """The program's functions, kept for its other shards."""
+    return Compiled(program)
+
+
+def _lanes(train: Callable[..., Trained], lanes: int) -> Any:
+    """`train` over a leading lane axis, jitted. One lane is not vmapped: on a CPU that is faster."""
+    if lanes > 1:
+        return jax.jit(jax.vmap(train))
+
+    def only(*arguments: Any) -> Trained:
+        return jax.tree.map(lambda a: a[None], train(*jax.tree.map(lambda a_L: a_L[0], arguments)))
+
+    return jax.jit(only)
