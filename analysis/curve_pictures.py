@@ -97,13 +97,7 @@ def curves_picture(
             plot = plots[(len(kinds) * row + k) * columns + column]
             name = f"{metric}, {unit}" if unit and metric == "loss" else metric
             ends = _lines(plot, mine, metric, split, look)
-            values = np.concatenate([_values(runs, name) for name, _ in _columns(metric).values()])
-            if metric == "accuracy":
-                plot.set(ylim=(-0.03, 1.04), yticks=[0, 0.5, 1], yticklabels=["0", "50 %", "100 %"])
-            elif metric == "loss" or _wide(values):
-                log_axis(plot, values)
-            else:
-                plot.set_ylim(*_around(values))
+            _value_axis(plot, metric, runs)
             foot = lowest and metric == kinds[-1]
             step_axis(plot, curves["step"].to_numpy(), name=("step (log)" if log else "step") * foot, log=log)
             plot.tick_params(labelbottom=foot, labelleft=column == 0)
@@ -122,6 +116,17 @@ def curves_picture(
     if rows:
         _key(figure, plots[0], split, columns * width, above)
     return figure
+
+
+def _value_axis(plot: Axes, metric: str, runs: dict[str, pd.DataFrame]) -> None:
+    """The axis of a metric, the same for all panels."""
+    values = np.concatenate([_values(runs, name) for name, _ in _columns(metric).values()])
+    if metric == "accuracy":
+        plot.set(ylim=(-0.03, 1.04), yticks=[0, 0.5, 1], yticklabels=["0", "50 %", "100 %"])
+    elif metric == "loss" or _wide(values):
+        log_axis(plot, values)
+    else:
+        plot.set_ylim(*_around(values))
 
 
 def _kinds(curves: pd.DataFrame) -> list[str]:

@@ -109,11 +109,9 @@ def analyze(
     opened, pictures = _open(folder, phases, run_id, say) if figures else (None, {})
 
     tables = store.write_phases(phases, by_cell)
-    diagrams = []
-    for extension in EXTENSIONS:
-        # An earlier picture would not be of these tables: where there is none now, it goes.
-        drawn = None if figure is None else picture(figure, extension)
-        diagrams.append(store.write_figure(f"{FIGURE}.{extension}", drawn))
+    # An earlier picture would not be of these tables: where there is none now, it goes.
+    drawings = {extension: None if figure is None else picture(figure, extension) for extension in EXTENSIONS}
+    diagrams = [store.write_figure(f"{FIGURE}.{extension}", drawn) for extension, drawn in drawings.items()]
     written = []
     if opened is not None:
         tables += (store.write_circuits(opened),)

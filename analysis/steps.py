@@ -1,4 +1,28 @@
-"""When each run memorised and when it generalised, and what the minima and maxima of the phases hide."""
+"""When each run memorised and when it generalised, and what the minima and maxima of the phases hide.
+
+The label of a run tells what a minimum or maximum over the steps cannot. It is always by accuracy and test
+loss, whatever `loss` is: to have generalised is the same for it as for generalize_step, a test accuracy of
+at least `accuracy`. A network that never comes there has not lost it either: how far it came, and how
+much of that it lost, is in best_eval_accuracy and end_eval_accuracy. The first test loss is that of a
+network that knows nothing, and the first test accuracy is chance, whatever the task. At a logged step a
+run is
+
+    up      test accuracy is at least `accuracy`;
+    low     test accuracy is less than `partial` of the way from its first value to 1;
+    down    train accuracy is at least `accuracy`, test accuracy is not, and test loss is at least its
+            first value times `risen`, or test accuracy is low.
+
+Up and down begin once they held at `sustained` logged steps in a row, and last until the other begins: a
+spike is no loss of generalisation. The first that holds:
+
+    "generalized then memorized"             was up, is down at the end
+    "generalized, memorized, generalized"    was up, then down, is up at the end
+    "late"                                   test accuracy came to `accuracy` first in the last share
+                                             `late` of the steps and is not low at the end
+    "partial"                                at the end train accuracy is at least `accuracy`, and test
+                                             accuracy is less but not low
+    "plain"                                  otherwise
+"""
 
 import math
 
@@ -43,33 +67,10 @@ def steps(
                                           run was watched: to its end or until it diverged; <NA> if never
         best_eval_accuracy, end_eval_accuracy    the largest test accuracy of a logged step, and the one at
                                           the end: what was found, and what was kept
-        label                             categorical, one of LABELS
+        label                             categorical, one of LABELS: see the top of this file
 
     Censored is not missing: "more than 20,000 steps" is a result. A run that never memorised is not at risk
     of grokking: its delay is <NA> and not censored; leave it out of a survival analysis of delays.
-
-    The label tells what a minimum or maximum over the steps cannot. It is always by accuracy and test loss,
-    whatever `loss` is: to have generalised is the same for the label as for generalize_step, a test accuracy
-    of at least `accuracy`. A network that never comes there has not lost it either: how far it came, and how
-    much of that it lost, is in best_eval_accuracy and end_eval_accuracy. The first test loss is that of a
-    network that knows nothing, and the first test accuracy is chance, whatever the task. At a logged step a
-    run is
-
-        up      test accuracy is at least `accuracy`;
-        low     test accuracy is less than `partial` of the way from its first value to 1;
-        down    train accuracy is at least `accuracy`, test accuracy is not, and test loss is at least its
-                first value times `risen`, or test accuracy is low.
-
-    Up and down begin once they held at `sustained` logged steps in a row, and last until the other begins: a
-    spike is no loss of generalisation. The first that holds:
-
-        "generalized then memorized"             was up, is down at the end
-        "generalized, memorized, generalized"    was up, then down, is up at the end
-        "late"                                   test accuracy came to `accuracy` first in the last share
-                                                 `late` of the steps and is not low at the end
-        "partial"                                at the end train accuracy is at least `accuracy`, and test
-                                                 accuracy is less but not low
-        "plain"                                  otherwise
 
     Accuracy at the end is the median (the lower of two) of the last `sustained` logged steps. Raises
     ValueError where an argument is not allowed, a column is missing, or a run is there twice or has no curve.

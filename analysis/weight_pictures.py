@@ -8,7 +8,9 @@ from collections.abc import Sequence
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 
 from analysis.fourier import neurons
@@ -92,23 +94,33 @@ def weights_over_training(
         for group in list(groups.values())[1:]:
             plot.axhline(group.start - 0.5, color="white", linewidth=2.5)
     for name, group in groups.items():
-        plots[0].annotate(
-            name,
-            (0, (group.start + group.stop) / 2 - 0.5),
-            xycoords=("axes fraction", "data"),
-            xytext=(-5, 0),
-            textcoords="offset points",
-            ha="right",
-            va="center",
-            size=8,
-            color=KINDS.get(name, INK),
-        )
-    key = plots[-1].inset_axes((1.12, 0, 0.07, 1))
+        _row_name(plots[0], name, (group.start + group.stop) / 2 - 0.5)
+    _scale(figure, plots[-1], image, end)
+    return figure
+
+
+def _row_name(plot: Axes, name: str, row: float) -> None:
+    """What some rows are, to the left of them; `row`: their middle."""
+    plot.annotate(
+        name,
+        (0, row),
+        xycoords=("axes fraction", "data"),
+        xytext=(-5, 0),
+        textcoords="offset points",
+        ha="right",
+        va="center",
+        size=8,
+        color=KINDS.get(name, INK),
+    )
+
+
+def _scale(figure: Figure, plot: Axes, image: AxesImage, end: float) -> None:
+    """The colours of weights from -end to end, beside a plot."""
+    key = plot.inset_axes((1.12, 0, 0.07, 1))
     bar = figure.colorbar(image, cax=key, ticks=[-end, 0, end])
     bar.ax.set_yticklabels(["− largest", "0", "+ largest"])
     bar.outline.set_visible(False)
     key.tick_params(length=0, pad=2, labelsize=8, labelcolor=PALE_INK)
-    return figure
 
 
 @plain_style()

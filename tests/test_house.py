@@ -88,6 +88,14 @@ def test_every_room_is_in_the_table():
     assert set(ROOMS) | WIRING == ALL
 
 
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_function_is_long(path):
+    every = [
+        n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.FunctionDef)
+    ]
+    assert not {n.name: n.end_lineno - n.lineno for n in every if n.end_lineno - n.lineno >= 70}
+
+
 def test_no_file_is_long():
     lines = {str(p.relative_to(ROOT)): len(p.read_text(encoding="utf-8").splitlines()) for p in FILES}
     assert not {name: count for name, count in lines.items() if count > LONG.get(name, MOST_LINES)}
