@@ -3,13 +3,15 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from analysis.phases import DEFINITIONS, MAX_RATIO, MIN_LOSS, problems
-from analysis.report import NOT_YET, analyze
+from analysis.report import NOT_YET, Analysis, analyze
 from grok_sweep.store import Store, StoreError
+
+MOST_RECORDED = 100_000  # runs of a record, which is committed or mailed
 
 
 class _Parser(argparse.ArgumentParser):
@@ -55,15 +57,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say("")
         print(done)
         if arguments.record is not None:
-            Store(arguments.folder).copy_record(Store(arguments.record))
-            analyze(arguments.record, **options)
-            _say("")
-            print(f"record: {arguments.record}")
+            print(f"record: {arguments.record}{_record(arguments.folder, arguments.record, done, options)}")
     except (StoreError, ValueError) as error:
         return _fail([str(error)])
     except OSError as error:
         return _fail([f"{error.filename or arguments.folder}: {error.strerror or error}"])
     return 0
+
+
+def _record(folder: str, target: str, done: Analysis, options: Mapping[str, Any]) -> str:
+    """Write the record of an analysis; what to say of it."""
+    runs = sum(done.counts.values())
+    if runs > MOST_RECORDED:
+        Store(folder).copy_cells(Store(target))
+        return f": cells and picture; {runs:,} runs themselves are too many for a record"
+    Store(folder).copy_record(Store(target))
+    analyze(target, **options)
+    _say("")
+    return ""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -99,7 +110,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--record",
         metavar="TARGET",
-        help="also write the whole sweep, one file per table, to this new or empty folder on this machine",
+        help="also write the whole sweep, one file per table, to this new or empty folder on this machine; "
+        f"of more than {MOST_RECORDED:,} runs cells and picture",
     )
     return parser
 

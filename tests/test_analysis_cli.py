@@ -119,6 +119,20 @@ def test_a_sweep_too_wide_to_draw_still_gets_its_tables(tmp_path, capsys):
     assert not (sweep / "phase_diagram.png").exists()
 
 
+def test_of_too_many_runs_the_record_is_cells_and_picture(sweep, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(analysis.cli, "MOST_RECORDED", 3)
+    assert main([str(sweep), "--record", str(tmp_path / "record")]) == 0
+    runs = len(analysis.load_runs(sweep))
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == (
+        f"record: {tmp_path / 'record'}: cells and picture; {runs} runs themselves are too many for a record"
+    )
+    names = {path.name for path in (tmp_path / "record").iterdir()}
+    assert names == {"sweep.yaml", "cells.parquet", "phase_diagram.png"}
+    for name in names:
+        assert (tmp_path / "record" / name).read_bytes() == (sweep / name).read_bytes()
+
+
 @pytest.mark.parametrize(
     ("options", "messages"),
     [

@@ -1,5 +1,6 @@
 """A sweep of the user's own task, model, optimizer and metrics: from the file to the tables."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -263,6 +264,32 @@ def test_a_file_that_has_changed_does_not_go_on_unless_that_is_accepted(one_run,
     kept = content(tmp_path / "out" / "parts")
     assert sorted(kept.values()) == sorted([OWN.encode(), changed.encode()])
     assert run("seeds=[3,4,5,6]") == 0  # since then it is the file of the sweep
+
+
+def test_a_part_whose_meaning_has_changed_has_other_runs(one_run, capfd):
+    """With the version in their id; and a folder has runs of one version."""
+    one_run(OWN)
+    assert run() == 0
+    (before,) = read("runs")["run_id"]
+    for code in (OWN.replace("class Larger(Task):", "class Larger(Task):\n    version = 1"), OWN):
+        one_run(code)
+        assert run("out=again", "accept_code=true") == 0
+        assert read("runs", "again")["run_id"].tolist() == [before]
+    ids = {before}
+    for code in (
+        OWN.replace("class Larger(Task):", "class Larger(Task):\n    version = 2"),
+        OWN.replace("@model(", "@model(version=2, "),
+        OWN.replace("@optimizer(", "@optimizer(version=3, "),
+    ):
+        one_run(code)
+        said = refused(capfd, "accept_code=true")
+        assert re.match(
+            r"out=out: holds runs of version 1 of (task larger|model net|optimizer sgd), which", said
+        )
+        assert "is now at" in said
+        assert run(f"out=new{len(ids)}") == 0
+        ids |= {*read("runs", f"new{len(ids)}")["run_id"]}
+    assert len(ids) == 4
 
 
 @pytest.mark.slow

@@ -146,6 +146,18 @@ BROKEN = {
         f"{OWN}@metric\ndef m(h, at): return at.output_test\n",
         r"metric m: gives shape \(18, 2\); give one number",
     ),
+    "a version": (
+        OWN.replace("@model(", "@model(version=0, "),
+        r"mine\.py: model net: its version is 0; give a whole number from 1 on",
+    ),
+    "a start": (
+        f"{OWN}@metric(start='none')\ndef m(h, at, so_far): return so_far\n",
+        r"mine\.py: metric m: its start is 'none'; give a number",
+    ),
+    "a metric that does not go on": (
+        f"{OWN}@metric(start=0)\ndef m(h, at): return 1.0\n",
+        r"mine\.py: metric m: must be a function of \(h, at, so_far\)",
+    ),
     "a metric": (f"{OWN}@metric\ndef m(h, at): return at.nope\n", r"mine\.py, line \d+ in m: AttributeError"),
 }
 

@@ -26,7 +26,8 @@ from grok_sweep.worker import summarise
 
 ROOT = Path(__file__).parent.parent
 SWEEPS = ROOT / "sweeps"
-RECORDS = sorted(path.parent.name for path in SWEEPS.glob("*/sweep.yaml"))
+EVERY = sorted(path.parent.name for path in SWEEPS.glob("*/sweep.yaml"))
+RECORDS = [name for name in EVERY if (SWEEPS / name / "runs").exists()]  # others are of too many runs
 README = "\n".join(p.read_text(encoding="utf-8") for p in (ROOT / "README.md", *ROOT.glob("*/README.md")))
 # Pictures of a run that none of the rules would choose.
 OPENED = {"modular_returns": "f7cf4b8982022665", "modular_forgets": "fa9729057633143b"}
@@ -602,7 +603,7 @@ def test_every_number_that_is_said_of_a_record_is_its(facts):
 
 
 def test_all_records_are_among_them():
-    assert sorted(facts.__name__ for facts in SAID) == RECORDS
+    assert sorted(facts.__name__ for facts in SAID) == EVERY
 
 
 def test_the_constructed_solutions_are_as_the_readme_says():

@@ -64,7 +64,7 @@ def modular_circle(h: Any) -> Any:
 
 RATE = real(0.003, "step size of AdamW", 0, above=True)
 DECAY = "decoupled decay of AdamW"
-MOMENTS = {
+MOMENTS: dict[str, Any] = {
     "b1": real(0.99, "decay of AdamW's first moment", 0, 1, below=True),
     "b2": real(0.98, "decay of AdamW's second moment", 0, 1, below=True),
     "eps": real(1e-8, "added to AdamW's denominator", 0, above=True),

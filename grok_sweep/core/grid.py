@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from grok_sweep.core import effects
+from grok_sweep.core import effects, registry
 from grok_sweep.core.sweep import Sweep
 
 SCHEMA_VERSION = 1  # of what a run is: raise it when the same fields would give other numbers
@@ -22,6 +22,7 @@ SCHEMA_VERSION = 1  # of what a run is: raise it when the same fields would give
 
 def identity(sweep: Sweep, values: Mapping[str, float], seed: int) -> dict[str, Any]:
     """The scientific fields of one run."""
+    versions = registry.versions(sweep.task, sweep.model, sweep.optimizer, sweep.source)
     return {
         "schema": SCHEMA_VERSION,
         "task": sweep.task,
@@ -30,6 +31,7 @@ def identity(sweep: Sweep, values: Mapping[str, float], seed: int) -> dict[str, 
         "steps": sweep.steps,
         "log_every": sweep.log_every,
         "seed": seed,
+        **({"versions": versions} if versions else {}),
         # Left out of where it is not used, as it was before there was one: the ids of those runs stay.
         **({"batch_size": sweep.batch_size} if sweep.batch_size else {}),
         # The same of a hyperparameter that came later, at the value that all runs had before.

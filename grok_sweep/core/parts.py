@@ -101,10 +101,12 @@ class Task:
 
     Where nothing is right or wrong, say `correct = None`: then there is no accuracy (nan).
 
-    `models`: the models that take its rows and give what its loss takes; none named: any.
+    `models`: the models that take its rows and give what its loss takes; none named: any. `version`: raise it
+    where its meaning changes, so that runs of before and after are different ones.
     """
 
     name: str = ""
+    version: int = 1
     rows_axis: int = 0  # of the output that `loss` gets
     models: ClassVar[tuple[str, ...]] = ()
     numbers: ClassVar[Mapping[str, Number]] = {}
@@ -167,11 +169,12 @@ class Task:
 
 @dataclass(frozen=True)
 class Declared:
-    """A part that is made by a function of its hyperparameters."""
+    """A part that is made by a function of its hyperparameters; `version`: see `Task`."""
 
     name: str
     make: Callable[..., Any]
     numbers: Mapping[str, Number] = field(default_factory=dict)
+    version: int = 1
 
 
 PRECISION = "of the numbers that a run is computed with: 16 is bfloat16"
@@ -220,18 +223,21 @@ def _bare(given: Any, how: str) -> None:
         )
 
 
-def model(bare: Any = None, /, **numbers: Number) -> Callable[[Callable[[Any], Any]], Model]:
+def model(
+    bare: Any = None, /, *, version: int = 1, **numbers: Number
+) -> Callable[[Callable[[Any], Any]], Model]:
     """Declare a function of hyperparameters that gives a flax module, and its own hyperparameters."""
     _bare(bare, "model")
-    return lambda make: Model(
-        make.__name__, make, {**numbers, **({} if "float_bits" in numbers else {"float_bits": FLOAT_BITS})}
-    )
+    precision = {} if "float_bits" in numbers else {"float_bits": FLOAT_BITS}
+    return lambda make: Model(make.__name__, make, {**numbers, **precision}, version)
 
 
-def optimizer(bare: Any = None, /, **numbers: Number) -> Callable[[Callable[[Any], Any]], Optimizer]:
+def optimizer(
+    bare: Any = None, /, *, version: int = 1, **numbers: Number
+) -> Callable[[Callable[[Any], Any]], Optimizer]:
     """Declare a function of hyperparameters that gives an optax transform, and its own hyperparameters."""
     _bare(bare, "optimizer")
-    return lambda make: Optimizer(make.__name__, make, numbers)
+    return lambda make: Optimizer(make.__name__, make, numbers, version)
 
 
 def metric(make: Any = None, /, *, start: float | None = None) -> Any:
@@ -254,4 +260,6 @@ def definition(
     if callable(phases):
         raise PartError('give the phases of a definition: @definition({"name": Look("#rrggbb", "circle")})')
     ties = tuple(phases) if isinstance(phases, Mapping) else ()
-    return lambda make: Definition(make.__name__, make, numbers, phases, ties, reads_curves)
+    return lambda make: Definition(
+        make.__name__, make, numbers, phases=phases, ties=ties, reads_curves=reads_curves
+    )

@@ -52,6 +52,14 @@ def numbers(task: str, model: str, optimizer: str, source: Source | None = None)
     return found
 
 
+def versions(task: str, model: str, optimizer: str, source: Source | None = None) -> dict[str, int]:
+    """kind -> the version of its part, of those whose meaning has changed since the first."""
+    found = {
+        kind: find(kind, n, source).version for kind, n in zip(KINDS, (task, model, optimizer), strict=True)
+    }
+    return {kind: version for kind, version in found.items() if version != 1}
+
+
 @functools.lru_cache(maxsize=64)
 def parts_of(source: Source | None) -> dict[str, dict[str, Any]]:
     """kind -> name -> part: the built-in ones and those of a user's file, which is run.
@@ -134,6 +142,8 @@ def _check(what: str, part: Any) -> None:
         raise PartError(f"{what}: there is {RESERVED[part.name]} of this name; call it otherwise")
     if isinstance(part, Definition) and (why := look.problem(part.phases)):
         raise PartError(f"{what}: {why}")
+    if isinstance(part.version, bool) or not isinstance(part.version, int) or part.version < 1:
+        raise PartError(f"{what}: its version is {part.version!r}; give a whole number from 1 on")
     reserved = OF_CONFIG if isinstance(part, Definition) else RESERVED
     for key, number in part.numbers.items():
         if not isinstance(number, Number):

@@ -27,5 +27,6 @@ RESERVED = dict.fromkeys(
     ],
     "a column of a table",
 )
+RESERVED |= {"version": "the version of a part"}
 OF_CONFIG = dict.fromkeys(("definition", "min_loss", "max_ratio"), "a key of phases in every config")
 OF_CONFIG |= dict.fromkeys(("runs", "curves"), "what the definition gets")

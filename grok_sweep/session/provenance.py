@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from grok_sweep.core import definitions
+from grok_sweep.core import definitions, registry
 from grok_sweep.core.sweep import Sweep
 from grok_sweep.errors import shorten
 from grok_sweep.store import Store
@@ -39,6 +39,8 @@ def record(sweep: Sweep, config: Mapping[str, Any], command: str, workers: int) 
     }
     if sweep.source is not None:
         session["parts"] = sweep.source.digest
+    if versions_now := registry.versions(sweep.task, sweep.model, sweep.optimizer, sweep.source):
+        session["part_versions"] = versions_now
     config = dict(config)
     if (
         sweep.definition not in definitions.NAMES
@@ -52,6 +54,12 @@ def other_code(stored: Mapping[str, Any], sweep: Sweep) -> str | None:
 
     Two sets of numbers would stand under one id. Sessions of before that was recorded say nothing.
     """
+    sessions = [s for s in stored.get("sessions", []) if isinstance(s, Mapping)]
+    ours = registry.versions(sweep.task, sweep.model, sweep.optimizer, sweep.source)
+    theirs = sessions[-1].get("part_versions", {}) if sessions else ours
+    for kind in [kind for kind in registry.KINDS if theirs.get(kind, 1) != ours.get(kind, 1)]:
+        are = f"holds runs of version {theirs.get(kind, 1)} of {kind} {getattr(sweep, kind)}"
+        return f"{are}, which is now at {ours.get(kind, 1)}; choose another folder"
     if sweep.accept_code:
         return None
     now = {"code": code(), "parts": sweep.source.digest if sweep.source else None}
@@ -60,7 +68,7 @@ def other_code(stored: Mapping[str, Any], sweep: Sweep) -> str | None:
         "parts": sweep.source.name if sweep.source else "the file of parts",
     }
     for key, value in now.items():
-        told = [s for s in stored.get("sessions", []) if isinstance(s, Mapping) and key in s]
+        told = [session for session in sessions if key in session]
         if told and told[-1][key] != value:
             since = f"{what[key]} has changed since the session of {told[-1].get('started')}"
             kept = " (it is in parts/ there)" if key == "parts" else ""

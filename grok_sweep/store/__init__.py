@@ -336,6 +336,13 @@ class Store:
         for folder in ("runs", "curves"):
             target._files.remove(f"{folder}/{EMPTY}")
 
+    def copy_cells(self, target: "Store") -> None:
+        """Write what is kept of very many runs to `target`: how they were run, the cells and the picture."""
+        for name in (SWEEP, CELLS, "phase_diagram.png"):
+            if self._files.is_file(name):
+                target._files.make_folder("")
+                target._write(name, self._files.read(name))
+
     def _write(self, name: str, data: bytes) -> None:
         self._files.write(name, data)
 
