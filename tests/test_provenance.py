@@ -1,8 +1,13 @@
 import copy
 import re
 
+import yaml
+from conftest import TINY
+
+from grok_sweep.cli import main
 from grok_sweep.compose import compose
 from grok_sweep.session import provenance
+from grok_sweep.session.provenance import changes
 
 CONFIG = compose(["sweeps=quickstart"])[0]
 
@@ -44,3 +49,32 @@ def test_a_session_says_what_ran_where_and_earlier_ones_are_kept(tiny):
     again = provenance.record(sweep, CONFIG, "again", 1)
     assert len(again["sessions"]) == 2
     assert again["mended"] == ["a word of a person"]
+
+
+def test_a_session_that_computes_with_other_things_says_so():
+    first = {"machine": "a", "devices": ["cpu"]}
+    first["versions"] = {"jax": "0.10.2", "numpy": "2.4.6", "ray": "2.60.0"}
+    first["random"] = {"default_prng_impl": "threefry2x32"}
+    assert changes([first]) is None
+    assert changes([first, first]) is None
+    assert changes([{}, first]) is None  # sessions of before that was recorded
+    assert changes([first, first | {"versions": {"jax": "0.10.2", "numpy": "2.4.6", "ray": "3"}}]) is None
+    other = first | {"versions": {"jax": "0.11", "numpy": "2.4.6"}, "devices": ["cpu", "NVIDIA H100"]}
+    assert changes([other, first, other]) == (
+        "this session has jax 0.11 (before: 0.10.2); devices cpu, NVIDIA H100 (before: cpu): numbers may differ "
+        "in their last digits; rows name their session"
+    )
+    rbg = first | {"random": {"default_prng_impl": "rbg"}}
+    assert "random default_prng_impl rbg (before: threefry2x32)" in changes([first, rbg])
+
+
+def test_it_is_said_when_a_sweep_goes_on(tmp_path, capfd):
+    assert main([*TINY, f"out={tmp_path / 'out'}", "seeds=1"]) == 0
+    record = yaml.safe_load((tmp_path / "out" / "sweep.yaml").read_text())
+    record["sessions"][0]["versions"]["jax"] = "0.1"
+    (tmp_path / "out" / "sweep.yaml").write_text(yaml.safe_dump(record))
+    capfd.readouterr()
+    assert main([*TINY, f"out={tmp_path / 'out'}"]) == 0
+    assert re.search(
+        r"this session has jax [\d.]+ \(before: 0\.1\): numbers may differ", capfd.readouterr().err
+    )

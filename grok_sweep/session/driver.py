@@ -148,6 +148,8 @@ def _recorded(
     metrics = registry.metrics(sweep.source)
     schema = runs_schema(kinds, metrics, batches=sweep.batch_size is not None)
     curves = curves_schema(metrics)
+    if changed := provenance.changes(record["sessions"]):
+        _say(changed)
     results.create(record, schema, curves)
     if sweep.source is not None:
         results.keep_parts(f"{sweep.source.digest}-{sweep.source.name}", sweep.source.text)
@@ -157,6 +159,10 @@ def _recorded(
         share = session.pop("train_seconds") / (seconds * max(1, session["workers"]))
         ended = {"training_share_of_worker_time": round(share, 4)}
         record["sessions"][-1] |= {"seconds": round(seconds, 1), **session, **ended}
+        if not changed and (
+            changed := provenance.changes(record["sessions"])
+        ):  # devices are known at the end
+            _say(changed)
         results.create(record, schema, curves)
     finally:
         LiveReport(sweep, _say).ended()

@@ -2,7 +2,7 @@
 
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from grok_sweep.core import definitions, registry
 from grok_sweep.core.sweep import Sweep
 from grok_sweep.errors import shorten
 from grok_sweep.store import Store
-from grok_sweep.versions import code, versions
+from grok_sweep.versions import COMPUTE, code, versions
 from grok_sweep.worker.environment import RANDOM, cores
 
 SCIENTIFIC = ("name", "task", "model", "optimizer", "train")
@@ -74,6 +74,28 @@ def other_code(stored: Mapping[str, Any], sweep: Sweep) -> str | None:
             kept = " (it is in parts/ there)" if key == "parts" else ""
             return f"{since}; put it back{kept}, choose another folder, or say accept_code=true"
     return None
+
+
+def changes(sessions: Sequence[Mapping[str, Any]]) -> str | None:
+    """What the last of some sessions computes with that the one before it did not; None: nothing.
+
+    Numbers may then differ in their last digits. What one of them does not say is no change.
+    """
+    if len(sessions) < 2:
+        return None
+
+    def of(session: Mapping[str, Any]) -> dict[str, str]:
+        found = {key: session.get("versions", {}).get(key) for key in COMPUTE}
+        found |= {f"random {key}": value for key, value in session.get("random", {}).items()}
+        found |= {"machine": session.get("machine"), "devices": ", ".join(session.get("devices", []))}
+        return {key: str(value) for key, value in found.items() if value}
+
+    before, now = of(sessions[-2]), of(sessions[-1])
+    new = [key for key in now if before.get(key, now[key]) != now[key]]
+    if not new:
+        return None
+    words = "; ".join(f"{key} {now[key]} (before: {before[key]})" for key in new)
+    return f"this session has {words}: numbers may differ in their last digits; rows name their session"
 
 
 def differences(stored: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:

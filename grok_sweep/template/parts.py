@@ -3,7 +3,7 @@
 Everything is optional: a sweep may take its task, model or optimizer from here and the others from the
 package (grok-sweep --help lists them). h holds all hyperparameters of a run (for a model its own and the
 static ones of the others); every number declared here is a key of its block of the config, and an axis:
-grid.noise=[0,0.1]. How many steps there are no part knows: a schedule has a length of its own.
+grid.noise=[0,0.1]. h.steps is how many steps there are: schedules need it.
 """
 
 import jax.numpy as jnp
