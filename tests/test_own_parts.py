@@ -266,6 +266,28 @@ def test_a_file_that_has_changed_does_not_go_on_unless_that_is_accepted(one_run,
     assert run("seeds=[3,4,5,6]") == 0  # since then it is the file of the sweep
 
 
+def test_a_run_whose_data_cannot_be_made_fails_alone(one_run, capfd):
+    """Its neighbours in the shard are trained, and it is tried again once that is mended."""
+    bad = "        if seed in (4, 6): raise ValueError(f'nothing of {seed}')\n"
+    start = "        rng = np.random.default_rng(seed)\n"
+    one_run(OWN.replace(start, bad + start), seeds=[3, 4, 5, 6, 7], grid={"momentum": [0.5, 0.9]})
+    assert run() == 1
+    said = capfd.readouterr().err
+    assert re.search(
+        r"failed: mine\.py, line \d+ in data: ValueError: nothing of 4 \(run [0-9a-f]{16}, seed 4\)", said
+    )
+    assert sorted(read("runs")["seed"]) == [3, 3, 5, 5, 7, 7]
+    failed = Store("out").failed()
+    assert len(failed) == 4
+    assert failed["reason"].str.contains(r"seed [46]\)").all()
+    one_run(OWN, seeds=[3, 4, 5, 6, 7], grid={"momentum": [0.5, 0.9]})
+    assert run("retry_failed=true", "accept_code=true") == 0
+    assert sorted(read("runs")["seed"]) == [3, 3, 4, 4, 5, 5, 6, 6, 7, 7]
+    assert run("out=whole") == 0
+    one, other = (read("curves", out) for out in ("out", "whole"))
+    pd.testing.assert_frame_equal(one, other)
+
+
 def test_a_part_whose_meaning_has_changed_has_other_runs(one_run, capfd):
     """With the version in their id; and a folder has runs of one version."""
     one_run(OWN)

@@ -61,8 +61,8 @@ def test_a_session_that_computes_with_other_things_says_so():
     assert changes([first, first | {"versions": {"jax": "0.10.2", "numpy": "2.4.6", "ray": "3"}}]) is None
     other = first | {"versions": {"jax": "0.11", "numpy": "2.4.6"}, "devices": ["cpu", "NVIDIA H100"]}
     assert changes([other, first, other]) == (
-        "this session has jax 0.11 (before: 0.10.2); devices cpu, NVIDIA H100 (before: cpu): numbers may differ "
-        "in their last digits; rows name their session"
+        "this session has jax 0.11 (before: 0.10.2); devices cpu, NVIDIA H100 (before: cpu): "
+        "numbers may differ in their last digits; rows name their session"
     )
     rbg = first | {"random": {"default_prng_impl": "rbg"}}
     assert "random default_prng_impl rbg (before: threefry2x32)" in changes([first, rbg])

@@ -15,6 +15,17 @@ class PartError(Exception):
     """What is wrong with a part, in one line: which, what was expected, what came."""
 
 
+class RunError(PartError):
+    """What is wrong with one run alone, whose data cannot be made: others of its shard may go well."""
+
+    def __init__(self, message: str, run: int) -> None:
+        super().__init__(message, run)
+        self.run = run  # its place in the shard
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 @dataclass(frozen=True)
 class Source:
     """A user's file of parts, as it travels to workers: its name, for messages, and its text."""

@@ -18,7 +18,7 @@ from grok_sweep.errors import ConfigError
 from grok_sweep.executors import Executor, LaunchError, Queue, executor
 from grok_sweep.session import capacity, provenance, sorting
 from grok_sweep.session import dry_run as plan_table
-from grok_sweep.session.jobs import fate, jobs, tried_again
+from grok_sweep.session.jobs import fate, jobs, lost, tried_again
 from grok_sweep.session.left import Left, check_folder, failed_runs, look, planned
 from grok_sweep.session.live import LiveReport
 from grok_sweep.stop import Stop
@@ -234,6 +234,11 @@ def _train(
                     display.note(told_as)
                     told |= set() if again else {reason}
                 continue
+            alone = lost(done, results)
+            failed += len(alone)
+            for reason in alone.keys() - told:
+                display.note(alone[reason])
+            told |= alone.keys()
             results.publish(in_session(done.result.runs, number), done.result.curves, done.result.weights)
             landed = done.result.runs.to_pandas()
             display.landed(phases(landed, done.result.curves.to_pandas), done.job.shard.work)

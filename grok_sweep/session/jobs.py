@@ -42,6 +42,15 @@ def fate(done: Done, again: list[Job], results: Store) -> str:
     return f"failed: {job}: {failure.reason}; log: {results.fail(run_ids, f'{job}: {failure.reason}', log)}"
 
 
+def lost(done: Done, results: Store) -> dict[str, str]:
+    """Record the runs that a shard could not train, each alone; what is wrong -> what to say of its first."""
+    found: dict[str, str] = {}
+    for run_id, reason in (done.result.lost if done.result else {}).items():
+        log = results.fail([run_id], reason, f"{done.job}\n{reason}\n")
+        found.setdefault(reason.partition(" (run ")[0], f"failed: {reason}; log: {log}")
+    return found
+
+
 def jobs(sweep: Sweep, plan: Plan) -> Iterator[Job]:
     """What the executor gets: the shards in order, each made into a worker's order when its turn comes."""
     for shard in plan.shards:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from grok_sweep import store
 from grok_sweep.core import parts
-from grok_sweep.core.source import blaming
+from grok_sweep.core.source import PartError, RunError, blaming
 from grok_sweep.worker.environment import compilation_cache
 from grok_sweep.worker.inputs import arguments
 
@@ -36,6 +36,7 @@ class Result:
     train_seconds: float
     other_seconds: float  # compilation, data, tables
     weights: pa.Table | None = None  # where they are recorded
+    lost: Mapping[str, str] = field(default_factory=dict)  # run_id -> why its data could not be made
 
 
 def train_shard(order: Order) -> Result:
@@ -56,20 +57,32 @@ def _train(order: Order) -> Result:
     started = time.perf_counter()
     compilation_cache()
     program, columns = order.program, order.columns
-    runs = len(columns["run_id"])
     functions = compiled(program)
     calls, train_seconds = [], 0.0
-    for begin in range(0, runs, program.lanes):
+    left = [*range(len(columns["run_id"]))]
+    kept: list[int] = []
+    lost: dict[str, str] = {}
+    while left:
+        these = left[: program.lanes]
         # Lanes left over repeat the last run: the shape is compiled in.
-        index_L = np.minimum(np.arange(begin, begin + program.lanes), runs - 1)
+        index_L = np.array(these + these[-1:] * (program.lanes - len(these)))
         with jax.enable_x64(program.dtype == "float64"):
-            inputs = arguments(program, columns, index_L, functions.init)
+            try:
+                inputs = arguments(program, columns, index_L, functions.init)
+            except RunError as error:
+                left.remove(error.run)
+                lost[str(columns["run_id"][error.run])] = str(error)
+                continue
             train = functions.train_for(*inputs)
             call_started = time.perf_counter()
             trained = jax.device_get(train(*inputs))
         train_seconds += time.perf_counter() - call_started
         named = (trained.metrics._asdict(), trained.own, trained.weights)
-        calls.append([{name: a_L[: runs - begin] for name, a_L in arrays.items()} for arrays in named])
+        calls.append([{name: a_L[: len(these)] for name, a_L in arrays.items()} for arrays in named])
+        left, kept = left[len(these) :], kept + these
+    if not kept:
+        raise PartError(next(iter(lost.values())))
+    order = replace(order, columns={name: column[kept] for name, column in columns.items()})
     curves_RT, own_RT, weights_RS = (
         {name: np.concatenate([arrays[name] for arrays in each]) for name in each[0]}
         for each in zip(*calls, strict=True)
@@ -78,15 +91,16 @@ def _train(order: Order) -> Result:
     task = program.part("task")
     results = summarise(curves_RT, program.log_every, task.loss_floor(program.values))
     results |= {f"final_{name}": own_RT[name][:, -1].astype(np.float64) for name in own_RT}
-    ids = columns["run_id"]
+    ids = order.columns["run_id"]
     weights = store.weights_table(ids, weights_RS, program.snapshot_every) if weights_RS else None
     elapsed = time.perf_counter() - started
     return Result(
-        _runs_table(order, results, device, elapsed / runs),
+        _runs_table(order, results, device, elapsed / len(ids)),
         _curves_table(ids, curves_RT | own_RT, program.log_every),
         train_seconds,
         time.perf_counter() - started - train_seconds,
         weights,
+        lost,
     )
 
 

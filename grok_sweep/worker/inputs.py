@@ -7,6 +7,7 @@ import numpy as np
 
 from grok_sweep.core.number import Number, Values
 from grok_sweep.core.parts import PartError
+from grok_sweep.core.source import RunError, blaming
 
 if TYPE_CHECKING:  # it loads jax
     from grok_sweep.core.moment import Rows
@@ -50,20 +51,25 @@ def of_model(program: "Program", columns: Mapping[str, np.ndarray], run: int) ->
 
 
 def rows_of(program: "Program", columns: Mapping[str, np.ndarray], run: int) -> "Rows":
-    """The rows of one run, numpy's. Raises PartError where they are not those of the plan."""
+    """The rows of one run, numpy's. Raises RunError where they cannot be made or are not as planned."""
     from grok_sweep.core.moment import Rows
 
     task, seed = program.part("task"), int(columns["seed"][run])
     h = _hyperparameters(program, columns, run)
-    data = task.checked(task.data(h, seed))
+    try:
+        with blaming(program.source):
+            data = task.checked(task.data(h, seed))
+    except PartError as error:
+        raise RunError(f"{error} (run {columns['run_id'][run]}, seed {seed})", run) from None
     sizes = len(data.y_train_N), len(data.y_test_N)
     exact = program.batch_size or program.metrics or sizes[0] == program.rows
     planned = (program.rows if exact else task.rows(h)[0], program.test_rows)
     if sizes != planned or sizes[0] > program.rows:
         given, asked = (" and ".join(f"{size:,}" for size in both) for both in (sizes, planned))
-        raise PartError(
+        raise RunError(
             f"task {task.name}: data gives {given} training and test rows (seed {seed}) where {asked} are "
-            "planned; how many there are may depend on the task's own hyperparameters alone"
+            "planned; how many there are may depend on the task's own hyperparameters alone",
+            run,
         )
     # Fractions in the numbers that the program computes with.
     train, test = (
