@@ -139,11 +139,16 @@ def _main(argv: list[str]) -> int:
 def _init(argv: list[str]) -> int:
     """Write a commented sweep and its file of parts, to begin from: ./sweeps/NAME.yaml and NAME.py."""
     if len(argv) != 1 or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,99}", argv[0]):
-        raise ConfigError(["init: goes with a name for the sweep: letters, digits and _, as in init mine"])
+        rule = "letters, digits and _, the first no digit, as in init mine"
+        raise ConfigError([f"init: goes with a name for the sweep: {rule}"])
     name, folder = argv[0], Path("sweeps")
     files = {folder / f"{name}.yaml": "sweep.yaml", folder / f"{name}.py": "parts.py"}
     if there := [str(path) for path in files if path.exists()]:
         raise ConfigError([f"init: {' and '.join(there)}: already there; choose another name"])
+    if name in choices("sweeps"):
+        raise ConfigError(
+            [f"init: {name} is a sweep of the package, which yours would hide; choose another name"]
+        )
     try:
         folder.mkdir(exist_ok=True)
         for path, template in files.items():

@@ -13,6 +13,7 @@ from own import CURVES, KEYS, OWN, content, read, refused, run, sweep_file
 import analysis
 from analysis.cli import main as grok_analyze
 from grok_sweep.cli import main
+from grok_sweep.core.registry import parts_of
 from grok_sweep.core.source import Source
 from grok_sweep.store import Store
 
@@ -288,6 +289,13 @@ def test_a_run_whose_data_cannot_be_made_fails_alone(one_run, capfd):
     pd.testing.assert_frame_equal(one, other)
 
 
+def test_what_tasks_have_in_common_is_no_task(one_run):
+    code = OWN.replace("class Larger(Task):", "class Pairs(Task):\n    pass\n\n\nclass Larger(Pairs):")
+    one_run(code)
+    assert set(parts_of(Source("mine.py", code))["task"]) - set(parts_of(None)["task"]) == {"larger"}
+    assert run() == 0
+
+
 def test_a_part_whose_meaning_has_changed_has_other_runs(one_run, capfd):
     """With the version in their id; and a folder has runs of one version."""
     one_run(OWN)
@@ -361,6 +369,8 @@ def test_a_sweep_to_begin_from(tmp_path, monkeypatch, capfd):
     for name in ("../x", "a/b", "", "1st", "a b", "-x", "quick.start"):
         assert main(["init", name]) == 2
         assert "init: goes with a name for the sweep" in capfd.readouterr().err
+    assert main(["init", "parity_1125"]) == 2
+    assert "parity_1125 is a sweep of the package, which yours would hide" in capfd.readouterr().err
     assert main(["init"]) == main(["init", "a", "b"]) == 2
     assert content(tmp_path) == before
     (tmp_path / "elsewhere").mkdir()

@@ -7,6 +7,7 @@ import functools
 import inspect
 import keyword
 import re
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -110,6 +111,8 @@ def _own(module: ModuleType) -> list[tuple[str, str, Any]]:
     found: list[tuple[str, str, Any]] = []
     for value in {id(value): value for value in vars(module).values()}.values():  # once under two names
         if isinstance(value, type) and issubclass(value, Task) and value.__module__ == module.__name__:
+            if value.__subclasses__() and any(_missing(value)):
+                continue  # what several tasks have in common, and none by itself
             task = value()
             task.name = task.name or _snake(value.__name__)
             found.append(("task", task.name, task))
@@ -117,6 +120,13 @@ def _own(module: ModuleType) -> list[tuple[str, str, Any]]:
             kind = next(kind for kind, of in OF_KIND.items() if isinstance(value, of))
             found.append((kind, value.name, value))
     return found
+
+
+def _missing(task: type[Task]) -> Iterator[str]:
+    """The methods that a task must have and this one has not."""
+    for method in ("data", "loss", "correct"):
+        if getattr(task, method) is getattr(Task, method):
+            yield method
 
 
 def _snake(name: str) -> str:
@@ -162,10 +172,9 @@ def _check(what: str, part: Any) -> None:
                 f"{what}: the default of {key}, {number.default!r}, {number.problem(number.default)}"
             )
     if isinstance(part, Task):
-        for method in ("data", "loss", "correct"):
-            if getattr(type(part), method) is getattr(Task, method):
-                hint = "; say correct = None where nothing is right or wrong" * (method == "correct")
-                raise PartError(f"{what}: has no method {method}{hint}")
+        for method in _missing(type(part)):
+            hint = "; say correct = None where nothing is right or wrong" * (method == "correct")
+            raise PartError(f"{what}: has no method {method}{hint}")
 
 
 def is_name(name: Any) -> bool:
