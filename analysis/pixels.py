@@ -163,7 +163,8 @@ def _coloured(phase_PYX: np.ndarray, shade_PYX: np.ndarray, known: Mapping[str, 
 
 def _panel(plot: Axes, text: str, places: Places, image_YX3: np.ndarray) -> None:
     plot.set_axis_on()
-    plot.imshow(image_YX3, origin="lower")
+    high, wide, _ = image_YX3.shape
+    plot.imshow(image_YX3, origin="lower", aspect="equal" if 1 / 3 < high / wide < 3 else "auto")
     plot.set_title(text, size=10, color=INK, linespacing=1.3)
     plot.spines[:].set_visible(False)
     plot.tick_params(length=3, labelsize=8, color=PALE_INK, labelcolor=PALE_INK)

@@ -1,6 +1,8 @@
 """Whole sweeps, in this process and through a real Ray."""
 
 import os
+import re
+import resource
 import subprocess
 from collections import Counter
 
@@ -15,7 +17,7 @@ from grok_sweep.cli import main
 from grok_sweep.core.grid import expand
 from grok_sweep.core.plan import make_plan
 from grok_sweep.executors import Done, Failure
-from grok_sweep.session import driver
+from grok_sweep.session import capacity, driver
 from grok_sweep.session.jobs import tried_again
 from grok_sweep.store import Store
 
@@ -218,6 +220,22 @@ def test_dry_run_writes_nothing(sweep, tmp_path, capfd):
     assert sweep("dry_run=true") == 0
     assert not list(tmp_path.iterdir())
     assert "16 runs to train (8 cells x 2 seeds, 0 finished) in" in capfd.readouterr().out
+
+
+def test_a_dry_run_of_sixteen_million_runs_says_what_they_would_take(sweep, tmp_path, capfd, monkeypatch):
+    """And then that this machine has not so much memory; nothing is expanded for it."""
+    monkeypatch.setattr(capacity, "available_memory", lambda: 4e9)
+    axes = [f"grid.{key}=log(1e-3, 1, 4096)" for key in ("learning_rate", "weight_decay")]
+    begun = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert sweep("~grid.hidden_size", "~grid.train_size", *axes, "seeds=[0]", "dry_run=true") == 2
+    out, err = capfd.readouterr()
+    assert "16,777,216 runs to train" in out
+    for word in ("memory", "disk", "time"):
+        assert re.search(rf"^{word} .*\(estimate\)", out, re.MULTILINE)
+    assert "13.4 GB on the driver" in out
+    assert "grid: 16,777,216 runs need about 13.4 GB of memory on the driver; 4.0 GB are free" in err
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - begun < 3e6  # kB
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_sweep_on_a_server_is_as_one_on_a_disk(sweep, tmp_path, capfd, monkeypatch):

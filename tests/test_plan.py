@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from grok_sweep.compose import compose
 from grok_sweep.core.config import parse
 from grok_sweep.core.grid import expand
-from grok_sweep.core.plan import COSTS, PILOT_SECONDS, halve, make_plan, unfinished
+from grok_sweep.core.plan import COSTS, PILOT_SECONDS, halve, make_plan, outline, unfinished
 
 BASE = parse(compose(["sweeps=quickstart"])[0])
 
@@ -49,6 +49,42 @@ def test_every_run_is_in_one_shard_of_a_program_that_fits_it(plan):
         assert shard.work == pytest.approx(
             129.0 * values["hidden_size"] * columns["train_size"][index_R].sum() * shard.program.steps
         )
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=60)
+@given(
+    device=st.sampled_from(["cpu", "gpu"]),
+    seeds=st.integers(1, 12),
+    together=st.sampled_from([(), (("hidden_size", "learning_rate"),), (("weight_decay", "train_size"),)]),
+    sizes=st.lists(st.integers(1, 3000), min_size=3, max_size=3, unique=True).map(tuple),
+)
+def test_an_outline_costs_what_the_whole_plan_does(device, seeds, together, sizes):
+    """Though nothing is expanded but what shapes and rows depend on."""
+    axes = {
+        "weight_decay": (0.1, 0.2, 0.3),
+        "hidden_size": sizes,
+        "learning_rate": (1e-3, 1e-2, 1e-1),
+        "train_size": sizes[::-1],
+    }
+    cluster = replace(BASE.cluster, device=device)
+    sweep = replace(BASE, axes=axes, cluster=cluster, seeds=range(seeds), together=together)
+    whole, few = make_plan(sweep, expand(sweep)), outline(sweep)
+    assert len(few.grid) <= 27
+    assert few.n_runs == whole.n_runs == sweep.n_runs
+    assert {(p.values["hidden_size"], p.rows, p.lanes, p.blocks) for p in few.programs} == {
+        (p.values["hidden_size"], p.rows, p.lanes, p.blocks) for p in whole.programs
+    }
+    assert len(few.shards) == len(whole.shards)
+    assert few.work == pytest.approx(whole.work)
+    assert few.seconds(2) == pytest.approx(whole.seconds(2))
+
+
+def test_an_outline_of_combinations_that_fall_together():
+    architectures = parse(compose(["sweeps=modular_architectures"])[0])
+    whole, few = make_plan(architectures, expand(architectures)), outline(architectures)
+    assert few.n_runs == whole.n_runs == 11_340
+    assert len(few.shards) == len(whole.shards)
+    assert few.work == pytest.approx(whole.work)
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow], max_examples=60)

@@ -26,7 +26,6 @@ from grok_sweep.errors import ConfigError, nearest_of, one_of, shorten, show
 MAX_RUNS = 20_000_000
 MOST_CHECKED = 10_000  # combinations of a user's task
 MISSING = "???"  # what OmegaConf writes for a value that has to be given
-SAID = object()  # the value of a key whose whole block is a problem already
 
 SEED = Number(int, "of data and initial weights", 0, 2**31 - 1)
 SEEDS = Number(int, "how many seeds, from 0 on", 1, MAX_RUNS)
@@ -152,10 +151,12 @@ class _Parser:
         }
 
     def _problem(self, where: str, message: str, *values: Any) -> None:
-        """Add a problem of the `values` at a dotted key."""
+        """Add a problem of the `values` at a dotted key; of a block that is none it has been said already."""
+        if where.rpartition(".")[0] not in self.blocks:
+            return
         if values == (MISSING,):
             self.problems.append(f"{shorten(where)}: is missing; {message}")
-        elif values[0] is not SAID:
+        else:
             given = ", ".join([*map(show, values[:5]), *(["..."] if len(values) > 5 else [])])
             self.problems.append(f"{shorten(where)}={given}: {message}")
 
@@ -216,9 +217,9 @@ class _Parser:
         return f"; did you mean {' or '.join(f'{name}.{near}'.lstrip('.') for name in blocks)}?"
 
     def _at(self, where: str, default: Any = MISSING) -> Any:
-        """The value at a dotted key; `default` where there is none."""
+        """The value at a dotted key; `default` where there is none, MISSING where its block is none."""
         block, _, key = where.rpartition(".")
-        return self.blocks[block].get(key, default) if block in self.blocks else SAID
+        return self.blocks[block].get(key, default) if block in self.blocks else MISSING
 
     def _setting(self, where: str, default: Any = MISSING) -> Any:
         return self._number(where, SETTINGS[where], default)
