@@ -7,6 +7,7 @@ now; every number that the header of a sweep's file or the README gives of a rec
 import re
 from pathlib import Path
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,10 +17,12 @@ from analysis import fourier
 from analysis.constructed import accuracy
 from analysis.gallery import NAMES
 from analysis.phases import liu_steps
-from grok_sweep.compose import using
+from grok_sweep.compose import compose, using
 from grok_sweep.core import registry
 from grok_sweep.core.config import parse
-from grok_sweep.session import sorting
+from grok_sweep.core.number import Values
+from grok_sweep.core.plan import outline
+from grok_sweep.session import dry_run, sorting
 from grok_sweep.store import Store
 from grok_sweep.sweep_file import source_of
 from grok_sweep.worker import summarise
@@ -287,6 +290,85 @@ def liu2022_b():
     ]
     given = counts.removesuffix(" (of 990)")
     return header, ["figure 5b", f"of 990 runs {given}"]
+
+
+def fractal():
+    """Of the cells, which are all that there is of so many runs; the dimension by another count of boxes."""
+    folder = SWEEPS / "fractal"
+    sessions = Store(folder).sweep()["sessions"]
+    minutes = sum(session["seconds"] for session in sessions) / 60
+    assert f"{minutes:.0f} minutes on 2 cores" in (SWEEPS / "fractal.yaml").read_text()
+    cells = pd.read_parquet(folder / "cells.parquet")
+    count = cells["majority"].value_counts()
+    assert (cells["runs"] == 1).all()
+    rates = cells.groupby("majority", observed=True)["output_learning_rate"]
+    phase = cells.pivot(index="output_learning_rate", columns="input_learning_rate", values="majority")
+    assert phase.shape == (512, 512)
+    codes = (phase == "diverged").to_numpy()
+    y, x = np.nonzero(
+        np.pad(codes[:, :-1] != codes[:, 1:], ((0, 0), (0, 1)))
+        | np.pad(codes[:-1] != codes[1:], ((0, 1), (0, 0)))
+    )
+    boxes = [
+        len({*zip((y // size).tolist(), (x // size).tolist(), strict=True)}) for size in 2 ** np.arange(9)
+    ]
+    slopes = np.log2(np.divide(boxes[:-1], boxes[1:]))
+    counts = f"{thousands(count['converged'])} converged, {thousands(count['diverged'])} diverged"
+    dimension = f"{np.median(slopes):.2f}"
+    header = [
+        f"of {thousands(len(cells))} networks the record has {counts}",
+        f"none that converged is above {np.ceil(rates.max()['converged']):.0f}, "
+        f"none that diverged below {np.floor(rates.min()['diverged']):.0f}",
+        f"a box dimension of {dimension} here",
+        f"{FRACTAL_4096}, said in seconds",
+    ]
+    given = f"of {thousands(len(cells))} runs {counts}; box dimension of the boundary {dimension}"
+    return header, [given, "Sohl-Dickstein 2024"]
+
+
+FRACTAL_4096 = "4096 x 4096 of them with dry_run=true: 13.4 GB of memory, 5.9 GB of disk, 30 hours on 2 cores"
+
+
+def test_what_4096_x_4096_networks_would_take(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(dry_run, "cores", lambda: 2)
+    axes = [f"grid.{side}_learning_rate=log(1e-3, 1e6, 4096)" for side in ("input", "output")]
+    source = source_of(["sweeps=fractal"])
+    with using(source):
+        sweep = parse(compose(["sweeps=fractal", *axes])[0], source)
+    dry_run.show(sweep, outline(sweep))
+    said = capsys.readouterr().out
+    hours = FRACTAL_4096.partition(" hours")[0].split()[-1]
+    for words in ("13.4 GB on the driver", "disk       5.9 GB", f"time       {hours}."):
+        assert words in said
+
+
+def test_pixels_are_what_gradient_descent_makes_of_these_networks():
+    """By numpy, in float64, of some cells that are not at the boundary."""
+    cells = pd.read_parquet(SWEEPS / "fractal" / "cells.parquet")
+    source = source_of(["sweeps=fractal"])
+    h = Values({"inputs": 16, "train_size": 272, "width": 16, "steps": 500})
+    data = registry.find("task", "noise", source).data(h, 0)
+    x, y = data.x_train_ND, data.y_train_N
+    network = registry.find("model", "mean_field", source).make(h)
+    params = network.init(jax.random.key(0), np.zeros((1, 16), np.float32))["params"]
+    random = np.random.default_rng(0)
+    some = cells[(cells["output_learning_rate"] < 60) | (cells["output_learning_rate"] > 300)]
+    for _, cell in some.iloc[random.choice(len(some), 40, replace=False)].iterrows():
+        w_in, w_out = (np.array(params[name], float) for name in ("w_in", "w_out"))
+        losses = []
+        with np.errstate(all="ignore"):
+            for _ in range(500):
+                hidden = np.tanh(2**0.5 * (x @ w_in) / 4)
+                error = hidden @ w_out / 16 - y
+                losses.append((error**2).mean())
+                slope = 2 * error / len(y)
+                slope_out = hidden.T @ slope / 16
+                inner = np.outer(slope, w_out / 16) * (1 - hidden**2) * 2**0.5 / 4
+                w_in = w_in - cell["input_learning_rate"] * (x.T @ inner)
+                w_out = w_out - cell["output_learning_rate"] * slope_out
+        converged = np.mean(losses[-20:]) < losses[0]
+        assert cell["majority"] == ("converged" if converged else "diverged")
 
 
 def parity_digits():
@@ -575,6 +657,7 @@ SAID = [
     liu2022_b,
     liu2022_c,
     liu2022_d,
+    fractal,
     parity_digits,
     modular_24,
     modular_circle,

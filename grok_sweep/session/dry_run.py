@@ -66,7 +66,7 @@ def show(sweep: Sweep, plan: Plan, finished: int = 0, free_disk: int | None = No
     console.print(
         f"\n{_copies(sweep, plan)}{plan.n_runs:,} runs to train"
         f" ({sweep.n_cells:,} cells x {seeds:,} seed{'s' * (seeds > 1)}, {finished:,} finished)"
-        f" in {len(by_program):,} programs, {len(plan.shards):,} shards\n"
+        f" in {len(by_program):,} program{'s' * (len(by_program) != 1)}, {len(plan.shards):,} shards\n"
         f"{_batches(sweep, plan)}"
         f"operations {_operations(plan.work)} useful, {_padding(plan.shards)} more in padding"
         f" (estimate; one multiplication or addition each)\n"
