@@ -15,7 +15,7 @@ from grok_sweep.core import registry
 from grok_sweep.core.choices import GROUPS, choices, sweep_folders
 from grok_sweep.core.parts import PartError
 from grok_sweep.core.source import Source
-from grok_sweep.errors import ConfigError
+from grok_sweep.errors import ConfigError, one_of
 
 
 def path_of(name: str) -> Path:
@@ -93,4 +93,7 @@ def why(error: BaseException) -> str:
     lines = (line.strip() for line in str(error).splitlines())
     told = itertools.takewhile(lambda line: not line.startswith(("Config search path", "full_key:")), lines)
     text = " ".join(line for line in told if line)
+    if missing := re.match(r"In '\w+': Could not find '(\w+)/(\S+)' Available options in '\w+': (.*)", text):
+        group, name, there = missing.groups()
+        return f"defaults: override /{group}: {name}: {one_of(name, there.split())}"
     return text.replace("Cannot merge DictConfig with ListConfig", "must be a list, not a block")

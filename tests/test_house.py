@@ -24,10 +24,21 @@ ROOMS = {
     "session": {"core", "errors", "executors", "stop", "store", "terminal", "versions", "worker"},
     "template": {"core"},  # a user's file: nothing of the package but how parts are declared
 }
-MOST_LINES = 310
-LONG = {
+MOST_LINES = 250
+LONG = {  # and why they may be
     "grok_sweep/core/config.py": 480,  # one table of keys, read in one pass: in two files it would be longer
+    "grok_sweep/core/plan.py": 305,  # one algorithm, from the grid to its shards
+    "grok_sweep/core/parts.py": 270,  # what a user reads to write a part: all five kinds
     "grok_sweep/store/__init__.py": 355,  # the one owner of all names
+    "grok_sweep/store/files.py": 290,  # a folder here and one elsewhere, side by side
+    "grok_sweep/session/driver.py": 265,  # a session from its beginning to its end
+    "grok_sweep/compose.py": 295,  # all that knows Hydra
+    "analysis/figures.py": 295,  # one picture each
+    "analysis/curve_pictures.py": 310,
+    "analysis/wave_pictures.py": 270,
+    "analysis/page/__init__.py": 305,  # all arrays of the page: what is written here data.js reads
+    "analysis/page/diagram.js": 385,  # the diagram and its curves
+    "analysis/page/page.js": 500,  # the page's state, and who changes it
 }
 ALL = {
     path.relative_to(ROOT / "grok_sweep").parts[0].removesuffix(".py")
@@ -97,5 +108,7 @@ def test_no_function_is_long(path):
 
 
 def test_no_file_is_long():
-    lines = {str(p.relative_to(ROOT)): len(p.read_text(encoding="utf-8").splitlines()) for p in FILES}
+    every = [*FILES, *ROOT.glob("analysis/page/*.js")]
+    lines = {str(p.relative_to(ROOT)): len(p.read_text(encoding="utf-8").splitlines()) for p in every}
+    assert not [name for name in LONG if lines.get(name, 0) <= MOST_LINES]  # which need no reason
     assert not {name: count for name, count in lines.items() if count > LONG.get(name, MOST_LINES)}

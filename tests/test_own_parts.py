@@ -289,6 +289,14 @@ def test_a_run_whose_data_cannot_be_made_fails_alone(one_run, capfd):
     pd.testing.assert_frame_equal(one, other)
 
 
+def test_runs_that_are_not_finite_from_the_first_step_on_are_told_of(one_run, capfd):
+    """Labels that the model has no output for: to jax their loss is nan."""
+    one_run(OWN.replace("        train = int(", "        y = y + 5\n        train = int("))
+    assert run() == 0
+    assert read("runs")["diverged_step"].tolist() == [0]
+    assert "1 of them had no finite loss before the first step: look at their data" in capfd.readouterr().err
+
+
 def test_what_tasks_have_in_common_is_no_task(one_run):
     code = OWN.replace("class Larger(Task):", "class Pairs(Task):\n    pass\n\n\nclass Larger(Pairs):")
     one_run(code)

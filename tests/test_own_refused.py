@@ -38,6 +38,14 @@ def test_nothing_but_the_sweeps_own_file_names_code(tmp_path, capfd):
     assert run("parts=mine.py", "dry_run=true") == 0  # as it is
 
 
+def test_a_part_that_the_sweep_misspells(files, capfd):
+    files(sweep=sweep_file("override /task: largr", "override /model: net", "override /optimizer: sgd"))
+    assert refused(capfd) == (
+        "sweeps=mine: defaults: override /task: largr: must be one of larger, modular_addition, parity; "
+        "did you mean larger?"
+    )
+
+
 @pytest.mark.parametrize(
     "named",
     [
@@ -145,6 +153,10 @@ BROKEN = {
     "a metric of rows": (
         f"{OWN}@metric\ndef m(h, at): return at.output_test\n",
         r"metric m: gives shape \(18, 2\); give one number",
+    ),
+    "x is nan": (
+        changed("pairs = pairs.astype(np.int32)", "pairs = np.where(pairs == 0, np.nan, pairs)"),
+        r"task larger: data gives train rows with nan or inf in x",
     ),
     "a version": (
         OWN.replace("@model(", "@model(version=0, "),

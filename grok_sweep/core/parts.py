@@ -147,6 +147,8 @@ class Task:
             if not x_ND.ndim or not y_N.ndim or not len(x_ND) or len(x_ND) != len(y_N):
                 shapes = f"x of shape {x_ND.shape} and y of shape {y_N.shape}"
                 raise PartError(f"{what} gives {side} rows as {shapes}; give as many of both, at least one")
+            if x_ND.dtype.kind == "f" and not np.isfinite(x_ND).all():
+                raise PartError(f"{what} gives {side} rows with nan or inf in x")
             sides += [x_ND, y_N]
         for name, (train, test) in (("rows", sides[::2]), ("targets", sides[1::2])):
             if train.shape[1:] != test.shape[1:]:

@@ -168,6 +168,9 @@ def _recorded(
         LiveReport(sweep, _say).ended()
     runs = session["runs"]
     _say(f"{runs:,} run{'s' * (runs != 1)} in {seconds:,.1f} s, {share:.1%} of worker time in training")
+    if at_once := session["not_finite_at_step_0"]:
+        look_at = "look at their data, such as labels out of range, and initial weights"
+        _say(f"{at_once:,} of them had no finite loss before the first step: {look_at}")
 
 
 def _tidy(results: Store, left: Left) -> None:
@@ -197,7 +200,7 @@ def _train(
     """Publish the shards of `left.plan` as they come, in session `number`; what that is remembered by."""
     plan, runs_total = left.plan, left.whole.n_runs
     most_workers = workers.workers
-    runs, failed, train_seconds, other_seconds = 0, 0, 0.0, 0.0
+    runs, failed, at_once, train_seconds, other_seconds = 0, 0, 0, 0.0, 0.0
     devices: set[str] = set()
     told: set[str] = set()  # why trainings failed
     display = Progress(
@@ -243,6 +246,7 @@ def _train(
             landed = done.result.runs.to_pandas()
             display.landed(phases(landed, done.result.curves.to_pandas), done.job.shard.work)
             runs += len(landed)
+            at_once += int((landed["diverged_step"] == 0).sum())
             train_seconds += done.result.train_seconds
             other_seconds += done.result.other_seconds
             devices |= set(landed["device"])
@@ -252,6 +256,7 @@ def _train(
         "workers": most_workers,
         "runs": runs,
         "failed_shards": failed,
+        "not_finite_at_step_0": at_once,
         "devices": sorted(devices),
         "train_seconds": train_seconds,
         "compile_and_other_seconds": round(other_seconds, 1),
