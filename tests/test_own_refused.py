@@ -154,6 +154,10 @@ BROKEN = {
         f"{OWN}@metric\ndef m(h, at): return at.output_test\n",
         r"metric m: gives shape \(18, 2\); give one number",
     ),
+    "a file beside it": (
+        f"import nothing_such\n{OWN}",
+        r"mine\.py, line 1 in <module>: ModuleNotFoundError: .*; a file of parts travels alone: install what",
+    ),
     "x is nan": (
         changed("pairs = pairs.astype(np.int32)", "pairs = np.where(pairs == 0, np.nan, pairs)"),
         r"task larger: data gives train rows with nan or inf in x",

@@ -48,6 +48,8 @@ class Source:
         if type(error).__name__.startswith(("Tracer", "Concretization")):
             # jax's own words are about something else.
             text = "Python cannot see a traced number or array; declare a number static=True where it must"
+        if isinstance(error, ModuleNotFoundError):
+            text += "; a file of parts travels alone: install what it imports, or have it all in one file"
         return f"{self.name}{f', {where}' if where else ''}: {type(error).__name__}: {text}"
 
     def run(self) -> ModuleType:
