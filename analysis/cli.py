@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from analysis.phases import DEFINITIONS, MAX_RATIO, MIN_LOSS, problems
-from analysis.report import NOT_YET, Analysis, analyze
+from analysis.report import Analysis, analyze, no_runs
 from grok_sweep.store import Store, StoreError
 
 MOST_RECORDED = 100_000  # runs of a record, which is committed or mailed
@@ -70,7 +70,7 @@ def _record(folder: str, target: str, done: Analysis, options: Mapping[str, Any]
     runs = sum(done.counts.values())
     if runs > MOST_RECORDED:
         Store(folder).copy_cells(Store(target))
-        return f": cells and picture; {runs:,} runs themselves are too many for a record"
+        return f": cells and picture alone; {runs:,} runs themselves are too many for a record"
     Store(folder).copy_record(Store(target))
     analyze(target, **options)
     _say("")
@@ -160,7 +160,7 @@ def _folder_problems(folder: str) -> list[str]:
     except StoreError as error:
         return [str(error)]
     if not finished:
-        return [f"{store.place()}: {NOT_YET}"]
+        return [f"{store.place()}: {no_runs(store)}"]
     return [] if store.path is None else _unwritable(store.path)
 
 

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.phases import looks, ties
 from analysis.places import Places, arrange
-from analysis.style import INK, LETTER, PALE_INK, plain_style
+from analysis.style import INK, LETTER, MISSING, PALE_INK, plain_style
 from analysis.words import definition, in_words, plural
 from grok_sweep.core.look import Look
 
@@ -27,12 +27,13 @@ def pixels(phases: pd.DataFrame, places: Places, title: str) -> Figure:
     """Draw `phases` at `places`: each cell in the colour of its most common phase.
 
     Of phases with a `shade` the pixels are the darker the higher their runs rank in that column, so that all
-    shades are as frequent. Where nothing is there is nothing. The caption says `box_dimension` of one panel.
+    shades are as frequent. A cell without a run is grey. The caption says `box_dimension` of one panel.
     """
     known = looks(phases)
     phase_PYX = _most_common(phases, places)
-    shade_R = shades(phases)
-    image_PYX3 = _coloured(phase_PYX, _mean(shade_R, places, phase_PYX.shape), known)
+    finished_R = phases["phase"].notna().to_numpy()
+    shade_PYX = _mean(shades(phases), finished_R, places, phase_PYX.shape)
+    image_PYX3 = _coloured(phase_PYX, shade_PYX, known)
     _, high, wide = phase_PYX.shape
     rows = places.spots[-1][0] + 1
     width, height = (PANEL * size / max(wide, high) for size in (wide, high))
@@ -47,18 +48,19 @@ def pixels(phases: pd.DataFrame, places: Places, title: str) -> Figure:
             plot.set_axis_off()
         for spot, text, image_YX3 in zip(places.spots, places.panel.texts, image_PYX3, strict=True):
             _panel(plots[spot], text, places, image_YX3)
-        counts = phases["phase"].value_counts()
+        counts, empty = phases["phase"].value_counts(), int((phase_PYX < 0).sum())
         figure.legend(
             handles=[
                 Patch(facecolor=of.colour, edgecolor=of.edge, label=f"{name} {int(counts.get(name, 0)):,}")
                 for name, of in known.items()
-            ],
+            ]
+            + [Patch(facecolor=MISSING, label=f"no run {empty:,}")] * (empty > 0),
             title=title,
             title_fontproperties={"size": 13, "weight": "bold"},
             alignment="left",
             borderaxespad=0.8,
             loc="outside upper left",
-            ncols=min(len(known), 4),
+            ncols=min(len(known) + (empty > 0), max(1, int(figure.get_figwidth() / 1.7))),
             frameon=False,
             fontsize=10,
             labelcolor=INK,
@@ -92,8 +94,14 @@ def box_dimension(
 
 def _boxes(phase_YX: np.ndarray) -> pd.DataFrame:
     edge_YX: np.ndarray = np.zeros(phase_YX.shape, bool)
-    edge_YX[:, :-1] |= phase_YX[:, :-1] != phase_YX[:, 1:]
-    edge_YX[:-1] |= phase_YX[:-1] != phase_YX[1:]
+
+    def differ(here: np.ndarray, beside: np.ndarray) -> np.ndarray:
+        # A cell without a run is on no boundary.
+        found: np.ndarray = (here != beside) & (here >= 0) & (beside >= 0)
+        return found
+
+    edge_YX[:, :-1] |= differ(phase_YX[:, :-1], phase_YX[:, 1:])
+    edge_YX[:-1] |= differ(phase_YX[:-1], phase_YX[1:])
     rows = []
     for size in 2 ** np.arange(int(math.log2(min(edge_YX.shape) / 2)) + 1 if min(edge_YX.shape) > 1 else 0):
         high, wide = (-(-int(length) // int(size)) for length in edge_YX.shape)
@@ -146,16 +154,18 @@ def shades(phases: pd.DataFrame) -> np.ndarray:
     return shade_R
 
 
-def _mean(values_R: np.ndarray, places: Places, shape: Sequence[int]) -> np.ndarray:
-    cell_R, _ = _cells(places)
+def _mean(values_R: np.ndarray, finished_R: np.ndarray, places: Places, shape: Sequence[int]) -> np.ndarray:
+    cell_R = _cells(places)[0][finished_R]
     size = math.prod(shape)
-    sums = np.bincount(cell_R, values_R, minlength=size)
+    sums = np.bincount(cell_R, values_R[finished_R], minlength=size)
     return (sums / np.maximum(np.bincount(cell_R, minlength=size), 1)).reshape(shape)
 
 
 def _coloured(phase_PYX: np.ndarray, shade_PYX: np.ndarray, known: Mapping[str, Look]) -> np.ndarray:
     """The colours of all cells, uint8: from light through the phase's colour, at 0.5, to dark."""
-    colours = np.array([*(of.parts for of in known.values()), (255, 255, 255)], float)[phase_PYX]
+    missing = [int(MISSING[k : k + 2], 16) for k in (1, 3, 5)]  # grey: a phase may be white
+    colours = np.array([*(of.parts for of in known.values()), missing], float)[phase_PYX]
+    shade_PYX = np.where(phase_PYX >= 0, shade_PYX, 0.5)
     light = LIGHTEST * np.clip(1 - 2 * shade_PYX, 0, 1)[..., None]
     dark = DARKEST * np.clip(2 * shade_PYX - 1, 0, 1)[..., None]
     return np.rint((colours * (1 - light) + 255 * light) * (1 - dark)).astype(np.uint8)
@@ -180,17 +190,24 @@ def ticks(ascending: Sequence[Any]) -> tuple[list[float], list[str]]:
 
     Where there is room, or these are no numbers, the values themselves.
     """
-    if len(ascending) <= TICKS or any(not isinstance(value, int | float) for value in ascending):
+    if len(ascending) <= TICKS or not all(isinstance(v, int | float) and math.isfinite(v) for v in ascending):
         few = np.unique(np.linspace(0, len(ascending) - 1, TICKS).astype(int)).tolist()
         return few, [in_words(ascending[place]) for place in few]
     values = np.array(ascending, float)
+    low = values[0] or values[1]  # a range over decades may begin with 0
     middle = values[len(values) // 2]  # of decades it is far below the mean of the ends
-    log = values[0] > 0 and values[-1] / values[0] >= 100 and middle < 0.3 * values[-1]
+    log = low > 0 and values[-1] / low >= 100 and middle < 0.3 * values[-1]
+    if log and not values[0]:
+        at, texts = ticks(ascending[1:])
+        return [0, *(1 + place for place in at)], ["0", *texts]
     scaled = np.log10(values) if log else values
     round_T = np.array(MaxNLocator(TICKS, integer=log).tick_values(scaled[0], scaled[-1]))
-    round_T = round_T[(round_T >= scaled[0] - 1e-6) & (round_T <= scaled[-1] + 1e-6)]
+    slack = 1e-6 * (scaled[-1] - scaled[0])
+    round_T = round_T[(round_T >= scaled[0] - slack) & (round_T <= scaled[-1] + slack)]
     at_T = np.interp(round_T, scaled, np.arange(len(scaled)))
-    texts = [in_words(float(f"{10**value if log else value:.6g}")) for value in round_T]
+    texts = [
+        f"{10**value:g}" if log else f"{float(f'{value:.12g}')!r}".removesuffix(".0") for value in round_T
+    ]
     return at_T.tolist(), texts
 
 
@@ -210,6 +227,7 @@ def _caption(phases: pd.DataFrame, places: Places, phase_PYX: np.ndarray) -> str
         said.append(f"phases: {by}")
     if places.pooled:
         said.append(f"pooled over {', '.join(places.pooled)}")
-    if len(phase_PYX) == 1 and not math.isnan(dimension := _dimension(_boxes(phase_PYX[0]))):
+    whole = len(phase_PYX) == 1 and (phase_PYX >= 0).all()
+    if whole and not math.isnan(dimension := _dimension(_boxes(phase_PYX[0]))):
         said.append(f"box dimension of the boundary {dimension:.2f}")
     return "; ".join(said)

@@ -47,7 +47,19 @@ def load_runs(folder: str | Path) -> pd.DataFrame:
         for name, off_R in off.items():
             runs[name] = runs[name].mask(off_R, runs.groupby(setting_R)[name].transform("first"))
         runs = runs[~effective.assign(seed=runs["seed"]).duplicated()]
-    return _with_ratios(runs.reset_index(drop=True), store)
+    return _with_ratios(_with_finals(runs.reset_index(drop=True), store), store)
+
+
+def _with_finals(runs: pd.DataFrame, store: Store) -> pd.DataFrame:
+    """`runs` with the last values of metrics of one's own, from the curves where older code wrote none."""
+    names = [name for name in map(str, runs) if name.startswith("final_") and name not in RESULTS]
+    lacking_R = runs[names].isna().any(axis=1)
+    if not lacking_R.any():
+        return runs
+    curves = store.curves(runs.loc[lacking_R, "run_id"])
+    last = curves.drop_duplicates("run_id", keep="last").set_index("run_id")
+    known = {name: runs["run_id"].map(last[name[6:]]) for name in names if name[6:] in last}
+    return runs.assign(**{name: runs[name].fillna(value_R.astype(float)) for name, value_R in known.items()})
 
 
 def _with_ratios(runs: pd.DataFrame, store: Store) -> pd.DataFrame:

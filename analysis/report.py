@@ -18,7 +18,7 @@ from analysis.read import Weights, each_weights, load_curves, load_runs, load_we
 from analysis.steps import steps
 from analysis.style import picture
 from grok_sweep.core.parts import Definition
-from grok_sweep.store import CIRCUITS, REPORT, Store, StoreError
+from grok_sweep.store import CIRCUITS, LEFT_OUT, REPORT, Store, StoreError
 
 NOT_YET = "no finished runs yet; wait for the first shard, then analyse again"
 FIGURE = "phase_diagram"
@@ -61,6 +61,13 @@ class Analysis:
         return "\n".join([*lines, *([f"report: {self.report}"] if self.report else [])])
 
 
+def no_runs(store: Store) -> str:
+    """Why a folder has none."""
+    if left_out := store.sweep().get(LEFT_OUT):
+        return f"is a record of cells and picture; its {left_out:,} runs were left out"
+    return NOT_YET
+
+
 def analyze(
     folder: str | Path,
     *,
@@ -85,7 +92,7 @@ def analyze(
     store = Store(folder)
     runs = load_runs(folder)
     if runs.empty:
-        raise StoreError(f"{store.place()}: {NOT_YET}")
+        raise StoreError(f"{store.place()}: {no_runs(store)}")
     left_out = ""
     if isinstance(definition, Definition) or definition in DEFINITIONS:
         part = BUILT_IN[definition] if isinstance(definition, str) else definition

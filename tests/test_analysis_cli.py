@@ -124,13 +124,16 @@ def test_of_too_many_runs_the_record_is_cells_and_picture(sweep, tmp_path, capsy
     assert main([str(sweep), "--record", str(tmp_path / "record")]) == 0
     runs = len(analysis.load_runs(sweep))
     last = capsys.readouterr().out.splitlines()[-1]
-    assert last == (
-        f"record: {tmp_path / 'record'}: cells and picture; {runs} runs themselves are too many for a record"
-    )
+    told = f"cells and picture alone; {runs} runs themselves are too many for a record"
+    assert last == f"record: {tmp_path / 'record'}: {told}"
     names = {path.name for path in (tmp_path / "record").iterdir()}
     assert names == {"sweep.yaml", "cells.parquet", "phase_diagram.png"}
-    for name in names:
+    for name in names - {"sweep.yaml"}:
         assert (tmp_path / "record" / name).read_bytes() == (sweep / name).read_bytes()
+    assert Store(tmp_path / "record").sweep() == Store(sweep).sweep() | {"runs_left_out": runs}
+    assert main([str(tmp_path / "record")]) == 2
+    said = f"is a record of cells and picture; its {runs} runs were left out"
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -225,7 +225,7 @@ BROKEN = {
     "5\n": "",
     "\x00": "special characters are not allowed",
     "grid: {null: [1]}\n": "",
-    "defaults: [override /task: nope]\n": "Could not find 'task/nope' Available options in 'task': modular_",
+    "defaults: [override /task: nope]\n": "override /task: nope: must be one of modular_addition",
     "defaults: 5\n": "defaults must be a list of _self_ and override /task: NAME, override /model: NAME, ",
     "defaults: [quickstart]\n": "defaults must be a list of _self_ and override /task: NAME, ",
     "defaults: [/sweeps@a: mine, /sweeps@b: mine]\n": "defaults must be a list of _self_ and override ",
@@ -349,7 +349,9 @@ def test_what_is_no_regular_file_is_no_sweep(own):
     (own / "gone.yaml").symlink_to("nowhere")
     (own / "null.yaml").symlink_to("/dev/zero")
     for name in ("folder", "pipe", "loop", "gone", "null"):
-        assert compose([f"sweeps={name}"])[1][0].startswith(f"sweeps={name}: must be one of liu2022_a, ")
+        assert compose([f"sweeps={name}"])[1][0].startswith(
+            f"sweeps={name}: must be one of fractal, liu2022_a, "
+        )
 
 
 def test_a_file_that_may_not_be_read(own, monkeypatch):

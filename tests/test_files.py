@@ -287,7 +287,7 @@ def test_elsewhere_a_session_that_may_be_at_work_is_told_of(remote, capfd):
         assert json.loads(remote.read(LOCK))["pid"] == os.getpid()
     assert capfd.readouterr().err == (
         f"{remote.place()}: another grok-sweep may be working in it (pid 7 on host far, since then); "
-        "if it is, both may train the same runs; none is lost\n"
+        "if it is, wait for it, or both train the same runs\n"
     )
     assert not remote.is_file(LOCK)
 

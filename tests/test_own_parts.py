@@ -1,5 +1,6 @@
 """A sweep of the user's own task, model, optimizer and metrics: from the file to the tables."""
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -241,7 +242,11 @@ def test_what_is_finished_is_not_trained_again(tmp_path, capfd, monkeypatch):
     assert [session["session"] for session in sessions] == [1, 2]
     assert (runs["session"] == np.where(runs["run_id"].isin(done), 1, 2)).all()
     assert sessions[1]["float_bits"] == [32]
-    assert sessions[1]["random"] == {"default_prng_impl": "threefry2x32", "threefry_partitionable": "true"}
+    assert sessions[1]["random"] == {
+        "default_prng_impl": "threefry2x32",
+        "threefry_partitionable": "true",
+        "random_seed_offset": "0",
+    }
     before = content(tmp_path / "out")
     capfd.readouterr()
     assert run(*whole) == 0
@@ -267,26 +272,43 @@ def test_a_file_that_has_changed_does_not_go_on_unless_that_is_accepted(one_run,
     assert run("seeds=[3,4,5,6]") == 0  # since then it is the file of the sweep
 
 
-def test_a_run_whose_data_cannot_be_made_fails_alone(one_run, capfd):
+@pytest.mark.parametrize("bad", [(4, 6), (3,), (7,), (3, 4, 5, 6)])
+def test_a_run_whose_data_cannot_be_made_fails_alone(one_run, capfd, bad):
     """Its neighbours in the shard are trained, and it is tried again once that is mended."""
-    bad = "        if seed in (4, 6): raise ValueError(f'nothing of {seed}')\n"
     start = "        rng = np.random.default_rng(seed)\n"
-    one_run(OWN.replace(start, bad + start), seeds=[3, 4, 5, 6, 7], grid={"momentum": [0.5, 0.9]})
+    fails = f"        if seed in {bad}: raise ValueError(f'nothing here')\n"
+    seeds = {"seeds": [3, 4, 5, 6, 7], "grid": {"momentum": [0.5, 0.9]}}
+    one_run(OWN.replace(start, fails + start), **seeds)
     assert run() == 1
     said = capfd.readouterr().err
-    assert re.search(
-        r"failed: mine\.py, line \d+ in data: ValueError: nothing of 4 \(run [0-9a-f]{16}, seed 4\)", said
-    )
-    assert sorted(read("runs")["seed"]) == [3, 3, 5, 5, 7, 7]
+    told = r"failed: .*: mine\.py, line \d+ in data: ValueError: nothing here \(run [0-9a-f]{16}, seed \d\)"
+    assert len(re.findall(told, said)) == 1
+    assert re.search(rf"{2 * len(bad)} runs +mine\.py, line \d+ in data: ValueError: nothing here", said)
+    good = sorted({3, 4, 5, 6, 7} - set(bad))
+    assert sorted(read("runs")["seed"]) == sorted([*good, *good])
     failed = Store("out").failed()
-    assert len(failed) == 4
-    assert failed["reason"].str.contains(r"seed [46]\)").all()
-    one_run(OWN, seeds=[3, 4, 5, 6, 7], grid={"momentum": [0.5, 0.9]})
+    assert sorted(failed["reason"].str.extract(r"seed (\d)\)$")[0].astype(int)) == sorted([*bad, *bad])
+    one_run(OWN, **seeds)
     assert run("retry_failed=true", "accept_code=true") == 0
-    assert sorted(read("runs")["seed"]) == [3, 3, 4, 4, 5, 5, 6, 6, 7, 7]
     assert run("out=whole") == 0
     one, other = (read("curves", out) for out in ("out", "whole"))
     pd.testing.assert_frame_equal(one, other)
+
+
+@pytest.mark.parametrize("variable", ["JAX_RANDOM_SEED_OFFSET=7", "JAX_DEFAULT_PRNG_IMPL=rbg"])
+def test_random_numbers_are_the_runs_own_whatever_the_users_environment_says(one_run, command, variable):
+    one_run(OWN)
+    assert run() == 0
+    name, _, value = variable.partition("=")
+    done = subprocess.run(
+        [*command, "sweeps=mine", "cluster=inline", "out=other"],
+        env=os.environ | {name: value},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    pd.testing.assert_frame_equal(read("curves"), read("curves", "other"))
 
 
 def test_runs_that_are_not_finite_from_the_first_step_on_are_told_of(one_run, capfd):

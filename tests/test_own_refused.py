@@ -38,6 +38,33 @@ def test_nothing_but_the_sweeps_own_file_names_code(tmp_path, capfd):
     assert run("parts=mine.py", "dry_run=true") == 0  # as it is
 
 
+def test_steps_that_are_none_are_no_fault_of_the_task(files, capfd):
+    check = "    def check(self, h): return [('largest', 'is small')] if h.steps < h.largest else []\n\n"
+    files(
+        OWN.replace(
+            "    def data(self, h, seed):\n        rng", check + "    def data(self, h, seed):\n        rng"
+        )
+    )
+    for steps in ("abc", "null", "-5"):
+        assert "mine.py" not in refused(capfd, f"train.steps={steps}")
+    assert "task.largest" in refused(capfd, "train.steps=4", "train.log_every=1", "train.snapshot_every=null")
+
+
+def test_a_dry_run_refuses_what_the_run_would(files, capfd):
+    """A shape that is wrong at the last value of an axis; not one run whose data cannot be made."""
+    wrong = "        return nn.Dense(3 if self.width == 8 else 2)(x) / self.temperature"
+    files(
+        OWN.replace("        return nn.Dense(2)(x) / self.temperature", wrong).replace(
+            "(output, y)\n\n", "(output[:, :2], y) + 0 * output[:, :2].sum(axis=0)\n\n"
+        )
+    )
+    said = {refused(capfd, *more) for more in ([], ["dry_run=true"])}
+    assert len(said) == 1
+    bad = "        if seed == 1: raise ValueError('none')\n"
+    files(OWN.replace("        rng = np.random", bad + "        rng = np.random"))
+    assert run("dry_run=true") == 0
+
+
 def test_a_part_that_the_sweep_misspells(files, capfd):
     files(sweep=sweep_file("override /task: largr", "override /model: net", "override /optimizer: sgd"))
     assert refused(capfd) == (
@@ -157,6 +184,22 @@ BROKEN = {
     "a file beside it": (
         f"import nothing_such\n{OWN}",
         r"mine\.py, line 1 in <module>: ModuleNotFoundError: .*; a file of parts travels alone: install what",
+    ),
+    "a metric of nothing": (
+        f"{OWN}@metric\ndef m(h, at): at.train_loss\n",
+        r"metric m: gives NoneType; give one number",
+    ),
+    "a metric of complex numbers": (
+        f"{OWN}@metric\ndef m(h, at): return at.train_loss * 1j\n",
+        r"metric m: gives a complex number; give its size",
+    ),
+    "a metric called as what pictures have": (
+        f"{OWN}@metric\ndef loss(h, at): return at.train_loss\n",
+        r"mine\.py: metric loss: there is a column of a table of this name",
+    ),
+    "a metric whose start is no keyword": (
+        f"{OWN}@metric(0.0)\ndef m(h, at, so_far): return so_far\n",
+        r"write @metric above a function, or @metric\(start=0\.0\)|mine\.py",
     ),
     "x is nan": (
         changed("pairs = pairs.astype(np.int32)", "pairs = np.where(pairs == 0, np.nan, pairs)"),

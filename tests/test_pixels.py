@@ -9,7 +9,7 @@ from PIL import Image
 
 import analysis
 from analysis import phase_diagram
-from analysis.pixels import box_dimension
+from analysis.pixels import box_dimension, ticks
 from grok_sweep.core.look import Look, to_plain
 
 LOOKS = {
@@ -52,11 +52,11 @@ def drawn(table, **how):
     return phase_diagram(table, **{"x": "across", "y": "up", **how})
 
 
-def test_a_pixel_has_the_colour_of_its_phase_and_a_missing_one_is_white():
+def test_a_pixel_has_the_colour_of_its_phase_and_a_missing_one_is_grey():
     random = np.random.default_rng(0)
     phase_YX = random.integers(-1, 3, (70, 65))
     (image,) = images(drawn(grid(phase_YX, final_area=1.0)))
-    colours = np.array([[0, 0, 255], [255, 0, 0], [0, 255, 0], [255, 255, 255]])
+    colours = np.array([[0, 0, 255], [255, 0, 0], [0, 255, 0], [185, 185, 180]])
     here = phase_YX != 0  # which is shaded
     np.testing.assert_array_equal(image[here], colours[phase_YX][here])
 
@@ -173,6 +173,35 @@ def test_boxes_are_counted_as_one_by_one():
     ]
     for size, boxes in table.to_numpy():
         assert boxes == len({(y // size, x // size) for y, x in edges})
+
+
+def test_what_is_missing_is_on_no_boundary():
+    """Holes in one phase, and a diagonal of runs."""
+    holes = np.where(np.random.default_rng(0).random((70, 70)) < 0.3, -1, 1)
+    assert math.isnan(box_dimension(grid(holes), "across", "up")[0])
+    figure = drawn(grid(holes))
+    assert "dimension" not in caption(figure)
+    assert figure.legends[0].get_texts()[-1].get_text() == f"no run {(holes < 0).sum():,}"
+    diagonal = np.where(np.eye(70, dtype=bool), 1, -1)
+    assert math.isnan(box_dimension(grid(diagonal), "across", "up")[0])
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        ([0.0, *np.logspace(-4, 0, 80)], {"0", "0.001", "0.1"}),
+        (list(1 + np.arange(70) * 1e-9), {"1", "1.00000003", "1.00000006"}),
+        (list(range(70)), {"0", "30", "60"}),
+        ([None, *range(70)], {"none", "69"}),
+        ([*"abcdefghij"], {"a", "j"}),
+        ([math.nan, *np.arange(70.0)], {"none", "69"}),
+    ],
+)
+def test_ticks_of_any_values(values, texts):
+    at, found = ticks(values)
+    assert texts <= set(found)
+    assert len(set(found)) == len(found) == len(at) <= 9
+    assert all(0 <= place <= len(values) - 1 for place in at)
 
 
 def test_no_boundary_has_no_dimension():

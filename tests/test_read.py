@@ -17,7 +17,7 @@ from grok_sweep.compose import compose
 from grok_sweep.core import registry
 from grok_sweep.core.config import parse
 from grok_sweep.core.grid import expand
-from grok_sweep.store import CURVES_SCHEMA, Store, runs_schema
+from grok_sweep.store import CURVES_SCHEMA, Store, in_session, runs_schema
 from grok_sweep.store.parquet import encode
 
 ROOT = Path(__file__).parent.parent
@@ -134,7 +134,7 @@ def test_runs_of_several_models_are_told_apart(folder):
     assert len(analysis.select(runs, n_parity_bits=3)) == 3
 
 
-@pytest.mark.parametrize("record", sorted(path.parent.name for path in ROOT.glob("sweeps/*/sweep.yaml")))
+@pytest.mark.parametrize("record", sorted(path.parent.name for path in ROOT.glob("sweeps/*/runs")))
 def test_no_record_has_a_run_twice_and_all_are_as_many_asn_expected(record):
     folder = ROOT / "sweeps" / record
     runs = analysis.load_runs(folder)
@@ -156,3 +156,33 @@ def test_the_runs_that_are_expected_are_those_of_the_grid(overrides):
 @pytest.mark.parametrize("config", [{"grid": {"b1": 7}}, {"seeds": None}, {"model": 3}, {"grid": {"b1": []}}])
 def test_a_record_that_does_not_say_expects_nothing(config):
     assert n_expected(config) == 0
+
+
+def test_a_folder_that_older_code_began_is_one_table(tmp_path):
+    """Without the precision, a session, or the last values of metrics, which came later: all are there."""
+    kinds = {"width": int, "rate": float}
+
+    def shard(run_id, of, metrics=()):
+        schema = runs_schema(of, metrics)
+        filled = {"run_id": run_id, "rate": 0.1, "width": 4, "seed": 0, "float_bits": 64, "final_area": 9.0}
+        columns = {
+            field.name: pa.array([filled.get(field.name, 1 if field.type != "string" else "x")], field.type)
+            for field in schema
+        }
+        curves = {name: np.ones(2, np.float32) for name in CURVES_SCHEMA.names[2:]}
+        curves |= {"run_id": [run_id] * 2, "step": np.array([0, 10], np.int32)}
+        curves |= {"area": np.array([0.5, 7.0], np.float32)}
+        return pa.table(columns, schema), pa.table(curves).select([*CURVES_SCHEMA.names, "area"])
+
+    results = Store(tmp_path)
+    results.create({"config": {}}, runs_schema(kinds))
+    results.publish(*shard("a", kinds))
+    new, curves = shard("b", {**kinds, "float_bits": int}, ["area"])
+    results.publish(in_session(new, 2), curves)
+    runs = analysis.load_runs(tmp_path)
+    assert runs["float_bits"].tolist() == [32, 64]
+    assert {"width", "rate", "float_bits"} <= set(analysis.settings(runs))
+    assert runs["final_area"].tolist() == [7.0, 9.0]
+    assert runs["session"].tolist() == [pd.NA, 2]
+    Store(tmp_path).copy_record(Store(tmp_path / "record"))
+    pd.testing.assert_frame_equal(analysis.load_runs(tmp_path / "record"), runs)

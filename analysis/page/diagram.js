@@ -3,6 +3,7 @@
 
 const MOST_VALUES = 64; // of x or y; of more a cell is a pixel
 const MOST_PIXELS = 1024;
+const MOST_TICKS = 6; // of an axis of pixels
 const [LIGHTEST, DARKEST] = [0.75, 0.5]; // how far shades go to white, and to black: as in analysis/pixels.py
 const MOST_PANELS = 30;
 const MOST_DOTS = 4000; // of more runs a cell is one square
@@ -177,7 +178,9 @@ function pixels(page, panel) {
   const shade = (runs) => (arrays.shade ? runs.reduce((sum, i) => sum + arrays.shade[i], 0) / runs.length / 255 : 0.5);
   const value = (runs) => {
     if (!runs.length) return null;
-    return scale ? scale.of(runs) : about.phases.indexOf(mostCommon(page, runs)) + 0.001 + 0.998 * shade(runs);
+    if (!scale) return about.phases.indexOf(mostCommon(page, runs)) + 0.001 + 0.998 * shade(runs);
+    const found = scale.of(runs); // log10 of 0 is the least there is
+    return Number.isNaN(found) ? null : Math.min(Math.max(found, scale.ends[0]), scale.ends[1]);
   };
   const z = Array.from({ length: ny }, (_, y) => Array.from({ length: nx }, (_, x) => value(cells[(panel * ny + y) * nx + x])));
   if (scale) return { z, zmin: scale.ends[0], zmax: scale.ends[1], colorscale: VIRIDIS.map((colour, k) => [k / (VIRIDIS.length - 1), colour]) };
@@ -200,10 +203,16 @@ function drawDiagram(page, div) {
     return text.length > MOST_LETTERS ? `${text.slice(0, MOST_LETTERS - 1)}…` : text;
   };
   // Of very many values some round ones, wherever they are.
-  const ticksOf = (axis, count, values) => (axis.ticks && axis.values.length <= count ? axis.ticks : [values.map((_, i) => i), values.map(short)]);
+  const ticksOf = (axis, count, values) => {
+    if (fine && axis.ticks && axis.values.length <= count) return axis.ticks;
+    const step = fine ? Math.max(1, Math.ceil(values.length / MOST_TICKS)) : 1;
+    const places = values.map((_, i) => i).filter((i) => i % step === 0);
+    return [places, places.map((i) => short(values[i]))];
+  };
   const [placesY, labels] = ticksOf(y, ny, y.values.slice(0, ny));
   let [placesX, across] = ticksOf(x, nx, valuesX);
-  if (x.ticks && x.name === "hidden_size") placesX = placesX.map((place) => nx - 1 - place);
+  const round = fine && x.ticks && x.values.length <= nx;
+  if (round && x.name === "hidden_size") placesX = placesX.map((place) => nx - 1 - place);
   const letters = Math.max(...across.map((text) => text.length));
   const left = 30 + 7.2 * Math.max(...labels.map((text) => text.length));
   const [gap, top, head] = [18, 6, 24];
@@ -213,9 +222,9 @@ function drawDiagram(page, div) {
   while (columns > 1 && fits(columns) < Math.min(26, 300 / nx)) columns--;
   // A few cells may be large, for the dots of many seeds.
   const size = fine ? Math.min(fits(columns), 600 / ny) : Math.max(2, Math.min(fits(columns), nx * ny * panels <= 6 ? 240 : 58, Math.floor(460 / Math.min(ny, 12))));
-  const upright = !x.ticks && 7.2 * letters > 1.1 * size && letters > 3;
+  const upright = !fine && 7.2 * letters > 1.1 * size && letters > 3;
   const below = 62 + (upright ? 7.2 * letters - 14 : 0);
-  const every = x.ticks ? 1 : Math.max(1, Math.ceil(upright ? 13 / size : (7 * letters) / size / 1.6));
+  const every = fine ? 1 : Math.max(1, Math.ceil(upright ? 13 / size : (7 * letters) / size / 1.6));
   const rows = Math.ceil(panels / columns);
   const high = ny * size;
   const wide = nx * size;
@@ -255,6 +264,7 @@ function drawDiagram(page, div) {
     if (bottom && x.name && column === 0) write(x.name, x0, y0 + high + below - 22, { font: { size: 12 } });
     if (p === 0 && y.name) write(y.name, 12, y0 + high / 2, { textangle: -90, xanchor: "center", yanchor: "middle" });
     if (fine) {
+      layout.plot_bgcolor = page.colour("--rule"); // where no run is: a phase may be white
       data.push({ type: "heatmap", ...pixels(page, p), xaxis: `x${id}`, yaxis: `y${id}`, showscale: false, hoverinfo: "none" });
       continue;
     }
@@ -339,10 +349,11 @@ function drawCurves(page, div, runs) {
   const there = runs.filter((run) => page.places.has(run)).slice(0, MOST_LINES);
   const [train, test] = [page.colour("--train"), page.colour("--test")];
   const own = [[state.metric, state.metric === "weight_norm" ? "norm of all weights" : state.metric, page.colour("--accent")]];
-  const lines = {
+  const sided = {
     loss: [["train_loss", "train", train], ["eval_loss", "test", test]],
     accuracy: [["train_accuracy", "train", train], ["eval_accuracy", "test", test]],
-  }[state.metric] ?? own;
+  };
+  const lines = Object.hasOwn(sided, state.metric) ? sided[state.metric] : own;
   const log = state.metric === "loss";
   const data = lines.flatMap(([metric, name, colour]) =>
     there.map((run, k) => {

@@ -90,6 +90,7 @@ class _Parser:
         self._check_zip(axes, loops)
         seeds = self._seeds()
         steps, log_every, snapshot_every = self._steps()
+        self.steps = steps
         batched = self._at("train.batch_size", None) is not None
         self.batch_size = self._setting("train.batch_size") if batched else None
         cells = math.prod(len(axes[loop[0]]) for loop in loops)
@@ -410,6 +411,8 @@ class _Parser:
         if name is None:
             return
         task = registry.find("task", name, self.source)
+        if self.steps is None:  # which has been said; a part is not asked
+            return
         # A model of the user's own says itself what it is for.
         if model and task.models and model not in task.models and model in choices("model"):
             self._problem("model.name", f"does not fit task {name}; use {' or '.join(task.models)}", model)
@@ -437,7 +440,7 @@ class _Parser:
         corners = (dict(itertools.chain(*(p.items() for p in c))) for c in taken)
         said = set()
         for changed in itertools.chain(corners, ({**least, **p} for of_loop in points for p in of_loop)):
-            run = Values({**values, **changed, "steps": self._at("train.steps")})
+            run = Values({**values, **changed, "steps": self.steps})
             for key, message in [*self._checked(task, run), *self._batched(task, run)]:
                 if key not in said:
                     said.add(key)

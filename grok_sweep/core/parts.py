@@ -249,6 +249,8 @@ def metric(make: Any = None, /, *, start: float | None = None) -> Any:
     """
     if make is None:
         return lambda make: Metric(make.__name__, make, start=start)
+    if not callable(make):
+        raise PartError("write @metric above a function, or @metric(start=0.0) where it goes on")
     return Metric(make.__name__, make)
 
 

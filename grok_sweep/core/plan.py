@@ -296,7 +296,8 @@ def _shard(program: Program, rows_R: np.ndarray, index_R: np.ndarray, costs: Cos
     padded = program.steps * float(program.step_operations(program.step_rows)) * calls * program.lanes
     # A logged step adds a forward pass, less than half of a step's work, over both kinds of rows.
     logged_rows = program.step_operations(program.rows + program.test_rows) * calls * program.lanes
-    logged = 0.5 * logged_rows * (program.steps // program.log_every + 1)
+    every_step = any(metric.start is not None for metric in program.metrics.values())
+    logged = 0.5 * logged_rows * (program.steps if every_step else program.steps // program.log_every + 1)
     seconds = (padded + logged) / costs.operations_per_second + calls * program.steps * costs.step_seconds
     seconds += len(index_R) * costs.run_seconds
     return Shard(program, index_R, work, padded, seconds)

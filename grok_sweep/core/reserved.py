@@ -19,6 +19,7 @@ RESERVED = dict.fromkeys(
             "batch_size",
             "session",
         ),
+        *("loss", "accuracy"),  # of both sides, in pictures
         *("phase", "name", "step", "diverged_step", "min_train_loss", "min_eval_loss", "max_loss_ratio"),
         *(f"final_{side}_{of}" for side in ("train", "eval") for of in ("loss", "accuracy")),
         *("runs", "majority", "last_step", "memorize_step", "generalize_step", "grok_delay"),

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from grok_sweep.core.models import Params
@@ -153,7 +154,8 @@ class _Run:
             self.share(at.output_test, rows.y_test_N, True, rows.test_size),
             optax.tree.norm(optax.tree.cast(state.params, program.sum_dtype)),
         )
-        return metrics, {name: _number(name, value) for name, value in sorted(own.items())}
+        kind = program.sum_dtype
+        return metrics, {name: _number(name, value, kind) for name, value in sorted(own.items())}
 
     def share(self, output: jax.Array, y_N: jax.Array, counts_N: Any, size: jax.Array) -> jax.Array:
         if self.task.correct is None:
@@ -176,8 +178,12 @@ class _Run:
         return {name: _number(name, value, kind) for name, value in made.items()}
 
 
-def _number(name: str, value: Any, kind: str = "float32") -> jax.Array:
-    """In numbers of a kind. Raises PartError where a metric does not give one number."""
+def _number(name: str, value: Any, kind: str) -> jax.Array:
+    """In fractions of a kind. Raises PartError where a metric does not give one number."""
+    if not isinstance(value, int | float | np.generic | np.ndarray | jax.Array):
+        raise PartError(f"metric {name}: gives {type(value).__name__}; give one number")
+    if jnp.iscomplexobj(value):
+        raise PartError(f"metric {name}: gives a complex number; give its size, or one of its parts")
     if jnp.shape(value) != ():
         raise PartError(f"metric {name}: gives shape {jnp.shape(value)}; give one number")
     return jnp.asarray(value, kind)

@@ -108,7 +108,9 @@ def _of_ray(cluster: Cluster) -> dict[str, str]:
     found = {
         "RAY_USAGE_STATS_ENABLED": "0",  # else it asks its makers' server for the version
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # it warns of GPUs that it will one day hide
-        "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # it prints what it thinks of dead workers; the driver says it
+        # It prints what it thinks of dead workers, and of autoscaling; the driver says what matters.
+        "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
+        "RAY_SCHEDULER_EVENTS": "0",
     }
     # A Ray started here has its token on. To one joined by HOST:PORT Ray shows the token only if told to.
     if "RAY_AUTH_TOKEN" in os.environ or (Path.home() / ".ray" / "auth_token").is_file():

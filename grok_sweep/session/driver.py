@@ -146,9 +146,10 @@ def _recorded(
     record = provenance.record(sweep, config, command, workers.workers)
     kinds = {key: number.kind for key, number in sweep.numbers.items()}
     metrics = registry.metrics(sweep.source)
-    schema = runs_schema(kinds, metrics, batches=sweep.batch_size is not None)
+    runs = runs_schema(kinds, metrics, batches=sweep.batch_size is not None).empty_table()
+    schema = in_session(runs, len(record["sessions"])).schema
     curves = curves_schema(metrics)
-    if changed := provenance.changes(record["sessions"]):
+    if changed := provenance.changes(record["sessions"][:-1], record["sessions"][-1]):
         _say(changed)
     results.create(record, schema, curves)
     if sweep.source is not None:
@@ -158,12 +159,13 @@ def _recorded(
         seconds = time.monotonic() - started
         share = session.pop("train_seconds") / (seconds * max(1, session["workers"]))
         ended = {"training_share_of_worker_time": round(share, 4)}
-        record["sessions"][-1] |= {"seconds": round(seconds, 1), **session, **ended}
-        if not changed and (
-            changed := provenance.changes(record["sessions"])
-        ):  # devices are known at the end
-            _say(changed)
+        mine = record["sessions"][-1] | {"seconds": round(seconds, 1), **session, **ended}
+        # In a bucket another session may have been written down meanwhile.
+        others = [one for one in results.sweep().get("sessions", []) if one != record["sessions"][-1]]
+        record["sessions"] = sorted([*others, mine], key=lambda one: str(one.get("started")))
         results.create(record, schema, curves)
+        if changed := provenance.changes(record["sessions"][:-1], mine, "devices"):  # known at the end
+            _say(changed)
     finally:
         LiveReport(sweep, _say).ended()
     runs = session["runs"]
@@ -238,7 +240,7 @@ def _train(
                     told |= set() if again else {reason}
                 continue
             alone = lost(done, results)
-            failed += len(alone)
+            failed += bool(alone)
             for reason in alone.keys() - told:
                 display.note(alone[reason])
             told |= alone.keys()

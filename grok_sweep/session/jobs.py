@@ -46,8 +46,9 @@ def lost(done: Done, results: Store) -> dict[str, str]:
     """Record the runs that a shard could not train, each alone; what is wrong -> what to say of its first."""
     found: dict[str, str] = {}
     for run_id, reason in (done.result.lost if done.result else {}).items():
-        log = results.fail([run_id], reason, f"{done.job}\n{reason}\n")
-        found.setdefault(reason.partition(" (run ")[0], f"failed: {reason}; log: {log}")
+        told = f"{done.job}: {reason}"
+        log = results.fail([run_id], told, f"{told}\n")
+        found.setdefault(reason.partition(" (run ")[0], f"failed: {told}; log: {log}")
     return found
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -10,7 +10,7 @@ import pandas as pd
 from grok_sweep.core.grid import Grid, expand
 from grok_sweep.core.parts import PartError
 from grok_sweep.core.plan import Plan, make_plan, outline, unfinished
-from grok_sweep.core.source import blaming
+from grok_sweep.core.source import RunError, blaming
 from grok_sweep.core.sweep import Sweep
 from grok_sweep.errors import ConfigError
 from grok_sweep.session import capacity, provenance
@@ -59,9 +59,19 @@ def look(results: Store, sweep: Sweep) -> Left:
 
 def planned(sweep: Sweep) -> Plan:
     """What a new folder would be for, in outline. Raises ConfigError as `look` does, of parts."""
+    last = {key: values[-1] for key, values in sweep.axes.items()}
+    values = {**sweep.values, **last}
+    corner = replace(sweep, axes={}, values=values, together=(), seeds=sweep.seeds[-1:])
     with _told(sweep):
         plan = outline(sweep)
-        _try(sweep, plan)
+        wrong = []
+        for tried in (plan, make_plan(corner, expand(corner))):
+            try:
+                _try(sweep, tried)
+            except RunError as error:  # of one run, which would fail alone
+                wrong.append(error)
+        if len(wrong) > 1:
+            raise wrong[0]
         return plan
 
 

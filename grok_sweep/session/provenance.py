@@ -76,26 +76,30 @@ def other_code(stored: Mapping[str, Any], sweep: Sweep) -> str | None:
     return None
 
 
-def changes(sessions: Sequence[Mapping[str, Any]]) -> str | None:
-    """What the last of some sessions computes with that the one before it did not; None: nothing.
+def changes(earlier: Sequence[Mapping[str, Any]], now: Mapping[str, Any], *names: str) -> str | None:
+    """What a session computes with that the last to say did not, of `names` or of all but devices.
 
-    Numbers may then differ in their last digits. What one of them does not say is no change.
+    Numbers may then differ in their last digits. None: nothing.
     """
-    if len(sessions) < 2:
-        return None
 
     def of(session: Mapping[str, Any]) -> dict[str, str]:
         found = {key: session.get("versions", {}).get(key) for key in COMPUTE}
         found |= {f"random {key}": value for key, value in session.get("random", {}).items()}
-        found |= {"machine": session.get("machine"), "devices": ", ".join(session.get("devices", []))}
+        found["machine"] = session.get("machine")
+        if "devices" in names:
+            found = {"devices": ", ".join(session.get("devices", []))}
         return {key: str(value) for key, value in found.items() if value}
 
-    before, now = of(sessions[-2]), of(sessions[-1])
-    new = [key for key in now if before.get(key, now[key]) != now[key]]
-    if not new:
+    before: dict[str, str] = {}
+    for session in earlier:
+        before |= of(session)
+    words = [
+        f"{key} {new} (before: {before[key]})" for key, new in of(now).items() if before.get(key, new) != new
+    ]
+    if not words:
         return None
-    words = "; ".join(f"{key} {now[key]} (before: {before[key]})" for key in new)
-    return f"this session has {words}: numbers may differ in their last digits; rows name their session"
+    may = "numbers may differ in their last digits; rows name their session"
+    return f"this session has {'; '.join(words)}: {may}"
 
 
 def differences(stored: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:

@@ -65,7 +65,7 @@ def rehearse(sweep: Sweep) -> None:
     runs = pd.DataFrame({"run_id": ids, "seed": [0, 1], **{k: [v, v] for k, v in known.items()}})
     runs["diverged_step"] = pd.array([pd.NA, pd.NA], dtype="Int64")
     for name, of in chosen(sweep).phases.items():
-        if of.shade and of.shade not in runs:
+        if of.shade and (of.shade not in runs or runs[of.shade].dtype.kind not in "if"):
             there = ", ".join(last)
             raise PartError(
                 f"definition {sweep.definition}: phase {name} has the shade {of.shade}; there are {there}"

@@ -16,6 +16,7 @@ and not read. This module imports no jax, ray or hydra: results can be read on a
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -54,6 +55,7 @@ __all__ = [
     "CIRCUITS",
     "CURVES_SCHEMA",
     "CURVE_METRICS",
+    "LEFT_OUT",
     "PHASES",
     "REPORT",
     "RESULTS",
@@ -68,6 +70,7 @@ __all__ = [
 ]
 
 SWEEP = "sweep.yaml"
+LEFT_OUT = "runs_left_out"  # how many, where a record has cells and picture only
 REPORT = "report.html"
 OURS = {*FITS, "damaged", "figures", "parts", SWEEP, locks.LOCK, PHASES, CELLS, CIRCUITS}
 OURS |= {"phase_diagram.png", "phase_diagram.svg", REPORT}
@@ -213,7 +216,9 @@ class Store:
         `weights`: a run without recorded weights counts as damaged. Raises StoreError where a file cannot be
         read at all, which does not say what is in it.
         """
-        return inspect(self._tables, weights)
+        found = inspect(self._tables, weights)
+        # Where nothing locks, another session may be about to publish the rest of these; they are in no way.
+        return found if self.path is not None else replace(found, leftovers=())
 
     def put_aside(self, inspection: Inspection) -> list[str]:
         """Move damaged files to damaged/, remove leftovers; `inspection.lines()`. The lock must be held."""
@@ -338,10 +343,12 @@ class Store:
 
     def copy_cells(self, target: "Store") -> None:
         """Write what is kept of very many runs to `target`: how they were run, the cells and the picture."""
-        for name in (SWEEP, CELLS, "phase_diagram.png"):
+        target._files.make_folder("")
+        for name in (CELLS, "phase_diagram.png"):
             if self._files.is_file(name):
-                target._files.make_folder("")
                 target._write(name, self._files.read(name))
+        sweep = self.sweep() | {LEFT_OUT: len(self.finished())}
+        target._write(SWEEP, yaml.safe_dump(sweep, sort_keys=False, allow_unicode=True).encode())
 
     def _write(self, name: str, data: bytes) -> None:
         self._files.write(name, data)

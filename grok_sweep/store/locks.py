@@ -1,8 +1,9 @@
 """One session at a time in a results folder, and who has it.
 
 On this machine the lock is the kernel's (`flock` on `.lock`): let go of however the process ends. Elsewhere
-nothing locks: an object `.lock` says who is at work, and who finds one is told and goes on. Two sessions may
-then train the same runs, but lose none: a shard's tables are the same files, and whole.
+nothing locks: an object `.lock` says who is at work, and who finds one is told and goes on. Two sessions of
+one command then train some runs twice, into the same files; two whose grids differ may have a run in two
+files, and the next session puts one aside.
 """
 
 import json
@@ -66,7 +67,7 @@ def _flock(files: Local, holder: Mapping[str, Any]) -> Iterator[None]:
 def _marked(files: Files, holder: Mapping[str, Any]) -> Iterator[None]:
     found = _read(files)
     if found and not _dead(found):
-        both = "if it is, both may train the same runs; none is lost"
+        both = "if it is, wait for it, or both train the same runs"
         print(
             f"{files.place()}: another grok-sweep may be working in it{_who(found)}; {both}",
             file=sys.stderr,

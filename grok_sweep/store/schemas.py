@@ -2,10 +2,11 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 # The columns of runs: what a run is (its hyperparameters stand between BEFORE and AFTER), and what came out.
 BEFORE = {"run_id": pa.string(), "sweep": pa.string(), "task": pa.string(), "seed": pa.int64()}
@@ -74,9 +75,25 @@ def runs_schema(
     return pa.schema(BEFORE | middle | AFTER | RESULTS | own)
 
 
+def together(tables: Sequence[pa.Table], since: Mapping[str, float | None]) -> pa.Table:
+    """Runs tables as one, hyperparameters before the results whichever table has them first.
+
+    `since`: of hyperparameters that came later, what runs before them were computed with.
+    """
+    whole = pa.concat_tables(tables, promote_options="default")
+    after = [*AFTER, *RESULTS]
+    later = [name for name in whole.column_names if name.startswith("final_") or name == SESSION]
+    own = [name for name in later if name not in RESULTS]
+    middle = [name for name in whole.column_names if name not in {*BEFORE, *after, *own}]
+    for name in set(middle) & set(since):
+        column = pc.fill_null(whole.column(name), since[name])
+        whole = whole.set_column(whole.column_names.index(name), whole.schema.field(name), column)
+    return whole.select([*BEFORE, *middle, *after, *own])
+
+
 def in_session(runs: pa.Table, session: int) -> pa.Table:
     """A runs table with the session that its runs were trained in."""
-    return runs.append_column(SESSION, pa.array(np.full(len(runs), session)))
+    return runs.append_column(SESSION, pa.array(np.full(len(runs), session, np.int64)))
 
 
 def is_runs(schema: pa.Schema) -> bool:

@@ -13,9 +13,18 @@ from typing import TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from grok_sweep.core.parts import FLOAT_BITS
 from grok_sweep.store.files import Files, StoreError
 from grok_sweep.store.parquet import DamagedError, decode
-from grok_sweep.store.schemas import CURVES_SCHEMA, FAILED_SCHEMA, is_curves, is_runs, is_weights, runs_schema
+from grok_sweep.store.schemas import (
+    CURVES_SCHEMA,
+    FAILED_SCHEMA,
+    is_curves,
+    is_runs,
+    is_weights,
+    runs_schema,
+    together,
+)
 
 FITS: Mapping[str, Callable[[pa.Schema], bool]] = {  # the folders of tables, and the columns of those in it
     "runs": is_runs,
@@ -87,7 +96,7 @@ class Tables:
         """All runs, without order."""
         names = [EMPTY] if self.entries("runs").get(EMPTY) else []
         tables = self.each(lambda name: self._whole(f"runs/{name}"), [*names, *self.shards()])
-        runs = pa.concat_tables(tables or [runs_schema({}).empty_table()], promote_options="default")
+        runs = together(tables or [runs_schema({}).empty_table()], {"float_bits": FLOAT_BITS.since})
         if pc.count_distinct(runs.column("run_id")).as_py() < len(runs):
             self.places()  # says which file
         return runs

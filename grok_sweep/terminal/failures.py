@@ -22,6 +22,7 @@ def show(place: str, failed: pd.DataFrame) -> None:
     table.add_column("why", overflow="fold")
     table.add_column("log", overflow="fold")
     why = failed["reason"].str.partition(": ")[2]  # less which shard it was
+    why = why.str.partition(" (run ")[0]  # and which run
     shards = failed.groupby(why.where(why != "", failed["reason"]), sort=False)
     for reason, of_reason in list(shards)[:MOST_ROWS]:
         count, logs = len(of_reason), of_reason["log"].nunique()

@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from grok_sweep import store
 from grok_sweep.core import parts
-from grok_sweep.core.source import PartError, RunError, blaming
+from grok_sweep.core.source import PartError, blaming
 from grok_sweep.worker.environment import compilation_cache
-from grok_sweep.worker.inputs import arguments
+from grok_sweep.worker.inputs import LostError, arguments
 
 if TYPE_CHECKING:  # it loads jax, which must not be before `environment` is set
     from grok_sweep.core.program import Program
@@ -69,9 +69,9 @@ def _train(order: Order) -> Result:
         with jax.enable_x64(program.dtype == "float64"):
             try:
                 inputs = arguments(program, columns, index_L, functions.init)
-            except RunError as error:
-                left.remove(error.run)
-                lost[str(columns["run_id"][error.run])] = str(error)
+            except LostError as found:
+                left = [run for run in left if run not in {error.run for error in found.errors}]
+                lost |= {str(columns["run_id"][error.run]): str(error) for error in found.errors}
                 continue
             train = functions.train_for(*inputs)
             call_started = time.perf_counter()

@@ -13,7 +13,11 @@ def cores() -> int:
 
 
 # What a key of random numbers gives; left to jax they follow the user's environment, and its version.
-RANDOM = {"JAX_DEFAULT_PRNG_IMPL": "threefry2x32", "JAX_THREEFRY_PARTITIONABLE": "true"}
+RANDOM = {
+    "JAX_DEFAULT_PRNG_IMPL": "threefry2x32",
+    "JAX_THREEFRY_PARTITIONABLE": "true",
+    "JAX_RANDOM_SEED_OFFSET": "0",
+}
 
 
 def environment(device: str, workers_per_gpu: int = 1) -> dict[str, str]:
@@ -38,7 +42,8 @@ def set_environment(variables: Mapping[str, str]) -> None:
 
         names = {"JAX_PLATFORMS", "JAX_DEFAULT_MATMUL_PRECISION", *RANDOM}
         for name in variables.keys() & names:  # it read these when it was imported
-            jax.config.update(name.lower(), {"true": True}.get(variables[name], variables[name]))
+            value = {"true": True, "0": 0}.get(variables[name], variables[name])
+            jax.config.update(name.lower(), value)
 
 
 def compilation_cache() -> None:

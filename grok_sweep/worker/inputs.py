@@ -14,10 +14,30 @@ if TYPE_CHECKING:  # it loads jax
     from grok_sweep.core.program import Program
 
 
+class LostError(Exception):
+    """Runs whose data cannot be made: `errors`, one for each."""
+
+    def __init__(self, errors: list[RunError]) -> None:
+        super().__init__(f"{len(errors)} runs")
+        self.errors = errors
+
+
 def arguments(program: "Program", columns: Mapping[str, np.ndarray], index_L: np.ndarray, init: Any) -> Any:
-    """(hparams, params, rows) of the runs `index_L`, each with a leading lane axis, on the device."""
+    """(hparams, params, rows) of the runs `index_L`, each with a leading lane axis, on the device.
+
+    Raises LostError where the data of some cannot be made.
+    """
     import jax
 
+    rows: dict[int, Rows] = {}
+    wrong = []
+    for run in dict.fromkeys(index_L.tolist()):
+        try:
+            rows[run] = rows_of(program, columns, run)
+        except RunError as error:
+            wrong.append(error)
+    if wrong:
+        raise LostError(wrong)
     weights: dict[tuple[Any, ...], Any] = {}  # lanes of one seed begin with the same weights
     names = []
     for run in index_L:
@@ -32,8 +52,8 @@ def arguments(program: "Program", columns: Mapping[str, np.ndarray], index_L: np
         return np.stack(leaves)
 
     params = jax.tree.map(stack, *[weights[name] for name in names])
-    rows = jax.tree.map(stack, *[rows_of(program, columns, run) for run in index_L])
-    return jax.device_put((hparams_of(program, columns, index_L), params, rows))
+    rows_L = jax.tree.map(stack, *[rows[run] for run in index_L.tolist()])
+    return jax.device_put((hparams_of(program, columns, index_L), params, rows_L))
 
 
 def hparams_of(

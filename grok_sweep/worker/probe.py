@@ -2,14 +2,18 @@
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
 from grok_sweep.core.compiled import make_init
+from grok_sweep.core.moment import Rows
 from grok_sweep.core.parts import PartError
 from grok_sweep.core.plan import Plan
+from grok_sweep.core.program import Program
+from grok_sweep.core.source import RunError
 from grok_sweep.core.train import make_train
 from grok_sweep.worker.inputs import hparams_of, of_model, rows_of
 
@@ -36,11 +40,24 @@ def probe(plan: Plan) -> None:
             raise PartError(f"task {program.task}: loss_floor gives {floor!r}; give a number greater than 0")
         one = dataclasses.replace(program, lanes=1)
         with jax.enable_x64(program.dtype == "float64"):
-            rows, _ = (rows_of(one, columns, run) for run in (0, 1))
+            rows = _rows(one, columns)
             weights = jax.eval_shape(make_init(one), 0, of_model(one, columns, 0))
             params = jax.tree.map(functools.partial(_shape, kind=one.dtype), weights)
             hparams = {key: values[0] for key, values in hparams_of(one, columns, np.zeros(1, int)).items()}
             jax.eval_shape(make_train(one), *jax.tree.map(_shape, (hparams, params, rows)))
+
+
+def _rows(program: Program, columns: Mapping[str, np.ndarray]) -> Rows:
+    """Those of a run; of the first whose data can be made, for one that cannot is no reason to train none."""
+    found, wrong = [], []
+    for run in range(len(columns["seed"])):
+        try:
+            found.append(rows_of(program, columns, run))
+        except RunError as error:
+            wrong.append(error)
+    if not found:
+        raise wrong[0]
+    return found[0]
 
 
 def _shape(array: Any, kind: str | None = None) -> jax.ShapeDtypeStruct:
