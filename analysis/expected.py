@@ -12,7 +12,7 @@ from analysis.read import settings, without_effect
 from grok_sweep.core import effects
 from grok_sweep.core.sweep import loops_of
 
-MOST_RUNS = 500_000  # of which a table is made; no picture shows more
+MOST_RUNS = 500_000  # of which a table is made; pictures of more know only what is there
 # What a config that is none raises.
 SAYS_NOTHING = (AttributeError, KeyError, OverflowError, TypeError, ValueError, StopIteration)
 

@@ -169,7 +169,8 @@ def _runs(arrays: _Arrays, phases: pd.DataFrame, curves: pd.DataFrame, *, here: 
     arrays.add("run_id", np.frombuffer(bytes.fromhex(ids), np.uint8))  # 8 bytes each
     arrays.add("seed", phases["seed"].to_numpy(np.float64))
     finals = [name for name in map(str, phases) if name.startswith("final_") and name not in RESULTS]
-    finals *= len(phases) * len(finals) <= FINAL_NUMBERS
+    if len(phases) * len(finals) > FINAL_NUMBERS:
+        finals = []
     for name in ("min_train_loss", "min_eval_loss", "max_loss_ratio", *finals):
         exact_R = phases[name].to_numpy(np.float64, na_value=np.nan)
         with np.errstate(over="ignore"):  # of float64: then it is not lossless

@@ -77,7 +77,13 @@ def sgd(h):
 
 @metric
 def gradient_norm(h, at):
-    """A number at each logged step: a column of the curves. `at` has params, gradient, x_train, y_train,
-    output_train, train_size, and the same of the test.
+    """A number at each logged step: a column of the curves, its last value one of the runs. `at` has step,
+    params, gradient, and train_loss, x_train, y_train, output_train and the same of the test.
     """
     return optax.tree.norm(at.gradient)
+
+
+@metric(start=0.0)
+def train_loss_sum(h, at, so_far):
+    """One that goes on at every step, also those that are not logged; at first so_far is the start."""
+    return so_far + at.train_loss
