@@ -20,7 +20,6 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.resolvers import oc
 
 from grok_sweep import limits
 from grok_sweep.core import registry, spans
@@ -74,17 +73,6 @@ class _Groups(ConfigSource):
         config = load(path_of(name))
         # Every sweep is on top of the whole config, whether or not it begins with `# @package _global_`.
         return ConfigResult(self.provider, self.full_path(), config, {"package": "_global_"})
-
-
-def _decode(text: str | None, _parent_: Any, _node_: Any) -> Any:
-    """The resolver oc.decode, within bounds."""
-    limits.decoded(text)
-    return oc.decode(text, _parent_, _node_)
-
-
-def _refuse(*_: Any) -> None:
-    """A resolver that makes, each time, much out of little."""
-    raise ValueError("oc.create, oc.dict.keys and oc.dict.values cannot be used; write values")
 
 
 class _SearchPath(SearchPathPlugin):
@@ -279,9 +267,6 @@ def _hydra() -> Iterator[None]:
     """Our plugins, no warnings, and every exception as a ConfigError."""
     Plugins.instance().register(_Groups)
     Plugins.instance().register(_SearchPath)
-    OmegaConf.register_new_resolver("oc.decode", _decode, replace=True)
-    for name in ("oc.create", "oc.dict.keys", "oc.dict.values"):
-        OmegaConf.register_new_resolver(name, _refuse, replace=True)
     try:
         with warnings.catch_warnings(action="ignore"):
             yield

@@ -74,7 +74,6 @@ def _load(content: bytes) -> DictConfig:
     if not isinstance(config, DictConfig):
         raise ValueError("it must be a block of key: value")
     plain: dict[Any, Any] = OmegaConf.to_container(config)  # type: ignore[assignment]
-    limits.interpolations(plain)
     # A sweep that includes others, each of which includes others twice, would be loaded for ever.
     allowed = [f"override /{group}" for group in GROUPS if group != "sweeps"]
     defaults = plain.get("defaults", [])
