@@ -20,6 +20,7 @@ from grok_sweep.core.look import Look
 
 PANEL = 6.0  # inches of the longer side
 TICKS = 6  # at most, of an axis
+NO_RUN: dict[str, Any] = {"facecolor": "white", "edgecolor": MISSING, "hatch": "xxxxx", "linewidth": 0}
 LIGHTEST, DARKEST = 0.75, 0.5  # how far shades go to white, and to black
 
 
@@ -27,13 +28,13 @@ def pixels(phases: pd.DataFrame, places: Places, title: str) -> Figure:
     """Draw `phases` at `places`: each cell in the colour of its most common phase.
 
     Of phases with a `shade` the pixels are the darker the higher their runs rank in that column, so that all
-    shades are as frequent. A cell without a run is grey. The caption says `box_dimension` of one panel.
+    shades are as frequent. A cell without a run is hatched. The caption says `box_dimension` of one panel.
     """
     known = looks(phases)
     phase_PYX = _most_common(phases, places)
     finished_R = phases["phase"].notna().to_numpy()
     shade_PYX = _mean(shades(phases), finished_R, places, phase_PYX.shape)
-    image_PYX3 = _coloured(phase_PYX, shade_PYX, known)
+    image_PYX4 = _coloured(phase_PYX, shade_PYX, known)
     _, high, wide = phase_PYX.shape
     rows = places.spots[-1][0] + 1
     width, height = (PANEL * size / max(wide, high) for size in (wide, high))
@@ -46,15 +47,15 @@ def pixels(phases: pd.DataFrame, places: Places, title: str) -> Figure:
         plots = figure.subplots(rows, places.columns, squeeze=False)
         for plot in plots.flat:
             plot.set_axis_off()
-        for spot, text, image_YX3 in zip(places.spots, places.panel.texts, image_PYX3, strict=True):
-            _panel(plots[spot], text, places, image_YX3)
+        for spot, text, image_YX4 in zip(places.spots, places.panel.texts, image_PYX4, strict=True):
+            _panel(plots[spot], text, places, image_YX4)
         counts, empty = phases["phase"].value_counts(), int((phase_PYX < 0).sum())
         figure.legend(
             handles=[
                 Patch(facecolor=of.colour, edgecolor=of.edge, label=f"{name} {int(counts.get(name, 0)):,}")
                 for name, of in known.items()
             ]
-            + [Patch(facecolor=MISSING, label=f"no run {empty:,}")] * (empty > 0),
+            + [Patch(**NO_RUN, label=f"no run {empty:,}")] * (empty > 0),
             title=title,
             title_fontproperties={"size": 13, "weight": "bold"},
             alignment="left",
@@ -162,19 +163,20 @@ def _mean(values_R: np.ndarray, finished_R: np.ndarray, places: Places, shape: S
 
 
 def _coloured(phase_PYX: np.ndarray, shade_PYX: np.ndarray, known: Mapping[str, Look]) -> np.ndarray:
-    """The colours of all cells, uint8: from light through the phase's colour, at 0.5, to dark."""
-    missing = [int(MISSING[k : k + 2], 16) for k in (1, 3, 5)]  # grey: a phase may be white
-    colours = np.array([*(of.parts for of in known.values()), missing], float)[phase_PYX]
-    shade_PYX = np.where(phase_PYX >= 0, shade_PYX, 0.5)
+    """The colours of all cells, RGBA, uint8: from light through the phase's colour, at 0.5, to dark."""
+    colours = np.array([*(of.parts for of in known.values()), (0, 0, 0)], float)[phase_PYX]
     light = LIGHTEST * np.clip(1 - 2 * shade_PYX, 0, 1)[..., None]
     dark = DARKEST * np.clip(2 * shade_PYX - 1, 0, 1)[..., None]
-    return np.rint((colours * (1 - light) + 255 * light) * (1 - dark)).astype(np.uint8)
+    opaque = 255.0 * (phase_PYX >= 0)[..., None]
+    shaded = (colours * (1 - light) + 255 * light) * (1 - dark)
+    return np.rint(np.concatenate([shaded, opaque], axis=-1)).astype(np.uint8)
 
 
-def _panel(plot: Axes, text: str, places: Places, image_YX3: np.ndarray) -> None:
+def _panel(plot: Axes, text: str, places: Places, image_YX4: np.ndarray) -> None:
     plot.set_axis_on()
-    high, wide, _ = image_YX3.shape
-    plot.imshow(image_YX3, origin="lower", aspect="equal" if 1 / 3 < high / wide < 3 else "auto")
+    high, wide, _ = image_YX4.shape
+    plot.imshow(image_YX4, origin="lower", aspect="equal" if 1 / 3 < high / wide < 3 else "auto")
+    plot.patch.set(**NO_RUN)  # seen where a pixel is transparent: a phase may be white or grey
     plot.set_title(text, size=10, color=INK, linespacing=1.3)
     plot.spines[:].set_visible(False)
     plot.tick_params(length=3, labelsize=8, color=PALE_INK, labelcolor=PALE_INK)

@@ -52,13 +52,14 @@ def drawn(table, **how):
     return phase_diagram(table, **{"x": "across", "y": "up", **how})
 
 
-def test_a_pixel_has_the_colour_of_its_phase_and_a_missing_one_is_grey():
+def test_a_pixel_has_the_colour_of_its_phase_and_a_missing_one_is_transparent():
     random = np.random.default_rng(0)
     phase_YX = random.integers(-1, 3, (70, 65))
     (image,) = images(drawn(grid(phase_YX, final_area=1.0)))
-    colours = np.array([[0, 0, 255], [255, 0, 0], [0, 255, 0], [185, 185, 180]])
-    here = phase_YX != 0  # which is shaded
-    np.testing.assert_array_equal(image[here], colours[phase_YX][here])
+    colours = np.array([[0, 0, 255], [255, 0, 0], [0, 255, 0]])
+    np.testing.assert_array_equal(image[..., 3], np.where(phase_YX < 0, 0, 255))
+    here = phase_YX > 0  # the first is shaded
+    np.testing.assert_array_equal(image[here][:, :3], colours[phase_YX][here])
 
 
 def test_shades_are_by_rank_so_that_all_are_as_frequent():
@@ -66,7 +67,7 @@ def test_shades_are_by_rank_so_that_all_are_as_frequent():
     random = np.random.default_rng(0)
     table["final_area"] = random.permutation(np.exp(np.linspace(-300, 300, 6400)))
     (image,) = images(drawn(table))
-    brightness = image.astype(int).sum(axis=2)
+    brightness = image[..., :3].astype(int).sum(axis=2)
     by_area = brightness.ravel()[np.argsort(table["final_area"])]
     assert (np.diff(by_area) <= 0).all()
     assert by_area[0] > 3 * 255 * 0.8
@@ -81,7 +82,7 @@ def test_a_cell_of_several_runs_has_its_most_common_phase_and_of_equals_the_firs
     phase[6] = [2, 1, 0]
     table["phase"] = pd.Categorical.from_codes(phase.ravel(), list(LOOKS))
     (image,) = images(drawn(table))
-    assert image[0, 5].tolist() == [0, 255, 0]
+    assert image[0, 5].tolist() == [0, 255, 0, 255]
     assert image[0, 6, 2] > image[0, 6, 1] == image[0, 6, 0]  # low, in whatever shade
     assert "3 runs at most, in the colour of the most common phase" in caption(drawn(table))
 
@@ -128,7 +129,7 @@ def test_hidden_size_goes_from_large_to_small():
     table = grid(np.tile(np.arange(100) // 50, (3, 1)), x=np.arange(1, 101), final_area=1.0)
     figure = phase_diagram(table.rename(columns={"across": "hidden_size"}), y="up")
     (image,) = images(figure)
-    assert image[0, 0].tolist() == [255, 0, 0]
+    assert image[0, 0].tolist() == [255, 0, 0, 255]
     plot = figure.axes[0]
     ticks = {t.get_text(): at for t, at in zip(plot.get_xticklabels(), plot.get_xticks(), strict=True)}
     assert ticks["80"] == pytest.approx(20)
