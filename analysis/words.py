@@ -5,6 +5,8 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from grok_sweep.core import registry
+
 
 def in_words(value: object) -> str:
     """A value of a table: `0.1`, `none` where there is none."""
@@ -32,14 +34,11 @@ def definition(phases: pd.DataFrame) -> str:
 
 
 def loss_unit(runs: pd.DataFrame) -> str:
-    """The unit of the losses of some runs; empty where they have none in common.
-
-    That of modular addition is a mean over the rows and the classes too: a 67th of the usual one, mod 67.
-    """
-    tasks = set(runs["task"])
-    if tasks == {"parity"}:
-        return "nats per row"
-    if tasks != {"modular_addition"}:
+    """The unit of the losses of some runs, as their task says it; empty where they have none in common."""
+    named = {str(task) for task in runs["task"].unique()}
+    if len(named) != 1 or not named <= set(registry.names("task")):
         return ""
-    moduli = runs["modulus"].unique()
-    return f"nats per row / {moduli[0] if len(moduli) == 1 else 'modulus'}"
+    task = registry.find("task", named.pop())
+    values = {key: runs[key].unique() for key in task.numbers if key in runs}
+    same = {key: value_U[0] if len(value_U) == 1 else key for key, value_U in values.items()}
+    return str(task.unit).format_map(same)

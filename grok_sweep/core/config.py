@@ -411,7 +411,7 @@ class _Parser:
         if name is None:
             return
         task = registry.find("task", name, self.source)
-        if self.steps is None:  # which has been said; a part is not asked
+        if self.steps is None and name not in choices("task"):  # which has been said; it may depend on them
             return
         # A model of the user's own says itself what it is for.
         if model and task.models and model not in task.models and model in choices("model"):
@@ -440,7 +440,7 @@ class _Parser:
         corners = (dict(itertools.chain(*(p.items() for p in c))) for c in taken)
         said = set()
         for changed in itertools.chain(corners, ({**least, **p} for of_loop in points for p in of_loop)):
-            run = Values({**values, **changed, "steps": self.steps})
+            run = Values({**values, **changed, "steps": self.steps or 1})
             for key, message in [*self._checked(task, run), *self._batched(task, run)]:
                 if key not in said:
                     said.add(key)

@@ -102,10 +102,12 @@ class Task:
     Where nothing is right or wrong, say `correct = None`: then there is no accuracy (nan).
 
     `models`: the models that take its rows and give what its loss takes; none named: any. `version`: raise it
-    where its meaning changes, so that runs of before and after are different ones.
+    where its meaning changes, so that runs of before and after are different ones. `unit`: of its loss, which
+    may have numbers in it, as in "nats / {modulus}".
     """
 
     name: str = ""
+    unit: str = ""
     version: int = 1
     rows_axis: int = 0  # of the output that `loss` gets
     models: ClassVar[tuple[str, ...]] = ()
