@@ -148,7 +148,15 @@ def pytest_configure(config: Any) -> None:
 
 
 # The longest: they wait more than they work.
-LONGEST = ("test_faults", "test_chaos", "test_cluster", "test_page")
+LONGEST = (
+    "test_faults",
+    "test_chaos",
+    "test_cluster",
+    "test_page",
+    "test_wheel",
+    "test_driver",
+    "test_records",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
