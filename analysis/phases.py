@@ -78,6 +78,8 @@ def classify(
         raise PartError(f"definition {part.name}: {why}")
     need(runs, ["run_id", "diverged_step", *(LOSSES if part is BUILT_IN["pair"] else ())], "a runs table")
     curves = _curves_of(runs, curves, part.name) if part.reads_curves and len(runs) else None
+    if part.name in definitions.BY_ACCURACY and _without_accuracy(curves):
+        raise ValueError(f'definition "{part.name}" needs accuracies, of which these runs have none')
     names = list(part.phases)
     found = _sorted_by(part, runs, curves, Values(values)) if len(runs) else np.array([], dtype=object)
     phases = runs.assign(phase=pd.Categorical(found, categories=pd.Index(names)))
@@ -104,6 +106,10 @@ def problems(*, definition: Any = "pair", **thresholds: Any) -> list[str]:
     if not isinstance(definition, Definition) and definition not in DEFINITIONS:
         wrong.append(f"definition: {definition!r} is not allowed; give one of {', '.join(DEFINITIONS)}")
     return wrong
+
+
+def _without_accuracy(curves: pd.DataFrame | None) -> bool:
+    return curves is not None and bool(curves[["train_accuracy", "eval_accuracy"]].isna().all(axis=None))
 
 
 def _curves_of(runs: pd.DataFrame, curves: pd.DataFrame | None, definition: str) -> pd.DataFrame:

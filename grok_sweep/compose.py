@@ -199,7 +199,8 @@ def _problem(argument: str) -> str | None:
         if not parsed.key_or_group:
             raise ValueError("Hydra reads a value without a key")
     except Exception:  # Hydra's own, and what Python raises at numbers and brackets without end
-        hint = f"; did you mean sweeps={argument}?" if argument in choices("sweeps") else ""
+        named = argument.removeprefix("sweeps/").removesuffix(".yaml")
+        hint = f"; did you mean sweeps={named}?" if named in choices("sweeps") else ""
         return f"{short}: cannot be read; write KEY=VALUE, a list as [1,2], other text as KEY=\"'...'\"{hint}"
     key, group = parsed.key_or_group, re.split(r"[./]", parsed.key_or_group)[0]
     if group == "hydra":

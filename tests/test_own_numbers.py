@@ -430,8 +430,10 @@ def test_a_task_in_which_nothing_is_right(one_run, capsys):
     drawn = Path("out/figures/run_curves.svg").read_text(encoding="utf-8")
     assert "gradient_norm" in drawn
     assert "accuracy" not in drawn
-    assert grok_analyze(["out", "--definition", "liu"]) == 0  # which knows nothing else
-    assert "1 fail" in capsys.readouterr().out
+    before = Path("out/phases.parquet").read_bytes()
+    assert grok_analyze(["out", "--definition", "liu"]) == 2  # which knows nothing else
+    assert "needs accuracies, of which these runs have none" in capsys.readouterr().err
+    assert Path("out/phases.parquet").read_bytes() == before
 
 
 def test_rows_that_fill_up_are_as_good_as_the_others(one_run):

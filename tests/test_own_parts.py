@@ -319,6 +319,30 @@ def test_runs_that_are_not_finite_from_the_first_step_on_are_told_of(one_run, ca
     assert "1 of them had no finite loss before the first step: look at their data" in capfd.readouterr().err
 
 
+def test_the_file_that_sorted_the_runs_is_kept_too(one_run):
+    """A definition that changed after the training: the folder says which file the phases are by."""
+    phases = """
+@definition({"low": Look("#aaaaaa", "cross"), "high": Look("#7cb9df", "circle")}, at=real(0.5, "of high"))
+def halves(runs, curves, h):
+    return np.where(runs["final_eval_accuracy"] < h.at, "low", "high")
+"""
+    code = OWN.replace("import Data,", "import Data, Look, definition,") + phases
+    one_run(code, phases={"definition": "halves"})
+    assert run() == 0
+    other = code.replace("< h.at", "> h.at")
+    one_run(other, phases={"definition": "halves"})
+    before = pd.read_parquet("out/phases.parquet")["phase"].tolist()
+    assert run("accept_code=true") == 0
+    assert pd.read_parquet("out/phases.parquet")["phase"].tolist() != before
+    record = yaml.safe_load(Path("out/sweep.yaml").read_text())
+    assert record["phases_by"] == f"{Source('mine.py', other).digest}-mine.py"
+    assert Path("out/parts", record["phases_by"]).read_text() == other
+    assert record["sessions"][0]["parts"] == Source("mine.py", code).digest
+    kept = content(Path("out"))
+    assert run("accept_code=true") == 0
+    assert content(Path("out")) == kept
+
+
 def test_what_tasks_have_in_common_is_no_task(one_run):
     code = OWN.replace("class Larger(Task):", "class Pairs(Task):\n    pass\n\n\nclass Larger(Pairs):")
     one_run(code)

@@ -157,7 +157,7 @@ BROKEN = {
     ),
     "a loss of all rows": (
         changed("labels(output, y)", "labels(output, y).mean()"),
-        r"task larger: loss gives shape \(\); of 18 rows \(18,\)",
+        r"task larger: loss gives shape \(\); of 18 rows give \(18,\)",
     ),
     "correct in numbers": (
         changed("axis=1) == y", "axis=1) - y"),
@@ -200,6 +200,28 @@ BROKEN = {
     "a metric whose start is no keyword": (
         f"{OWN}@metric(0.0)\ndef m(h, at, so_far): return so_far\n",
         r"write @metric above a function, or @metric\(start=0\.0\)|mine\.py",
+    ),
+    "a loss that is a mean": (
+        changed(
+            "        return optax.softmax_cross_entropy_with_integer_labels(output, y)",
+            "        return output.mean()",
+        ),
+        r"task larger: loss gives shape \(\); of 18 rows give \(18,\), one number each and not their mean",
+    ),
+    "a loss that returns nothing": (
+        changed(
+            "        return optax.softmax_cross_entropy_with_integer_labels(output, y)",
+            "        output.mean()",
+        ),
+        r"task larger: loss gives nothing; of 18 rows give \(18,\)",
+    ),
+    "data without h": (
+        changed("def data(self, h, seed):", "def data(self, seed):"),
+        r"mine\.py: task larger: data must be a method of \(h, seed\)",
+    ),
+    "data without the seed": (
+        changed("np.random.default_rng(seed)", "np.random.default_rng()"),
+        r"task larger: data gives other rows for the same h and seed; draw them from np\.random",
     ),
     "x is nan": (
         changed("pairs = pairs.astype(np.int32)", "pairs = np.where(pairs == 0, np.nan, pairs)"),
@@ -288,7 +310,7 @@ RATIO_PARTS = ("override /task: ratio", "override /model: curve")
         ("axis=1)  #", "axis=1) > 1  #", "task ratio: loss gives bool, which has no slope; give fractions"),
         (NONE, f"{NONE}    def loss_floor(self, h): return None\n", "loss_floor gives None"),
         (NONE, f"{NONE}    def check(self, h):\n        if h.n == 21: yield 'n', 'no'\n", "grid.n=21: no"),
-        ("y) ** 2", "y) ** 2 * (2 if h.rate_of > 1 else 1)", "declare a number static=True where it must"),
+        ("y) ** 2", "y) ** 2 * (2 if h.rate_of > 1 else 1)", "jnp.where instead of if; or declare static"),
         ("rng(seed).uniform", "exit(0) or rng(seed).uniform", "SystemExit: 0"),
         ("uniform(1, 3, (h.n + 10, 1))", "uniform(1, 3, (10**9, 10**9))", "not enough memory for its rows"),
     ],

@@ -16,9 +16,15 @@ const ROOM = {
 }; // shapes that are larger than a circle of their size
 const VIRIDIS = ["#440154", "#3b528b", "#21918c", "#5ec962", "#fde725"];
 
+// Whether the task says which rows are right.
+function withAccuracy(about) {
+  return about.curves.metrics.includes("eval_accuracy");
+}
+
 // What may colour the diagram: key -> {title, counted: the phases whose share of a cell it is, if it is one}.
 function colourings(about) {
   const plain = { phase: { title: "phase" }, min_eval_loss: { title: "least test loss" }, grok_delay: { title: "grok delay" } };
+  if (!withAccuracy(about)) delete plain.grok_delay;
   if (about.computed)
     return { ...plain, ...Object.fromEntries(about.phases.map((name) => [`share ${name}`, { title: `share of ${name}`, counted: [name] }])) };
   return {

@@ -395,6 +395,7 @@ function listen(page) {
     if (innerWidth === width) return;
     width = innerWidth;
     drawDiagram(page, diagram);
+    page.cell();
   });
 }
 

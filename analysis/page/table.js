@@ -19,8 +19,9 @@ function tableColumns(page) {
   });
   columns.set("seed", { of: (i) => arrays.seed[i] });
   columns.set("phase", { of: (i) => about.phases[page.phases[i]], text: true, sort: (i) => page.phases[i] });
-  [...LOSSES, ...about.finals].forEach((name) => columns.set(name, { of: (i) => arrays[name][i], measured: true }));
-  STEPS.forEach((name) => columns.set(name, { of: name === "grok_delay" ? (i) => grokDelay(arrays, i) : step(name) }));
+  const [losses, steps] = withAccuracy(about) ? [LOSSES, STEPS] : [LOSSES.slice(0, 3), STEPS.slice(3)];
+  [...losses, ...about.finals].forEach((name) => columns.set(name, { of: (i) => arrays[name][i], measured: true }));
+  steps.forEach((name) => columns.set(name, { of: name === "grok_delay" ? (i) => grokDelay(arrays, i) : step(name) }));
   return columns;
 }
 

@@ -172,6 +172,12 @@ def _check(what: str, part: Any) -> None:
                 f"{what}: the default of {key}, {number.default!r}, {number.problem(number.default)}"
             )
     if isinstance(part, Task):
+        for method, given in METHODS.items():
+            if method not in _missing(type(part)) and callable(getattr(part, method)):
+                try:
+                    inspect.signature(getattr(part, method)).bind(*given)
+                except (TypeError, ValueError):
+                    raise PartError(f"{what}: {method} must be a method of ({', '.join(given)})") from None
         for method in _missing(type(part)):
             hint = "; say correct = None where nothing is right or wrong" * (method == "correct")
             raise PartError(f"{what}: has no method {method}{hint}")
@@ -187,6 +193,7 @@ def is_name(name: Any) -> bool:
     )
 
 
+METHODS = {"data": ("h", "seed"), "loss": ("h", "output", "y"), "correct": ("h", "output", "y")}
 ARGUMENTS = {Model: ("h",), Optimizer: ("h",), Metric: ("h", "at"), Definition: ("runs", "curves", "h")}
 # What Hydra or YAML take for something else than text, and what means something to Hydra.
 NO_TEXT = frozenset(["null", "true", "false", "yes", "no", "on", "off", "nan", "inf", "defaults", "hydra"])

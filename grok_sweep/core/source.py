@@ -47,7 +47,9 @@ class Source:
         text = " ".join(str(error).split())[:300]
         if type(error).__name__.startswith(("Tracer", "Concretization")):
             # jax's own words are about something else.
-            text = "Python cannot see a traced number or array; declare a number static=True where it must"
+            text = (
+                "Python cannot see a traced number or array: jnp.where instead of if; or declare static=True"
+            )
         if isinstance(error, ModuleNotFoundError):
             text += "; a file of parts travels alone: install what it imports, or have it all in one file"
         return f"{self.name}{f', {where}' if where else ''}: {type(error).__name__}: {text}"

@@ -191,10 +191,10 @@ def _number(name: str, value: Any, kind: str) -> jax.Array:
 
 def _per_row(what: str, program: Program, values_N: jax.Array, rows: int) -> jax.Array:
     """Raises PartError where a task does not give one number a row."""
-    if jnp.shape(values_N) != (rows,):
-        raise PartError(
-            f"task {program.task}: {what} gives shape {jnp.shape(values_N)}; of {rows} rows ({rows},)"
-        )
+    if values_N is None or jnp.shape(values_N) != (rows,):
+        given = "nothing" if values_N is None else f"shape {jnp.shape(values_N)}"
+        hint = ", one number each and not their mean" if given == "shape ()" else ""
+        raise PartError(f"task {program.task}: {what} gives {given}; of {rows} rows give ({rows},){hint}")
     if what == "loss" and not jnp.issubdtype(values_N.dtype, jnp.floating):
         raise PartError(
             f"task {program.task}: loss gives {values_N.dtype}, which has no slope; give fractions"

@@ -10,6 +10,7 @@ import pandas as pd
 
 from analysis import analyze
 from grok_sweep.core import registry
+from grok_sweep.core.definitions import NAMES
 from grok_sweep.core.grid import Grid
 from grok_sweep.core.parts import PartError
 from grok_sweep.core.source import blaming
@@ -40,7 +41,7 @@ def drive(sweep: Sweep, config: Mapping[str, Any], command: str) -> int:
         stop.check()
         finished, unsorted = results.finished(), False
         if finished:
-            unsorted = _analyze(sweep)
+            unsorted = _analyze(sweep, results)
         stop.check()
     failed = failed_runs(results, grid, finished)
     if len(failed):
@@ -49,11 +50,17 @@ def drive(sweep: Sweep, config: Mapping[str, Any], command: str) -> int:
     return 1 if len(failed) or unsorted else 0
 
 
-def _analyze(sweep: Sweep) -> bool:
+def _analyze(sweep: Sweep, results: Store) -> bool:
     """Sort the finished runs, draw, and say so; whether a definition of the user's own failed at it."""
     try:
         with blaming(sweep.source):
             print(analyze(sweep.out, report=sweep.report == "live", **sorting.how(sweep)))
+        if sweep.source is not None and sweep.definition not in NAMES:
+            # It may have changed since the runs were trained.
+            file = f"{sweep.source.digest}-{sweep.source.name}"
+            if results.sweep().get("phases_by") != file:
+                results.keep_parts(file, sweep.source.text)
+                results.amend(phases_by=file)
     except PartError as error:
         _say(sorting.advice(sweep, error))
         return True

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 from flax import linen as nn
 
-from grok_sweep.core.parts import Data, Task, metric, model, optimizer, real, whole
+from grok_sweep.core.parts import Data, Look, Task, definition, metric, model, optimizer, real, whole
 
 
 class Larger(Task):
@@ -85,5 +85,22 @@ def gradient_norm(h, at):
 
 @metric(start=0.0)
 def train_loss_sum(h, at, so_far):
-    """One that goes on at every step, also those that are not logged; at first so_far is the start."""
+    """One that goes on at every step, also those that are not logged; at first so_far is the start.
+
+    `at` is before the step's update, and the last is that of h.steps, after all of them.
+    """
     return so_far + at.train_loss
+
+
+@definition(
+    {"learnt": Look("#7cb9df", "circle"), "not_yet": Look("#aaaaaa", "cross")},
+    loss=real(0.1, "least test loss of what has learnt", 0, above=True),
+)
+def halves(runs, curves, h):
+    """Phases of one's own, used where the sweep says phases.definition: halves.
+
+    Gives the name of one for each row of `runs`, which has a column for each hyperparameter, for the least
+    and the last losses, and for final_train_loss_sum; `curves` has a row per run and logged step; `h` the
+    thresholds, here h.loss.
+    """
+    return np.where(runs["min_eval_loss"] < h.loss, "learnt", "not_yet")
