@@ -306,6 +306,24 @@ def test_a_narrow_phone(look, parity):
 
 
 @in_browser
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_window_that_becomes_narrow(look, tmp_path, kept):
+    runs, curves = tables({"hidden_size": [2, 4], "weight_decay": [0.1, 1.0]}, seeds=3)
+    shown = look(write(tmp_path / "page.html", runs, curves))
+    if kept:
+        shown.mouse.click(*cell_place(shown, 0, 0, 0))
+    shown.set_viewport_size({"width": 400, "height": 800})
+    heights = "[...document.querySelectorAll('#curves, #curves .main-svg')].map((one) => one.clientHeight)"
+    shown.wait_for_function(
+        f"document.querySelector('#curves .main-svg').clientWidth < 400 && {heights}[0] >= 330"
+    )
+    below = shown.locator("#legend").bounding_box()["y"]
+    box = shown.locator("#curves").bounding_box()
+    assert box["y"] + 330 <= below
+    assert shown.evaluate("document.scrollingElement.scrollWidth") <= 400
+
+
+@in_browser
 def test_weights_on_a_narrow_phone(look, tmp_path):
     runs = analysis.load_runs(MODULAR)
     path = tmp_path / "report.html"
