@@ -98,6 +98,7 @@ def analyze(
         part = BUILT_IN[definition] if isinstance(definition, str) else definition
         curves = load_curves(folder) if part.reads_curves else None
         phases = classify(runs, definition=definition, curves=curves, **thresholds)
+        phases.attrs |= {"file": part.file} if part.file else {}
     else:
         phases = load_phases(folder, runs, definition)
         if len(phases) < len(runs):

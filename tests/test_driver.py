@@ -238,6 +238,16 @@ def test_a_dry_run_of_sixteen_million_runs_says_what_they_would_take(sweep, tmp_
     assert not list(tmp_path.iterdir())
 
 
+def test_a_dry_run_of_too_many_programs_is_refused_at_once(sweep, tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(capacity, "available_memory", lambda: 4e9)
+    sizes = ["grid.hidden_size=linear(1, 3000, 3000)", "grid.n_bits=linear(3, 3002, 3000)"]
+    assert sweep(*sizes, "~grid.train_size", "~grid.weight_decay", "seeds=1", "dry_run=true") == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "of memory on the driver" in err
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_sweep_on_a_server_is_as_one_on_a_disk(sweep, tmp_path, capfd, monkeypatch):
     """Interrupted and gone on with, on a real S3 server; the tables are read there, too."""
     sizes = "grid.hidden_size=[4,6,8]"

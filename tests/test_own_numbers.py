@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from own import CURVES, HEAD, OWN, REGRESSION, SGD, SHORT, of_ratio, read, run, sweep_file
+from own import CURVES, HEAD, LINE, OWN, RATIO, REGRESSION, SGD, SHORT, of_ratio, read, run, sweep_file
 
 import analysis
 from analysis.cli import main as grok_analyze
@@ -434,6 +434,19 @@ def test_a_task_in_which_nothing_is_right(one_run, capsys):
     assert grok_analyze(["out", "--definition", "liu"]) == 2  # which knows nothing else
     assert "needs accuracies, of which these runs have none" in capsys.readouterr().err
     assert Path("out/phases.parquet").read_bytes() == before
+
+
+def test_a_target_may_be_nan(one_run):
+    """The loss says what becomes of it; and two nans are the same data."""
+    masked = RATIO.replace("(h.n + 10, 1))", "(h.n + 10, 1)); y = np.where(x < 1.5, np.nan, x)")
+    masked = masked.replace(
+        "x[: h.n], x[: h.n], x[h.n :], x[h.n :]", "x[: h.n], y[: h.n], x[h.n :], y[h.n :]"
+    )
+    masked = masked.replace("((output - y) / y) ** 2", "jnp.where(jnp.isnan(y), 0.0, output - y) ** 2")
+    parts = ["override /task: ratio", "override /model: curve"]
+    one_run(HEAD + masked + LINE, *parts, phases={"definition": "pair"})
+    assert run(*SHORT) == 0
+    assert read("runs")["diverged_step"].isna().all()
 
 
 def test_rows_that_fill_up_are_as_good_as_the_others(one_run):

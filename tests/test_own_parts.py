@@ -334,9 +334,10 @@ def halves(runs, curves, h):
     before = pd.read_parquet("out/phases.parquet")["phase"].tolist()
     assert run("accept_code=true") == 0
     assert pd.read_parquet("out/phases.parquet")["phase"].tolist() != before
+    file = pd.read_parquet("out/phases.parquet").attrs["file"]
+    assert file == f"{Source('mine.py', other).digest}-mine.py"
+    assert Path("out/parts", file).read_text() == other
     record = yaml.safe_load(Path("out/sweep.yaml").read_text())
-    assert record["phases_by"] == f"{Source('mine.py', other).digest}-mine.py"
-    assert Path("out/parts", record["phases_by"]).read_text() == other
     assert record["sessions"][0]["parts"] == Source("mine.py", code).digest
     kept = content(Path("out"))
     assert run("accept_code=true") == 0

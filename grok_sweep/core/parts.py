@@ -102,8 +102,9 @@ class Task:
     Where nothing is right or wrong, say `correct = None`: then there is no accuracy (nan).
 
     `models`: the models that take its rows and give what its loss takes; none named: any. `version`: raise it
-    where its meaning changes, so that runs of before and after are different ones. `unit`: of its loss, which
-    may have numbers in it, as in "nats / {modulus}".
+    where its meaning changes, so that runs of before and after are different ones. `unit`: of its loss, in
+    pictures, which may have numbers in it, as "nats / {modulus}"; of the package's tasks only, for a user's
+    file is not run to draw.
     """
 
     name: str = ""
@@ -211,12 +212,13 @@ class Definition(Declared):
     `runs`: a row per run; `curves`: a row per run and logged step, by both; `h`: its own numbers, thresholds.
     `reads_curves`: else it gets None for curves, and they need not be read. `phases`: all that it may give,
     and how they look; `ties`: their names in the order of the tests: of those that are equally common in a
-    cell the first stands for it.
+    cell the first stands for it; `file`: where it is from, as a results folder keeps it.
     """
 
     phases: Mapping[str, Look] = field(default_factory=dict)
     ties: tuple[str, ...] = ()
     reads_curves: bool = True
+    file: str = ""
 
 
 def _bare(given: Any, how: str) -> None:

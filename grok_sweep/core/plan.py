@@ -121,8 +121,14 @@ def make_plan(sweep: Sweep, grid: Grid, times: int = 1) -> Plan:
 def outline(sweep: Sweep) -> Plan:
     """The plan of a grid that is not expanded, for its costs: its programs, shards and operations are right.
 
-    Only what shapes and numbers of rows depend on is expanded; a run of it stands for all others there.
+    Only what shapes and numbers of rows depend on is expanded (see `few`); a run of it stands for all others.
     """
+    outlined = few(sweep)
+    return make_plan(outlined, expand(outlined), sweep.n_runs // outlined.n_runs)
+
+
+def few(sweep: Sweep) -> Sweep:
+    """The sweep with the first value alone of each axis that neither shapes nor numbers of rows depend on."""
     shapes = {*registry.find("task", sweep.task, sweep.source).numbers}
     shapes |= {key for key, number in sweep.numbers.items() if number.static}
     loops = [{key: sweep.axes[key] for key in loop} for loop in sweep.loops]
@@ -130,14 +136,13 @@ def outline(sweep: Sweep) -> Plan:
     kept |= {*effects.concerned(sweep.model, loops)}
     axes = {key: values for i in kept for key, values in loops[i].items()}
     first = {key: values[0] for key, values in sweep.axes.items()}
-    few = dataclasses.replace(
+    return dataclasses.replace(
         sweep,
         axes={key: values for key, values in sweep.axes.items() if key in axes},
         values={**sweep.values, **first},
         together=tuple(keys for keys in sweep.together if axes.keys() >= {*keys}),
         seeds=sweep.seeds[:1],
     )
-    return make_plan(few, expand(few), sweep.n_runs // few.n_runs)
 
 
 def unfinished(plan: Plan, finished: Collection[str]) -> Plan:

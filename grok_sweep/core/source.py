@@ -38,6 +38,11 @@ class Source:
         """16 hex digits of sha256 over the text."""
         return hashlib.sha256(self.text.encode()).hexdigest()[:16]
 
+    @property
+    def kept_as(self) -> str:
+        """What it is called in a results folder."""
+        return f"{self.digest}-{self.name}"
+
     def blame(self, error: BaseException) -> str:
         """What went wrong in the file, or because of it, and where: one line."""
         if isinstance(error, SyntaxError) and error.filename == self.name:

@@ -10,9 +10,9 @@ import pandas as pd
 
 from analysis import analyze
 from grok_sweep.core import registry
-from grok_sweep.core.definitions import NAMES
 from grok_sweep.core.grid import Grid
 from grok_sweep.core.parts import PartError
+from grok_sweep.core.plan import few
 from grok_sweep.core.source import blaming
 from grok_sweep.core.sweep import Sweep
 from grok_sweep.errors import ConfigError
@@ -26,6 +26,8 @@ from grok_sweep.stop import Stop
 from grok_sweep.store import REPORT, Store, StoreError, curves_schema, in_session, runs_schema
 from grok_sweep.terminal import failures
 from grok_sweep.terminal.progress import Progress
+
+MOST_OUTLINED = 100_000  # runs of an outline that are expanded for a dry run that cannot fit
 
 
 def drive(sweep: Sweep, config: Mapping[str, Any], command: str) -> int:
@@ -55,12 +57,8 @@ def _analyze(sweep: Sweep, results: Store) -> bool:
     try:
         with blaming(sweep.source):
             print(analyze(sweep.out, report=sweep.report == "live", **sorting.how(sweep)))
-        if sweep.source is not None and sweep.definition not in NAMES:
-            # It may have changed since the runs were trained.
-            file = f"{sweep.source.digest}-{sweep.source.name}"
-            if results.sweep().get("phases_by") != file:
-                results.keep_parts(file, sweep.source.text)
-                results.amend(phases_by=file)
+        if sweep.source and (file := sorting.chosen(sweep).file):  # it may have changed since the training
+            results.keep_parts(file, sweep.source.text)
     except PartError as error:
         _say(sorting.advice(sweep, error))
         return True
@@ -70,14 +68,17 @@ def _analyze(sweep: Sweep, results: Store) -> bool:
 def dry_run(sweep: Sweep, config: Mapping[str, Any]) -> int:
     """Print what is left of the plan; train nothing, write nothing. Raises ConfigError as `drive` does.
 
-    Of a new folder the grid is not expanded: what is said of 16 million runs is said in seconds, and then
-    that they are too many.
+    Of a new folder no more is expanded than programs depend on: what is said of 16 million runs is said in
+    seconds, and then that they are too many.
     """
     results = Store(sweep.out)
     check_folder(results, sweep, config)
     if not results.exists():
-        plan_table.show(sweep, planned(sweep), free_disk=results.free_bytes())
-        if problems := capacity.problems(sweep, results.free_bytes()):
+        free = results.free_bytes()
+        problems = capacity.problems(sweep, free)
+        if not problems or few(sweep).n_runs <= MOST_OUTLINED:
+            plan_table.show(sweep, planned(sweep), free_disk=free)
+        if problems:
             raise ConfigError(problems)
         return 0
     left = look(results, sweep)
@@ -98,17 +99,20 @@ def _session(sweep: Sweep, config: Mapping[str, Any], command: str, results: Sto
         if not is_new:
             _lock(stack, results, command)
         left = look(results, sweep)
-        if left.plan.shards:
-            started = time.monotonic()
-            workers = _workers(stack, sweep, stop)
-            if is_new:
-                _make(stack, results, command)
-        _tidy(results, left)
-        if left.plan.shards:
-            _recorded(sweep, config, command, results, stop, left, workers, started)
-        else:
+        if not left.plan.shards:
+            _tidy(results, left)
             runs = left.whole.n_runs
             _say("nothing is left to train" if left.failed else f"all {runs:,} runs are finished already")
+            return left.whole.grid
+        started = time.monotonic()
+        workers = _workers(stack, sweep, stop)
+        if is_new:
+            _make(stack, results, command)
+        _tidy(results, left)
+        if sweep.retry_failed:
+            results.forget_failed()
+        record = provenance.record(sweep, config, command, workers.workers)
+        _recorded(sweep, record, results, stop, left, workers, started)
     return left.whole.grid
 
 
@@ -139,39 +143,34 @@ def _make(stack: ExitStack, results: Store, command: str) -> None:
 
 def _recorded(
     sweep: Sweep,
-    config: Mapping[str, Any],
-    command: str,
+    record: dict[str, Any],
     results: Store,
     stop: Stop,
     left: Left,
     workers: Executor,
     started: float,
 ) -> None:
-    """Train, and write down in sweep.yaml what the session was; `started`: when it did, by the clock."""
-    if sweep.retry_failed:
-        results.forget_failed()
-    record = provenance.record(sweep, config, command, workers.workers)
+    """Train, with what the session is written down in `record` of the folder; `started`: by the clock."""
+    *earlier, mine = record["sessions"]
     kinds = {key: number.kind for key, number in sweep.numbers.items()}
     metrics = registry.metrics(sweep.source)
-    runs = runs_schema(kinds, metrics, batches=sweep.batch_size is not None).empty_table()
-    schema = in_session(runs, len(record["sessions"])).schema
-    curves = curves_schema(metrics)
-    if changed := provenance.changes(record["sessions"][:-1], record["sessions"][-1]):
+    none = runs_schema(kinds, metrics, batches=sweep.batch_size is not None).empty_table()
+    schema, curves = in_session(none, mine["session"]).schema, curves_schema(metrics)
+    if changed := provenance.changes(earlier, mine):
         _say(changed)
     results.create(record, schema, curves)
     if sweep.source is not None:
-        results.keep_parts(f"{sweep.source.digest}-{sweep.source.name}", sweep.source.text)
+        results.keep_parts(sweep.source.kept_as, sweep.source.text)
     try:
-        session = _train(sweep, left, results, workers, stop, len(record["sessions"]))
+        session = _train(sweep, left, results, workers, stop, mine["session"])
         seconds = time.monotonic() - started
         share = session.pop("train_seconds") / (seconds * max(1, session["workers"]))
-        ended = {"training_share_of_worker_time": round(share, 4)}
-        mine = record["sessions"][-1] | {"seconds": round(seconds, 1), **session, **ended}
+        ended = {"seconds": round(seconds, 1), **session, "training_share_of_worker_time": round(share, 4)}
         # In a bucket another session may have been written down meanwhile.
-        others = [one for one in results.sweep().get("sessions", []) if one != record["sessions"][-1]]
-        record["sessions"] = sorted([*others, mine], key=lambda one: str(one.get("started")))
-        results.create(record, schema, curves)
-        if changed := provenance.changes(record["sessions"][:-1], mine, "devices"):  # known at the end
+        others = [one for one in results.sweep().get("sessions", []) if one != mine]
+        sessions = sorted([*others, mine | ended], key=lambda one: str(one.get("started")))
+        results.create(record | {"sessions": sessions}, schema, curves)
+        if changed := provenance.changes(earlier, {"devices": session["devices"]}):  # known at the end
             _say(changed)
     finally:
         LiveReport(sweep, _say).ended()

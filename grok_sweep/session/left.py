@@ -59,29 +59,32 @@ def look(results: Store, sweep: Sweep) -> Left:
 
 def planned(sweep: Sweep) -> Plan:
     """What a new folder would be for, in outline. Raises ConfigError as `look` does, of parts."""
-    last = {key: values[-1] for key, values in sweep.axes.items()}
-    values = {**sweep.values, **last}
-    corner = replace(sweep, axes={}, values=values, together=(), seeds=sweep.seeds[-1:])
+    last = {**sweep.values, **{key: values[-1] for key, values in sweep.axes.items()}}
+    corner = replace(sweep, axes={}, values=last, together=(), seeds=sweep.seeds[-1:])
     with _told(sweep):
         plan = outline(sweep)
-        wrong = []
-        for tried in (plan, make_plan(corner, expand(corner))):
-            try:
-                _try(sweep, tried)
-            except RunError as error:  # of one run, which would fail alone
-                wrong.append(error)
-        if len(wrong) > 1:
-            raise wrong[0]
+        _try(sweep, plan, make_plan(corner, expand(corner)))
         return plan
 
 
-def _try(sweep: Sweep, plan: Plan) -> None:
-    """Raises whatever a part of the user's own does at its first step."""
-    if sweep.source is not None:
-        from grok_sweep.worker.probe import probe
+def _try(sweep: Sweep, *plans: Plan) -> None:
+    """Raises whatever a part of the user's own does at its first step.
 
-        probe(plan)
-        rehearse(sweep)
+    One of several plans may have no run whose data can be made: that run would fail alone.
+    """
+    if sweep.source is None:
+        return
+    from grok_sweep.worker.probe import probe
+
+    wrong = []
+    for plan in plans:
+        try:
+            probe(plan)
+        except RunError as error:
+            wrong.append(error)
+    if len(wrong) == len(plans):
+        raise wrong[0]
+    rehearse(sweep)
 
 
 @contextmanager

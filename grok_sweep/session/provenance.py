@@ -76,18 +76,16 @@ def other_code(stored: Mapping[str, Any], sweep: Sweep) -> str | None:
     return None
 
 
-def changes(earlier: Sequence[Mapping[str, Any]], now: Mapping[str, Any], *names: str) -> str | None:
-    """What a session computes with that the last to say did not, of `names` or of all but devices.
+def changes(earlier: Sequence[Mapping[str, Any]], now: Mapping[str, Any]) -> str | None:
+    """What a session computes with that the last to say did not; None: nothing.
 
-    Numbers may then differ in their last digits. None: nothing.
+    Numbers may then differ in their last digits. What `now` does not say is no change.
     """
 
     def of(session: Mapping[str, Any]) -> dict[str, str]:
         found = {key: session.get("versions", {}).get(key) for key in COMPUTE}
         found |= {f"random {key}": value for key, value in session.get("random", {}).items()}
-        found["machine"] = session.get("machine")
-        if "devices" in names:
-            found = {"devices": ", ".join(session.get("devices", []))}
+        found |= {"machine": session.get("machine"), "devices": ", ".join(session.get("devices", []))}
         return {key: str(value) for key, value in found.items() if value}
 
     before: dict[str, str] = {}

@@ -18,7 +18,8 @@ def chosen(sweep: Sweep) -> Definition:
     """The definition of phases that the sweep chooses, with its thresholds: maybe of the user's own file."""
     found: Definition = registry.find("definition", sweep.definition, sweep.source)
     set_to = {key: replace(n, default=sweep.thresholds[key]) for key, n in found.numbers.items()}
-    return replace(found, numbers=set_to)
+    own = None if sweep.definition in DEFINITIONS else sweep.source
+    return replace(found, numbers=set_to, file=own.kept_as if own else "")
 
 
 def how(sweep: Sweep) -> dict[str, Any]:

@@ -169,11 +169,6 @@ class Store:
             then = "restore it, or move it away (the next session writes a new one)"
             raise StoreError(f"{self.place(SWEEP)}: cannot be read: {error}; {then}") from None
 
-    def amend(self, **facts: Any) -> None:
-        """Add to what `create` recorded."""
-        text = yaml.safe_dump(self.sweep() | facts, sort_keys=False, allow_unicode=True)
-        self._write(SWEEP, text.encode())
-
     def keep_parts(self, name: str, text: str) -> None:
         """Keep a user's file of parts beside the results, as it was run. It is never run from here."""
         self._files.make_folder("parts")

@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from grok_sweep import store
 from grok_sweep.core import parts
-from grok_sweep.core.source import PartError, blaming
+from grok_sweep.core.parts import PartError
+from grok_sweep.core.source import blaming
 from grok_sweep.worker.environment import compilation_cache
 from grok_sweep.worker.inputs import LostError, arguments
 
@@ -70,8 +71,9 @@ def _train(order: Order) -> Result:
             try:
                 inputs = arguments(program, columns, index_L, functions.init)
             except LostError as found:
-                left = [run for run in left if run not in {error.run for error in found.errors}]
-                lost |= {str(columns["run_id"][error.run]): str(error) for error in found.errors}
+                wrong = {error.run: str(error) for error in found.errors}
+                left = [run for run in left if run not in wrong]
+                lost |= {str(columns["run_id"][run]): why for run, why in wrong.items()}
                 continue
             train = functions.train_for(*inputs)
             call_started = time.perf_counter()

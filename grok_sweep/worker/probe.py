@@ -48,21 +48,30 @@ def probe(plan: Plan) -> None:
 
 
 def _rows(program: Program, columns: Mapping[str, np.ndarray]) -> Rows:
-    """Those of a run; of the first whose data can be made, for one that cannot is no reason to train none."""
-    found, wrong = [], []
+    """Those of a run; of the first whose data can be made, for one that cannot is no reason to train none.
+
+    Raises PartError where they are others when they are made again.
+    """
+    found: dict[int, Rows] = {}
+    wrong: list[RunError] = []
     for run in range(len(columns["seed"])):
         try:
-            found.append(rows_of(program, columns, run))
+            found[run] = rows_of(program, columns, run)
         except RunError as error:
             wrong.append(error)
     if not found:
         raise wrong[0]
-    first = next(run for run in range(len(columns["seed"])) if run not in {error.run for error in wrong})
-    again = rows_of(program, columns, first)
-    if not all(np.array_equal(a, b) for a, b in zip(found[0], again, strict=True)):
+    run, rows = next(iter(found.items()))
+    again = rows_of(program, columns, run)
+    if not all(_same(*both) for both in zip(rows, again, strict=True)):
         how = "draw them from np.random.default_rng(seed)"
         raise PartError(f"task {program.task}: data gives other rows for the same h and seed; {how}")
-    return found[0]
+    return rows
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two arrays are equal bit by bit; a target may be nan."""
+    return one.shape == other.shape and one.tobytes() == other.tobytes()
 
 
 def _shape(array: Any, kind: str | None = None) -> jax.ShapeDtypeStruct:
