@@ -194,11 +194,8 @@ def _caption(phases: pd.DataFrame, dots: bool, places: Places) -> str:
     pools.
     """
     mark = "each mark is one run" if dots else "each cell shows the shares of its runs"
-    here = np.ravel_multi_index(
-        (places.panel.places, places.y.places, places.x.places),
-        (len(places.panel), len(places.y), len(places.x)),
-    )
-    finished = np.bincount(here[phases["phase"].notna()], minlength=here.max() + 1)[np.unique(here)]
+    cell_R = places.cell
+    finished = np.bincount(cell_R[phases["phase"].notna()], minlength=cell_R.max() + 1)[np.unique(cell_R)]
     least, most = int(finished.min()), int(finished.max())
     runs = plural(most, "run") if least == most else f"{least:,} to {plural(most, 'run')}"
     said = [f"{mark}, {runs} per cell"]

@@ -103,13 +103,14 @@ def _boxes(phase_YX: np.ndarray) -> pd.DataFrame:
 
     edge_YX[:, :-1] |= differ(phase_YX[:, :-1], phase_YX[:, 1:])
     edge_YX[:-1] |= differ(phase_YX[:-1], phase_YX[1:])
-    rows = []
-    for size in 2 ** np.arange(int(math.log2(min(edge_YX.shape) / 2)) + 1 if min(edge_YX.shape) > 1 else 0):
-        high, wide = (-(-int(length) // int(size)) for length in edge_YX.shape)
+    rows, size = [], 1
+    while 2 * size <= min(edge_YX.shape):
+        high, wide = (-(-length // size) for length in phase_YX.shape)
         padded = np.zeros((high * size, wide * size), bool)
         padded[: edge_YX.shape[0], : edge_YX.shape[1]] = edge_YX
         boxes = int(padded.reshape(high, size, wide, size).any(axis=(1, 3)).sum())
-        rows.append({"size": int(size), "boxes": boxes})
+        rows.append({"size": size, "boxes": boxes})
+        size *= 2
     return pd.DataFrame(rows, columns=["size", "boxes"])
 
 
@@ -120,26 +121,15 @@ def _dimension(table: pd.DataFrame) -> float:
     return float(np.median(np.log2(boxes[:-1] / boxes[1:])))
 
 
-def _cells(places: Places) -> tuple[np.ndarray, tuple[int, int, int]]:
-    """Which cell each run is in, counted through panels, y and x; and how many there are of each."""
-    shape = len(places.panel), len(places.y), len(places.x)
-    index: np.ndarray = np.ravel_multi_index((places.panel.places, places.y.places, places.x.places), shape)
-    return index, shape
-
-
 def _most_common(phases: pd.DataFrame, places: Places) -> np.ndarray:
     """The most common phase of each cell as its place among the phases, of equals that tested first.
 
     int, (panels, y, x); -1 where there is no run.
     """
-    cell_R, shape = _cells(places)
-    names = list(looks(phases))
-    counts = np.stack(
-        [
-            np.bincount(cell_R[(phases["phase"] == name).to_numpy()], minlength=math.prod(shape))
-            for name in ties(phases)
-        ]
-    )
+    shape = len(places.panel), len(places.y), len(places.x)
+    names, size = list(looks(phases)), math.prod(shape)
+    of_phase = [places.cell[(phases["phase"] == name).to_numpy()] for name in ties(phases)]
+    counts = np.stack([np.bincount(cell_R, minlength=size) for cell_R in of_phase])
     order = np.array([names.index(name) for name in ties(phases)])
     found: np.ndarray = np.where(counts.any(axis=0), order[counts.argmax(axis=0)], -1).reshape(shape)
     return found
@@ -156,7 +146,7 @@ def shades(phases: pd.DataFrame) -> np.ndarray:
 
 
 def _mean(values_R: np.ndarray, finished_R: np.ndarray, places: Places, shape: Sequence[int]) -> np.ndarray:
-    cell_R = _cells(places)[0][finished_R]
+    cell_R = places.cell[finished_R]
     size = math.prod(shape)
     sums = np.bincount(cell_R, values_R[finished_R], minlength=size)
     return (sums / np.maximum(np.bincount(cell_R, minlength=size), 1)).reshape(shape)
@@ -215,8 +205,7 @@ def ticks(ascending: Sequence[Any]) -> tuple[list[float], list[str]]:
 
 def _caption(phases: pd.DataFrame, places: Places, phase_PYX: np.ndarray) -> str:
     """What a reader must know: what a pixel and its shade are, the definition, what is pooled, how rough."""
-    cell_R, _ = _cells(places)
-    most = int(np.bincount(cell_R).max())
+    most = int(np.bincount(places.cell).max())
     said = [
         "each pixel is one run" if most == 1 else f"each pixel is a cell of {plural(most, 'run')} at most"
     ]

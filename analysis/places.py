@@ -44,8 +44,9 @@ class Axis:
 class Places:
     """Where each run stands.
 
-    `columns`: the most panels side by side; `spots`: the row and column of each panel; `slot`: the run's
-    place within its cell, int, by run, one of `slots`; `pooled`: the columns that differ within a cell.
+    `columns`: the most panels side by side; `spots`: the row and column of each panel; `cell`: which of all,
+    counted through panels, y and x, int, by run; `slot`: the run's place within it, int, by run, one of
+    `slots`; `pooled`: the columns that differ within a cell.
     """
 
     panel: Axis
@@ -53,6 +54,7 @@ class Places:
     y: Axis
     columns: int
     spots: list[tuple[int, int]]
+    cell: np.ndarray
     slot: np.ndarray
     slots: int
     pooled: list[str]
@@ -83,7 +85,7 @@ def arrange(phases: pd.DataFrame, panels: Sequence[str] | None, x: str | None, y
     slot, slots = _slots(cell, phases["seed"])
     shown = {*panels, x, y}
     pooled = [name for name in axes(phases) if name not in shown and _count(phases, name) > 1]
-    return Places(panel, across, up, columns, spots, slot, slots, pooled)
+    return Places(panel, across, up, columns, spots, cell, slot, slots, pooled)
 
 
 def rows_of(panels: int, values: int, most: int) -> tuple[int, list[tuple[int, int]]]:

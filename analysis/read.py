@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from grok_sweep.core import effects, parts, registry
-from grok_sweep.store import BEFORE, RESULTS, SESSION, Store, StoreError
+from grok_sweep.store import BEFORE, RESULTS, SESSION, Store, StoreError, own_finals
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def load_runs(folder: str | Path) -> pd.DataFrame:
 
 def _with_finals(runs: pd.DataFrame, store: Store) -> pd.DataFrame:
     """`runs` with the last values of metrics of one's own, from the curves where older code wrote none."""
-    names = [name for name in map(str, runs) if name.startswith("final_") and name not in RESULTS]
+    names = own_finals(map(str, runs))
     lacking_R = runs[names].isna().any(axis=1)
     if not lacking_R.any():
         return runs

@@ -1,6 +1,6 @@
 """One call that analyses a results folder: phases, cells, circuits and pictures beside the runs."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,10 +95,7 @@ def analyze(
         raise StoreError(f"{store.place()}: {no_runs(store)}")
     left_out = ""
     if isinstance(definition, Definition) or definition in DEFINITIONS:
-        part = BUILT_IN[definition] if isinstance(definition, str) else definition
-        curves = load_curves(folder) if part.reads_curves else None
-        phases = classify(runs, definition=definition, curves=curves, **thresholds)
-        phases.attrs |= {"file": part.file} if part.file else {}
+        phases = _sorted(folder, runs, definition, thresholds)
     else:
         phases = load_phases(folder, runs, definition)
         if len(phases) < len(runs):
@@ -139,6 +136,17 @@ def analyze(
         left_out=left_out,
         stale="" if figures else _stale(store, set(runs["run_id"])),
     )
+
+
+def _sorted(
+    folder: str | Path, runs: pd.DataFrame, definition: str | Definition, thresholds: Mapping[str, float]
+) -> pd.DataFrame:
+    """See `classify`; the table says too which file of the folder a user's own definition is from."""
+    part = BUILT_IN[definition] if isinstance(definition, str) else definition
+    curves = load_curves(folder) if part.reads_curves else None
+    phases = classify(runs, definition=definition, curves=curves, **thresholds)
+    phases.attrs |= {"file": part.file} if part.file else {}
+    return phases
 
 
 def write_report(

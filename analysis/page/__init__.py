@@ -29,7 +29,7 @@ from analysis.steps import steps
 from analysis.style import SAFE, SHAPES
 from analysis.words import definition, loss_unit
 from grok_sweep.core.axes import one_panel
-from grok_sweep.store import RESULTS
+from grok_sweep.store import own_finals
 
 CURVE_NUMBERS = 1_150_000  # of all curves in a page; of more a sample
 CURVE_STEPS = 400  # and of one
@@ -168,7 +168,7 @@ def _runs(arrays: _Arrays, phases: pd.DataFrame, curves: pd.DataFrame, *, here: 
     ids = "".join(phases["run_id"])
     arrays.add("run_id", np.frombuffer(bytes.fromhex(ids), np.uint8))  # 8 bytes each
     arrays.add("seed", phases["seed"].to_numpy(np.float64))
-    finals = [name for name in map(str, phases) if name.startswith("final_") and name not in RESULTS]
+    finals = own_finals(map(str, phases))
     if len(phases) * len(finals) > FINAL_NUMBERS:
         finals = []
     for name in ("min_train_loss", "min_eval_loss", "max_loss_ratio", *finals):

@@ -124,7 +124,7 @@ def _own(module: ModuleType) -> list[tuple[str, str, Any]]:
 
 def _missing(task: type[Task]) -> Iterator[str]:
     """The methods that a task must have and this one has not."""
-    for method in ("data", "loss", "correct"):
+    for method in METHODS:
         if getattr(task, method) is getattr(Task, method):
             yield method
 
@@ -139,11 +139,7 @@ def _check(what: str, part: Any) -> None:
     goes_on = ("so_far",) if isinstance(part, Metric) and part.start is not None else ()
     for kind, arguments in ARGUMENTS.items():
         if isinstance(part, kind):
-            given = arguments + goes_on
-            try:
-                inspect.signature(part.make).bind(*given)
-            except (TypeError, ValueError):
-                raise PartError(f"{what}: must be a function of ({', '.join(given)})") from None
+            _takes(f"{what}: must be a function of", part.make, arguments + goes_on)
     if isinstance(part, Metric) and not isinstance(part.start, float | int | None):
         raise PartError(f"{what}: its start is {part.start!r}; give a number")
     if isinstance(part, Metric) and part.name in CURVES:
@@ -172,15 +168,20 @@ def _check(what: str, part: Any) -> None:
                 f"{what}: the default of {key}, {number.default!r}, {number.problem(number.default)}"
             )
     if isinstance(part, Task):
-        for method, given in METHODS.items():
-            if method not in _missing(type(part)) and callable(getattr(part, method)):
-                try:
-                    inspect.signature(getattr(part, method)).bind(*given)
-                except (TypeError, ValueError):
-                    raise PartError(f"{what}: {method} must be a method of ({', '.join(given)})") from None
         for method in _missing(type(part)):
             hint = "; say correct = None where nothing is right or wrong" * (method == "correct")
             raise PartError(f"{what}: has no method {method}{hint}")
+        for method, arguments in METHODS.items():
+            if callable(getattr(part, method)):
+                _takes(f"{what}: {method} must be a method of", getattr(part, method), arguments)
+
+
+def _takes(must: str, function: Any, arguments: tuple[str, ...]) -> None:
+    """Raise PartError where a function cannot be called with these."""
+    try:
+        inspect.signature(function).bind(*arguments)
+    except (TypeError, ValueError):
+        raise PartError(f"{must} ({', '.join(arguments)})") from None
 
 
 def is_name(name: Any) -> bool:

@@ -1,6 +1,7 @@
 """What a config describes: one frozen object."""
 
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -70,6 +71,11 @@ class Sweep:
         """Combinations of the axes but for those that repeat others (see effects); a run of each per seed."""
         loops = [{key: self.axes[key] for key in loop} for loop in self.loops]
         return effects.n_cells(self.model, self.values, loops)
+
+    @property
+    def n_combinations(self) -> int:
+        """Combinations of the axes and seeds, those that repeat others too."""
+        return math.prod(len(self.axes[loop[0]]) for loop in self.loops) * len(self.seeds)
 
     @property
     def n_runs(self) -> int:

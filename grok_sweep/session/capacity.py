@@ -95,8 +95,7 @@ def driver_bytes(sweep: Sweep) -> int:
         len(sweep.axes[loop[0]]) for loop in sweep.loops if any(sweep.numbers[key].static for key in loop)
     )
     curves = READ_CURVE_MEMORY * _logged(sweep) if sorting.chosen(sweep).reads_curves else 0
-    combinations = math.prod(len(sweep.axes[loop[0]]) for loop in sweep.loops) * len(sweep.seeds)
-    copies = combinations - sweep.n_runs
+    copies = sweep.n_combinations - sweep.n_runs
     return sweep.n_runs * (RUN_MEMORY + curves) + copies * COPY_MEMORY + PROGRAM_MEMORY * math.prod(shapes)
 
 

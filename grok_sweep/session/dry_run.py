@@ -1,6 +1,5 @@
 """The plan of a sweep as a table: what would be trained, and what it would cost."""
 
-import math
 import sys
 
 from rich.console import Console
@@ -82,7 +81,7 @@ def show(sweep: Sweep, plan: Plan, finished: int = 0, free_disk: int | None = No
 def _copies(sweep: Sweep, plan: Plan) -> str:
     """A line of how many combinations of the grid fall together, and why; nothing where none do."""
     runs = sweep.n_runs
-    copies = math.prod(len(sweep.axes[loop[0]]) for loop in sweep.loops) * len(sweep.seeds) - runs
+    copies = sweep.n_combinations - runs
     if not copies:
         return ""
     off = effects.without_effect(sweep.model, plan.grid.columns)

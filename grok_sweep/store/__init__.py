@@ -43,6 +43,7 @@ from grok_sweep.store.schemas import (
     SESSION,
     curves_schema,
     in_session,
+    own_finals,
     runs_schema,
     weights_arrays,
     weights_table,
@@ -65,6 +66,7 @@ __all__ = [
     "StoreError",
     "curves_schema",
     "in_session",
+    "own_finals",
     "runs_schema",
     "weights_table",
 ]

@@ -75,20 +75,24 @@ def runs_schema(
     return pa.schema(BEFORE | middle | AFTER | RESULTS | own)
 
 
+def own_finals(columns: Iterable[str]) -> list[str]:
+    """Of the columns of runs those of the last values of the user's own metrics."""
+    return [name for name in columns if name.startswith("final_") and name not in RESULTS]
+
+
 def together(tables: Sequence[pa.Table], since: Mapping[str, float | None]) -> pa.Table:
     """Runs tables as one, hyperparameters before the results whichever table has them first.
 
     `since`: of hyperparameters that came later, what runs before them were computed with.
     """
     whole = pa.concat_tables(tables, promote_options="default")
-    after = [*AFTER, *RESULTS]
-    later = [name for name in whole.column_names if name.startswith("final_") or name == SESSION]
-    own = [name for name in later if name not in RESULTS]
-    middle = [name for name in whole.column_names if name not in {*BEFORE, *after, *own}]
+    last = [*AFTER, *RESULTS, *own_finals(whole.column_names)]
+    last += [SESSION] * (SESSION in whole.column_names)
+    middle = [name for name in whole.column_names if name not in {*BEFORE, *last}]
     for name in set(middle) & set(since):
         column = pc.fill_null(whole.column(name), since[name])
         whole = whole.set_column(whole.column_names.index(name), whole.schema.field(name), column)
-    return whole.select([*BEFORE, *middle, *after, *own])
+    return whole.select([*BEFORE, *middle, *last])
 
 
 def in_session(runs: pa.Table, session: int) -> pa.Table:
