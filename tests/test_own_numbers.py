@@ -315,14 +315,22 @@ def test_rows_of_any_shape_and_type(files, of_x, of_y):
     assert shapes["Dense_0/kernel"] == (3, 2)
 
 
-def test_whole_numbers_of_64_bits_are_tokens_too(one_run):
-    """What numpy gives where nobody says otherwise."""
-    one_run(OWN.replace("pairs = pairs.astype(np.int32)", "assert pairs.dtype == np.int64"))
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("pairs = pairs.astype(np.int32)", "assert pairs.dtype == np.int64"),
+        ("return Data(pairs[:train], y[:train],", "return Data([*pairs[:train]], y[:train].tolist(),"),
+    ],
+    ids=["64 bits", "lists"],
+)
+def test_what_numpy_gives_where_nobody_says_otherwise_is_as_good(one_run, old, new):
+    assert old in OWN
+    one_run(OWN.replace(old, new))
     assert run() == 0
     one_run()
-    assert run("out=narrow") == 0
-    wide, narrow = (read("curves", out) for out in ("out", "narrow"))
-    pd.testing.assert_frame_equal(wide, narrow, check_exact=True)
+    assert run("out=arrays") == 0
+    given, arrays = (read("curves", out) for out in ("out", "arrays"))
+    pd.testing.assert_frame_equal(given, arrays, check_exact=True)
 
 
 def test_static_fractions_and_traced_whole_numbers(one_run, capfd):

@@ -3,7 +3,6 @@
 import re
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from own import (
     HEAD,
@@ -13,7 +12,6 @@ from own import (
     RATIO,
     SHORT,
     of_ratio,
-    read,
     refused,
     run,
     sweep_file,
@@ -249,17 +247,6 @@ def test_a_mistake_in_the_file_is_one_message_before_anything_is_written(one_run
     said = refused(capfd)
     assert "\n" not in said
     assert re.match(words, said), said
-
-
-def test_lists_are_as_good_as_arrays(one_run):
-    one_run(
-        changed("return Data(pairs[:train], y[:train],", "return Data([*pairs[:train]], y[:train].tolist(),")
-    )
-    assert run() == 0
-    one_run()
-    assert run("out=arrays") == 0
-    lists, arrays = (read("curves", out) for out in ("out", "arrays"))
-    pd.testing.assert_frame_equal(lists, arrays, check_exact=True)
 
 
 def test_a_built_in_model_that_needs_what_an_own_task_has_not(files, capfd):

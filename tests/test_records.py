@@ -226,16 +226,23 @@ def liu2022(sweep):
     return f"{counts} (of {len(phases)})", count, of, groks
 
 
+def all_that_grok_are_ordered(count, of):
+    """What is said then."""
+    assert of["grokking"] == count["grokking"]
+    return [
+        f"an RQI over .95 at some step, in {of['comprehension']} of the {count['comprehension']}",
+        f"all {of['grokking']}, in {of['memorization']} of the {count['memorization']} that memorise",
+        f"in {of['confusion']} of {count['confusion']}.",
+    ]
+
+
 def liu2022_a():
     counts, count, of, groks = liu2022("liu2022_a")
-    assert of["grokking"] == count["grokking"]
     rates = " and ".join(f"{rate:g}" for rate in sorted(groks["decoder_learning_rate"].unique()))
     header = [
         counts,
         f"at decoder rates of {rates}",
-        f"an RQI over .95 at some step, in {of['comprehension']} of the {count['comprehension']}",
-        f"all {of['grokking']}, in {of['memorization']} of the {count['memorization']} that memorise",
-        f"in {of['confusion']} of {count['confusion']}.",
+        *all_that_grok_are_ordered(count, of),
     ]
     given = counts.removesuffix(" (of 900)")
     return header, ["figure 5a of Liu et al. 2022", f"of 900 runs {given}"]
@@ -243,7 +250,6 @@ def liu2022_a():
 
 def liu2022_c():
     counts, count, of, groks = liu2022("liu2022_c")
-    assert of["grokking"] == count["grokking"]
     rate, decay = groks["decoder_learning_rate"], groks["decoder_weight_decay"]
     middle = rate.groupby(decay).median()
     assert middle[10] > middle[7] > middle[0]  # "ever higher rates"
@@ -251,9 +257,7 @@ def liu2022_c():
         counts,
         f"decays of {decay.min():g} to {decay.max():g}",
         f"from {rate.min():g} to {rate.max():g}",
-        f"an RQI over .95 at some step, in {of['comprehension']} of the {count['comprehension']}",
-        f"all {of['grokking']}, in {of['memorization']} of the {count['memorization']} that memorise",
-        f"in {of['confusion']} of {count['confusion']}.",
+        *all_that_grok_are_ordered(count, of),
     ]
     given = counts.removesuffix(" (of 990)")
     return header, ["figure 5c", f"of 990 runs {given}"]
