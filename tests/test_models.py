@@ -11,7 +11,7 @@ PARITY_ROW = ((31,), "int8")
 
 
 def build(name, values):
-    return models.build(registry.find("model", name), values)
+    return models.build(registry.find("model", name), {"init_scale": 1.0} | values)
 
 
 @pytest.mark.parametrize("hidden_size", [16, 64])
@@ -38,8 +38,8 @@ def test_output_and_gradient_against_float64(hidden_size):
 
 @pytest.mark.parametrize("scale", [1.0, 0.25])
 def test_initial_weights_are_truncated_normal_over_fan_in(scale):
-    model = build("relu_mlp", {"hidden_size": 4000})
-    params = model.init(jax.random.key(0), jnp.zeros((1, 31)), scale)["params"]
+    model = build("relu_mlp", {"hidden_size": 4000, "init_scale": scale})
+    params = model.init(jax.random.key(0), jnp.zeros((1, 31)))["params"]
     assert params["w_in"].shape == (31, 4000)
     assert params["w_out"].shape == (4000,)
     # A normal cut at 2 sd has sd 0.8796 of the uncut; that is left so.
@@ -72,7 +72,7 @@ X_ND = np.concatenate([np.eye(7)[PAIRS[:, 0]], np.eye(7)[PAIRS[:, 1]]], axis=1).
 def initial(name, values):
     model = build(name, values)
     x = model.inputs(X_ND, np.float32)
-    return model, x, model.init(jax.random.key(0), x, jnp.float32(1))
+    return model, x, model.init(jax.random.key(0), x)
 
 
 @pytest.mark.parametrize("switches", list(itertools.product([0, 1], repeat=4)))

@@ -22,7 +22,7 @@ def relu_mlp(h: Any) -> Any:
     """
     from grok_sweep.core.networks import ReluMLP
 
-    return ReluMLP(h.hidden_size)
+    return ReluMLP(h.hidden_size, h.init_scale)
 
 
 @model(
@@ -46,7 +46,7 @@ def modular_mlp(h: Any) -> Any:
     """
     from grok_sweep.core.networks import ModularMLP
 
-    sizes = (h.modulus, h.hidden_size, h.embed_size)
+    sizes = (h.modulus, h.hidden_size, h.init_scale, h.embed_size)
     return ModularMLP(*sizes, h.tied_embedding, h.tied_hidden, h.collapsed_input, h.collapsed_output)
 
 
@@ -59,7 +59,7 @@ def modular_circle(h: Any) -> Any:
     """
     from grok_sweep.core.networks import ModularCircle
 
-    return ModularCircle(h.modulus, h.hidden_size)
+    return ModularCircle(h.modulus, h.hidden_size, h.init_scale)
 
 
 RATE = real(0.003, "step size of AdamW", 0, above=True)

@@ -25,7 +25,7 @@ def make_init(program: Program) -> Callable[[jax.Array, Mapping[str, jax.Array]]
         model = program.network(program.h(hparams))
         # Weights depend on the shape of a row, not on how many there are.
         x = model.inputs(jnp.zeros((1, *shape), kind), jnp.float32)
-        return model.init(jax.random.key(seed), x, hparams.get("init_scale", 1.0))
+        return model.init(jax.random.key(seed), x)
 
     jitted = jax.jit(init)
 

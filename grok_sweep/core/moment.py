@@ -57,7 +57,7 @@ class Trained(NamedTuple):
     """What a run leaves: its metrics, and its weights, if they are recorded.
 
     `own`: the metrics of the user's file by name, over the T logged steps too. `weights`: name -> S
-    snapshots, those of the steps 0, snapshot_every, ..., steps; see `Model.weights`.
+    snapshots, those of the steps 0, snapshot_every, ..., steps; see `Network.weights`.
     """
 
     metrics: Metrics

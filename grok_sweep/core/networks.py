@@ -1,4 +1,4 @@
-"""The built-in networks: flax modules that say what they cost, see `models.Model`."""
+"""The built-in networks: flax modules that say what they cost, see `models.Network`."""
 
 from typing import Any
 
@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from grok_sweep.core.models import Params, Row
+from grok_sweep.core.models import Network, Params, Row
 
 TRUNCATED_SD = 0.8796  # standard deviation of a standard normal that is cut at 2
 
 
-class ReluMLP(nn.Module):
+class ReluMLP(nn.Module, Network):
     """output_N = relu(x W_in) w_out: one hidden layer, no bias but what the input brings.
 
     Initial weights are truncated normal (2 sd) with sd = init_scale * sqrt(1 / fan_in), not corrected for
@@ -20,10 +20,11 @@ class ReluMLP(nn.Module):
     """
 
     hidden_size: int
+    init_scale: Any
 
     @property
     def features_first(self) -> bool:
-        """See `Model`.
+        """See `Network`.
 
         Measured on one core, 1250 rows: hidden 16: 48 against 22 GFLOP/s; 32: 46 against 36; 64: 54
         against 67; 128: 72 against 77; 258: 52 against 64.
@@ -31,46 +32,34 @@ class ReluMLP(nn.Module):
         return self.hidden_size < 48
 
     @nn.compact
-    def __call__(self, x: jax.Array, init_scale: jax.Array | float = 1.0) -> jax.Array:
-        """The output of each row of x, laid out as `features_first` says; init_scale matters to init only."""
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """The output of each row of x, laid out as `features_first` says."""
         axis = 0 if self.features_first else 1
-        w_in_DH = self.param("w_in", _truncated_normal, (x.shape[axis], self.hidden_size), init_scale)
-        w_out_H = self.param("w_out", _truncated_normal, (self.hidden_size,), init_scale)
+        w_in_DH = self.param("w_in", _truncated_normal, (x.shape[axis], self.hidden_size), self.init_scale)
+        w_out_H = self.param("w_out", _truncated_normal, (self.hidden_size,), self.init_scale)
         if self.features_first:
             return w_out_H @ nn.relu(w_in_DH.T @ x)
         return nn.relu(x @ w_in_DH) @ w_out_H
 
     def inputs(self, x_ND: jax.Array, dtype: Any) -> jax.Array:
-        """See `Model`."""
+        """See `Network`."""
         x_ND = x_ND.astype(dtype)
         return x_ND.T if self.features_first else x_ND
 
-    def weights(self, params: Params) -> dict[str, jax.Array]:
-        """w_in_DH, the last feature the bias, and w_out_H."""
-        return dict(params["params"])
-
-    def weight_shapes(self, row: Row) -> dict[str, tuple[int, ...]]:
-        """See `Model`."""
-        return {"w_in": (*row[0], self.hidden_size), "w_out": (self.hidden_size,)}
-
     def operations(self, row: Row) -> int:
-        """See `Model`.
+        """See `Network`.
 
         Forward 2 D H + 3 H (product, relu, w_out), backward 2 D H (W_in) + 2 H (w_out): 129 H for the 31
         inputs of the parity task.
         """
         return self.hidden_size * (4 * row[0][0] + 5)
 
-    def step_operations(self, row: Row) -> int:
-        """See `Model`. What AdamW does to a weight is not counted."""
-        return 0
-
     def bytes_per_row(self, row: Row) -> int:
-        """See `Model`: the hidden layer and its gradient."""
+        """See `Network`: the hidden layer and its gradient."""
         return 2 * 4 * self.hidden_size
 
 
-class _Modular(nn.Module):
+class _Modular(nn.Module, Network):
     """logits_PN = (relu(x W_in) W_out)^T of pairs x_ND (two one-hot vectors, one after the other).
 
     W_in_PH and W_out_HP are products of the weights, taken before any row: the same function as multiplying
@@ -79,56 +68,48 @@ class _Modular(nn.Module):
 
     modulus: int
     hidden_size: int
+    init_scale: Any
+
+    @property
+    def features_first(self) -> bool:
+        """See `Network`. Measured, 911 rows of modulus 67, 24 neurons: 0.68 ms a step, rows first 1.1."""
+        return True
 
     @property
     def inputs_shared(self) -> bool:
         """Whether a and b have the same weights: then a row is the sum of its two vectors."""
         return True
 
-    @property
-    def features_first(self) -> bool:
-        """See `Model`. Measured, 911 rows of modulus 67, 24 neurons: 0.68 ms a step, rows first 1.1."""
-        return True
-
-    def products(self, init_scale: jax.Array | float) -> tuple[jax.Array, jax.Array]:
+    def products(self) -> tuple[jax.Array, jax.Array]:
         """W_in and W_out."""
         raise NotImplementedError
 
-    def __call__(self, x_DN: jax.Array, init_scale: jax.Array | float = 1.0) -> jax.Array:
-        """The logits of each row of `inputs`; init_scale matters to init only."""
-        w_in_DH, w_out_HP = self.products(init_scale)
+    def __call__(self, x_DN: jax.Array) -> jax.Array:
+        """The logits of each row of `inputs`."""
+        w_in_DH, w_out_HP = self.products()
         return w_out_HP.T @ nn.relu(w_in_DH.T @ x_DN)
 
     def inputs(self, x_ND: jax.Array, dtype: Any) -> jax.Array:
-        """See `Model`."""
+        """See `Network`."""
         x_DN = x_ND.astype(dtype).T
         return x_DN[: self.modulus] + x_DN[self.modulus :] if self.inputs_shared else x_DN
 
     def weights(self, params: Params) -> dict[str, jax.Array]:
         """The products: w_in, of shape (P, H) or (2P, H), and w_out, of shape (H, P)."""
-        w_in_DH, w_out_HP = self.apply(params, 1.0, method=self.products)
+        w_in_DH, w_out_HP = self.apply(params, method=self.products)
         return {"w_in": w_in_DH, "w_out": w_out_HP}
 
-    def weight_shapes(self, row: Row) -> dict[str, tuple[int, ...]]:
-        """See `Model`."""
-        features = self.modulus if self.inputs_shared else row[0][0]
-        return {"w_in": (features, self.hidden_size), "w_out": (self.hidden_size, self.modulus)}
-
     def operations(self, row: Row) -> int:
-        """See `Model`.
+        """See `Network`.
 
         Forward 2 D H + H + 2 H P, backward 2 D H (W_in) + 4 H P (W_out, hidden layer) + H; and 10 P for the
         softmax, its exponentials counted as four.
         """
-        features = self.weight_shapes(row)["w_in"][0]
+        features = self.modulus if self.inputs_shared else row[0][0]
         return self.hidden_size * (4 * features + 6 * self.modulus + 2) + 10 * self.modulus
 
-    def step_operations(self, row: Row) -> int:
-        """See `Model`."""
-        return 0
-
     def bytes_per_row(self, row: Row) -> int:
-        """See `Model`: the hidden layer, the logits, and their gradients."""
+        """See `Network`: the hidden layer, the logits, and their gradients."""
         return 2 * 4 * (self.hidden_size + self.modulus)
 
 
@@ -153,19 +134,19 @@ class ModularMLP(_Modular):
         return self.tied_hidden
 
     @nn.compact
-    def products(self, init_scale: jax.Array | float) -> tuple[jax.Array, jax.Array]:
+    def products(self) -> tuple[jax.Array, jax.Array]:
         """See `_Modular`."""
         modulus, hidden, embed = self.modulus, self.hidden_size, self.embed_size
         embeddings: dict[str, jax.Array] = {}
 
         def embedding(name: str) -> jax.Array:
             if name not in embeddings:
-                scale = init_scale * np.sqrt(2) / TRUNCATED_SD
+                scale = self.init_scale * np.sqrt(2) / TRUNCATED_SD
                 embeddings[name] = self.param(name, _truncated_normal, (modulus, embed), scale)
             return embeddings[name]
 
         def weights(name: str, shape: tuple[int, ...]) -> jax.Array:
-            return self.param(name, _truncated_normal, shape, init_scale)
+            return self.param(name, _truncated_normal, shape, self.init_scale)
 
         def into_hidden(suffix: str) -> jax.Array:
             if self.collapsed_input:
@@ -179,7 +160,7 @@ class ModularMLP(_Modular):
         return w_in, weights("w_o", (hidden, embed)) @ unembedding.T
 
     def step_operations(self, row: Row) -> int:
-        """See `Model`: 2 P M H of each product, and twice that backward."""
+        """See `Network`: 2 P M H of each product, and twice that backward."""
         products = (not self.collapsed_input) * (1 if self.tied_hidden else 2) + (not self.collapsed_output)
         return 6 * self.modulus * self.embed_size * self.hidden_size * products
 
@@ -191,17 +172,17 @@ class ModularCircle(_Modular):
     """
 
     @nn.compact
-    def products(self, init_scale: jax.Array | float) -> tuple[jax.Array, jax.Array]:
+    def products(self) -> tuple[jax.Array, jax.Array]:
         """See `_Modular`."""
-        w_h_2H = self.param("w_h", _truncated_normal, (2, self.hidden_size), init_scale)
-        w_o_H2 = self.param("w_o", _truncated_normal, (self.hidden_size, 2), init_scale)
+        w_h_2H = self.param("w_h", _truncated_normal, (2, self.hidden_size), self.init_scale)
+        w_o_H2 = self.param("w_o", _truncated_normal, (self.hidden_size, 2), self.init_scale)
         angle_P = 2 * np.pi * np.arange(self.modulus) / self.modulus
         circle_P2 = np.stack([np.cos(angle_P), np.sin(angle_P)], axis=1)
         embedding_P2 = jnp.asarray(circle_P2 / np.linalg.norm(circle_P2, axis=0), w_h_2H.dtype)
         return embedding_P2 @ w_h_2H, w_o_H2 @ embedding_P2.T
 
     def step_operations(self, row: Row) -> int:
-        """See `Model`: 2 P 2 H of each of two products, and twice that backward."""
+        """See `Network`: 2 P 2 H of each of two products, and twice that backward."""
         return 6 * self.modulus * 2 * self.hidden_size * 2
 
 

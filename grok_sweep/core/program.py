@@ -60,7 +60,7 @@ class Program:
         return registry.metrics(self.source)
 
     @functools.cached_property
-    def built(self) -> models.Model:
+    def built(self) -> models.Network:
         """The network, its traced hyperparameters at their defaults: for shapes and costs."""
         defaults = {key: number.default for key, number in self.part("model").numbers.items()}
         return self.network(self.h(defaults | self.values))
@@ -69,7 +69,7 @@ class Program:
         """What the parts get: the static hyperparameters, these others, and how many steps there are."""
         return Values({**self.values, **values, "steps": self.steps})
 
-    def network(self, h: Values) -> models.Model:
+    def network(self, h: Values) -> models.Network:
         """The network at these hyperparameters."""
         return models.build(self.part("model"), h, self.part("task").rows_axis)
 
