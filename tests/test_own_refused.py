@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import jax
 import pytest
 from own import (
     HEAD,
@@ -247,6 +248,15 @@ def test_a_mistake_in_the_file_is_one_message_before_anything_is_written(one_run
     said = refused(capfd)
     assert "\n" not in said
     assert re.match(words, said), said
+
+
+def test_every_row_by_every_row(one_run, capfd):
+    """What jax makes of an output of a column and targets of none, where a user has not forbidden it."""
+    one_run(changed(IN_LOSS, "        return (output[:, :1] - y) ** 2\n"))
+    with jax.numpy_rank_promotion("allow"):
+        said = refused(capfd)
+    shapes = "gives shape (18, 18); of 18 rows give (18,); of an output of shape (18, 1) take output[:, 0]"
+    assert said == f"task larger: loss {shapes}"
 
 
 def test_a_built_in_model_that_needs_what_an_own_task_has_not(files, capfd):

@@ -191,10 +191,15 @@ def _number(name: str, value: Any, kind: str) -> jax.Array:
 
 def _per_row(what: str, program: Program, values_N: jax.Array, rows: int) -> jax.Array:
     """Raises PartError where a task does not give one number a row."""
-    if values_N is None or jnp.shape(values_N) != (rows,):
-        given = "nothing" if values_N is None else f"shape {jnp.shape(values_N)}"
-        hint = ", one number each and not their mean" if given == "shape ()" else ""
-        raise PartError(f"task {program.task}: {what} gives {given}; of {rows} rows give ({rows},){hint}")
+    shape = None if values_N is None else jnp.shape(values_N)
+    if shape != (rows,):
+        given = "nothing" if shape is None else f"shape {shape}"
+        hints = {
+            (): ", one number each and not their mean",
+            (rows, rows): f"; of an output of shape ({rows}, 1) take output[:, 0]",
+        }
+        wanted = f"of {rows} rows give ({rows},){hints.get(shape, '')}"
+        raise PartError(f"task {program.task}: {what} gives {given}; {wanted}")
     if what == "loss" and not jnp.issubdtype(values_N.dtype, jnp.floating):
         raise PartError(
             f"task {program.task}: loss gives {values_N.dtype}, which has no slope; give fractions"
