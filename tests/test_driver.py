@@ -159,7 +159,7 @@ def test_two_sessions_do_not_share_a_folder(sweep, tmp_path, capfd):
     sweep("seeds=1")
     results = Store(tmp_path / "out")
     capfd.readouterr()
-    with results.locked("another command"):  # as another process has it
+    with results.locked():  # as another process has it
         before = content(tmp_path / "out")
         assert sweep("seeds=2") == 2
         assert content(tmp_path / "out") == before
@@ -202,7 +202,7 @@ def test_folders_that_cannot_be_used(sweep, tmp_path, capfd):
     (tmp_path / "notes" / "thesis.txt").write_text("mine")
     before = content(tmp_path)
     for out, words in (
-        ("file", "not a results folder"),
+        ("file", "Not a directory"),
         ("notes", "not a results folder"),
         ("file/x", "file"),
         ("/proc/x", "/proc"),

@@ -17,7 +17,7 @@ ROOMS = {
     "core": {"errors"},
     "sweep_file": {"core", "errors", "limits"},
     "compose": {"core", "errors", "limits", "sweep_file"},
-    "store": {"core", "limits"},
+    "store": {"core"},
     "worker": {"core", "store"},
     "executors": {"core", "errors", "stop", "versions", "worker"},
     "terminal": {"core"},
@@ -29,8 +29,7 @@ LONG = {  # and why they may be
     "grok_sweep/core/config.py": 480,  # one table of keys, read in one pass: in two files it would be longer
     "grok_sweep/core/plan.py": 310,  # one algorithm, from the grid to its shards
     "grok_sweep/core/parts.py": 280,  # what a user reads to write a part: all five kinds
-    "grok_sweep/store/__init__.py": 370,  # the one owner of all names
-    "grok_sweep/store/files.py": 290,  # a folder here and one elsewhere, side by side
+    "grok_sweep/store/__init__.py": 350,  # the one owner of all names
     "grok_sweep/session/driver.py": 275,  # a session from its beginning to its end
     "grok_sweep/compose.py": 295,  # all that knows Hydra
     "analysis/figures.py": 295,  # one picture each

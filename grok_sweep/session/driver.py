@@ -97,7 +97,7 @@ def _session(sweep: Sweep, config: Mapping[str, Any], command: str, results: Sto
     with ExitStack() as stack:
         is_new = not results.exists()
         if not is_new:
-            _lock(stack, results, command)
+            _lock(stack, results)
         left = look(results, sweep)
         if not left.plan.shards:
             _tidy(results, left)
@@ -107,7 +107,7 @@ def _session(sweep: Sweep, config: Mapping[str, Any], command: str, results: Sto
         started = time.monotonic()
         workers = _workers(stack, sweep, stop)
         if is_new:
-            _make(stack, results, command)
+            _make(stack, results)
         _tidy(results, left)
         if sweep.retry_failed:
             results.forget_failed()
@@ -128,11 +128,11 @@ def _workers(stack: ExitStack, sweep: Sweep, stop: Stop) -> Executor:
     return found
 
 
-def _make(stack: ExitStack, results: Store, command: str) -> None:
+def _make(stack: ExitStack, results: Store) -> None:
     """Make the folder, and keep it to this process. Raises ConfigError where it cannot be made."""
     try:
         results.make_folders()
-        _lock(stack, results, command)
+        _lock(stack, results)
     except OSError as error:
         reason = f"cannot be written: {error.strerror or error}; choose another folder"
         raise ConfigError([f"out={results.root}: {reason}"]) from None
@@ -191,13 +191,13 @@ def _say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
-def _lock(stack: ExitStack, results: Store, command: str) -> None:
+def _lock(stack: ExitStack, results: Store) -> None:
     """Keep the folder to this process until `stack` is left.
 
     Raises ConfigError where another has it, OSError where it cannot be locked.
     """
     try:
-        stack.enter_context(results.locked(command))
+        stack.enter_context(results.locked())
     except StoreError as error:
         raise ConfigError([str(error)]) from None
 

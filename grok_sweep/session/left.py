@@ -134,7 +134,7 @@ def failed_runs(results: Store, grid: Grid, finished: Collection[str]) -> pd.Dat
 
     A run that failed, or is finished, under the id of a copy of it has done so.
     """
-    failed = results.failed(finished)
+    failed = results.failed()
     failed["run_id"] = grid.standing(failed["run_id"])
     left = failed["run_id"].isin(grid.columns["run_id"]) & ~failed["run_id"].isin(grid.standing(finished))
     return failed[left].drop_duplicates("run_id", keep="last", ignore_index=True)

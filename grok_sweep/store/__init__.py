@@ -15,7 +15,7 @@ and not read. This module imports no jax, ray or hydra: results can be read on a
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -27,12 +27,10 @@ import pandas as pd
 import pyarrow as pa
 import yaml
 
-from grok_sweep.core.uris import shown
-from grok_sweep.store import analysed, locks, record
-from grok_sweep.store.analysed import CELLS, CIRCUITS, PHASES
-from grok_sweep.store.files import TEMPORARY, Files, Local, StoreError, files_at
-from grok_sweep.store.inspection import Inspection, inspect, is_log, unused
-from grok_sweep.store.parquet import DamagedError, encode
+from grok_sweep.store import locks
+from grok_sweep.store.files import Files, StoreError
+from grok_sweep.store.inspection import Inspection, inspect
+from grok_sweep.store.parquet import DamagedError, decode, encode
 from grok_sweep.store.schemas import (
     AFTER,
     BEFORE,
@@ -48,7 +46,7 @@ from grok_sweep.store.schemas import (
     weights_arrays,
     weights_table,
 )
-from grok_sweep.store.tables import EMPTY, FITS, Tables, of_runs, reading, shard_name
+from grok_sweep.store.tables import EMPTY, OURS, Tables, of_runs, shard_name
 
 __all__ = [
     "AFTER",
@@ -72,10 +70,11 @@ __all__ = [
 ]
 
 SWEEP = "sweep.yaml"
+PHASES, CELLS, CIRCUITS, REPORT = "phases.parquet", "cells.parquet", "circuits.parquet", "report.html"
+OWN_PHASES = (
+    f"parts/{PHASES}"  # those by the user's own definition, while phases.parquet is by a built-in one
+)
 LEFT_OUT = "runs_left_out"  # how many, where a record has cells and picture only
-REPORT = "report.html"
-OURS = {*FITS, "damaged", "figures", "parts", SWEEP, locks.LOCK, PHASES, CELLS, CIRCUITS}
-OURS |= {"phase_diagram.png", "phase_diagram.svg", REPORT}
 
 
 class Store:
@@ -88,12 +87,10 @@ class Store:
 
     def __init__(self, root: str | Path) -> None:
         self.root = str(root)
-        self._shown = shown(self.root)
 
     @cached_property
     def _files(self) -> Files:
-        with self._using():
-            return files_at(self.root)
+        return Files(self.root)
 
     @property
     def _tables(self) -> Tables:
@@ -102,7 +99,7 @@ class Store:
     @property
     def path(self) -> Path | None:
         """Where the folder is on this machine; None where it is elsewhere."""
-        return self._files.path if isinstance(self._files, Local) else None
+        return self._files.path
 
     def place(self, name: str = "") -> str:
         """What to call the folder, or a file of it, to a person."""
@@ -110,27 +107,19 @@ class Store:
 
     def exists(self) -> bool:
         """Whether the folder holds a sweep."""
-        with self._using():
-            return self._files.is_file(SWEEP)
+        return self._files.is_file(SWEEP)
 
     def check_usable(self) -> None:
         """Raise StoreError where the folder is not, and cannot become, that of a sweep. Writes nothing."""
-        with self._using():
-            try:
-                names = [] if self.exists() else self._files.names()
-                foreign = any(name not in OURS and not TEMPORARY.fullmatch(name) for name in names)
-                foreign |= "figures" in names and "runs" not in names  # many a folder has some
-            except NotADirectoryError:
-                foreign = True
-            if foreign:
-                raise StoreError(f"{self._shown}: is there and is not a results folder; choose another")
-            if why := self._files.unusable():
-                raise StoreError(f"{self._shown}: {why}; choose another folder")
+        names = {*self._files.names()}
+        if names and SWEEP not in names and not {"runs", "curves"} <= names:
+            raise StoreError(f"{self.place()}: is there and is not a results folder; choose another")
+        if not self._files.is_writable():
+            raise StoreError(f"{self.place()}: cannot be written; choose another folder")
 
     def free_bytes(self) -> int | None:
         """The room left on the folder's disk; None where that is unknown. Raises StoreError."""
-        with self._using():
-            return self._files.free_bytes()
+        return self._files.free_bytes()
 
     def make_folders(self) -> None:
         """Make the folder and those in it, as far as they are not there."""
@@ -143,51 +132,53 @@ class Store:
         `schema`: of the runs; `curves`: of their curves.
         """
         self.make_folders()
-        text = yaml.safe_dump(dict(sweep), sort_keys=False, allow_unicode=True)
-        self._write(SWEEP, text.encode())
-        for name, of in ((f"runs/{EMPTY}", schema), (f"curves/{EMPTY}", curves)):
-            if not self._files.is_file(name):
-                self._write(name, encode(of.empty_table()))
+        self._write_sweep(sweep)
+        self._files.write(f"runs/{EMPTY}", encode(schema.empty_table()))
+        self._files.write(f"curves/{EMPTY}", encode(curves.empty_table()))
 
-    @contextmanager
-    def locked(self, command: str) -> Iterator[None]:
+    def _write_sweep(self, sweep: Mapping[str, Any]) -> None:
+        self._files.write(SWEEP, yaml.safe_dump(dict(sweep), sort_keys=False, allow_unicode=True).encode())
+
+    def locked(self) -> AbstractContextManager[None]:
         """Keep the folder, which must be there, to this process (see `locks`), until it ends, in any way.
 
-        `command` is what others may read of this process. Raises StoreError where another process has the
-        folder, OSError where it cannot be locked.
+        Raises StoreError where another process has the folder, OSError where it cannot be locked.
         """
-        with locks.locked(self._files, command):
-            yield
+        return locks.locked(self._files)
 
     def sweep(self) -> dict[str, Any]:
         """What `create` recorded. Raises StoreError where there is none or it cannot be read."""
-        if not self.exists():
-            raise StoreError(f"{self._shown}: no sweep here ({SWEEP} is missing); give the folder of a sweep")
-        with reading(self._files):
-            text = self._files.read(SWEEP)
         try:
-            return record.parse(text)
-        except ValueError as error:
+            text = self._files.read(SWEEP)
+        except FileNotFoundError:
+            none = f"no sweep here ({SWEEP} is missing); give the folder of a sweep"
+            raise StoreError(f"{self.place()}: {none}") from None
+        try:
+            sweep = dict(yaml.safe_load(text))
+            blocks, sessions = (sweep["config"], sweep["config"].get("grid", {})), sweep.get("sessions", [])
+            whole = all(isinstance(block, dict) for block in blocks) and isinstance(sessions, list)
+        except Exception:  # YAML raises all kinds at values that it cannot make
+            whole = False
+        if not whole:
             then = "restore it, or move it away (the next session writes a new one)"
-            raise StoreError(f"{self.place(SWEEP)}: cannot be read: {error}; {then}") from None
+            raise StoreError(f"{self.place(SWEEP)}: is not the record of a sweep; {then}")
+        return sweep
 
     def keep_parts(self, name: str, text: str) -> None:
         """Keep a user's file of parts beside the results, as it was run. It is never run from here."""
-        self._files.make_folder("parts")
-        self._write(f"parts/{name}", text.encode())
+        self._files.write(f"parts/{name}", text.encode())
 
     def publish(self, runs: pa.Table, curves: pa.Table, weights: pa.Table | None = None) -> None:
         """Add one shard's results. Atomic and idempotent: the file's name is a hash of its run_ids."""
         name = f"{shard_name(runs.column('run_id').to_pylist())}.parquet"
-        self._write(f"curves/{name}", encode(curves))
+        self._files.write(f"curves/{name}", encode(curves))
         if weights is not None:
-            self._files.make_folder("weights")
-            self._write(f"weights/{name}", encode(weights))
-        self._write(f"runs/{name}", encode(runs))
+            self._files.write(f"weights/{name}", encode(weights))
+        self._files.write(f"runs/{name}", encode(runs))
 
     def finished(self) -> set[str]:
         """The run_ids whose results are in the folder; none where there is no folder or no table yet."""
-        return set(self._tables.places())
+        return set().union(*self._tables.run_ids().values())
 
     def runs(self) -> pd.DataFrame:
         """One row per finished run."""
@@ -204,13 +195,16 @@ class Store:
     ) -> Iterator[tuple[str, np.ndarray, dict[str, np.ndarray]]]:
         """(run_id, step_S, name -> array (S, ...)) of runs that have weights; see `Tables.weights`."""
         self.sweep()
-        for run_id, table in self._tables.weights(run_ids):
-            yield run_id, table.column("step").to_numpy(), weights_arrays(table)
+        for ids, table in self._tables.weights(run_ids):
+            for run_id in ids:
+                mine = of_runs(table, [run_id])
+                yield run_id, mine.column("step").to_numpy(), weights_arrays(mine)
 
     def with_weights(self) -> set[str]:
         """The run_ids of the finished runs whose weights are recorded."""
-        there = set(self._tables.shards("weights"))
-        return {run_id for run_id, name in self._tables.places().items() if name in there} if there else set()
+        there = self._tables.shards("weights")
+        ids = self._tables.run_ids() if there else {}
+        return {run_id for name in there for run_id in ids.get(name, [])}
 
     def inspect(self, *, weights: bool = False) -> Inspection:
         """Look at every file of the folder: what is finished, and what is wrong. Writes nothing.
@@ -224,19 +218,13 @@ class Store:
 
     def put_aside(self, inspection: Inspection) -> list[str]:
         """Move damaged files to damaged/, remove leftovers; `inspection.lines()`. The lock must be held."""
-        if inspection.damaged:
-            self._files.make_folder("damaged")
-        there = {folder: set(self._files.names_of_files(folder)) for folder in FITS}
-        there["damaged"] = set(self._files.names("damaged"))
         for name in inspection.damaged:
+            self._files.make_folder("damaged")
             folder, _, file = name.partition("/")
             # Runs last: without them, what is still there of a shard would count as a leftover.
             for part in ("failed",) if folder == "failed" else ("curves", "weights", "runs"):
-                if file in there[part]:
-                    to = unused(f"{part}-{file}", there["damaged"])
-                    self._files.move(f"{part}/{file}", f"damaged/{to}")
-                    there["damaged"].add(to)
-                    there[part].remove(file)
+                if self._files.is_file(f"{part}/{file}"):
+                    self._files.move(f"{part}/{file}", f"damaged/{part}-{file}")
         for name in inspection.leftovers:
             self._files.remove(name)
         return inspection.lines()
@@ -244,121 +232,115 @@ class Store:
     def fail(self, run_ids: Collection[str], reason: str, log: str) -> str:
         """Record that runs failed: why, in one line, and the full log. Returns where a person finds it."""
         name = shard_name(run_ids)
-        rows = {
-            "run_id": list(run_ids),
-            "reason": [" ".join(reason.split())] * len(run_ids),
-            "log": [f"failed/{name}.log"] * len(run_ids),
-            "time": [datetime.now(UTC).isoformat(timespec="milliseconds")] * len(run_ids),
+        one = {
+            "reason": " ".join(reason.split()),
+            "log": f"failed/{name}.log",
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
         }
-        self._files.make_folder("failed")
-        self._write(f"failed/{name}.log", log.encode(errors="replace"))
-        self._write(f"failed/{name}.parquet", encode(pa.table(rows, schema=FAILED_SCHEMA)))
+        rows = [{"run_id": run_id, **one} for run_id in run_ids]
+        self._files.write(f"failed/{name}.log", log.encode(errors="replace"))
+        self._files.write(f"failed/{name}.parquet", encode(pa.Table.from_pylist(rows, FAILED_SCHEMA)))
         return self.place(f"failed/{name}.log")
 
-    def failed(self, finished: Collection[str] | None = None) -> pd.DataFrame:
-        """The runs that failed and are not finished: run_id, reason, log (in the folder), time (ISO, UTC).
+    def failed(self) -> pd.DataFrame:
+        """The runs that failed, finished since or not: run_id, reason, log (in the folder), time (ISO, UTC).
 
-        `finished`: the run_ids that are, where they are known already. Damaged records are passed over.
+        Damaged records are passed over.
         """
         tables = [FAILED_SCHEMA.empty_table()]
         for name in self._tables.shards("failed"):
             with suppress(DamagedError):  # `inspect` names it
                 tables.append(self._tables.read(f"failed/{name}"))
         rows = pa.concat_tables(tables).to_pandas().sort_values("time", kind="stable")
-        rows = rows.drop_duplicates("run_id", keep="last")
-        if len(rows):
-            rows = rows[~rows["run_id"].isin(self.inspect().finished if finished is None else finished)]
-        return rows.reset_index(drop=True)
+        return rows.drop_duplicates("run_id", keep="last", ignore_index=True)
 
     def forget_failed(self) -> None:
         """Remove the records of all failures: they are tried again."""
-        tables = self._tables.shards("failed")
-        logs = [name for name in self._files.names_of_files("failed") if is_log(f"failed/{name}")]
-        for name in [*tables, *logs]:
+        for name in filter(OURS.fullmatch, self._files.names("failed")):
             self._files.remove(f"failed/{name}")
 
     def write_phases(self, phases: pd.DataFrame, cells: pd.DataFrame) -> tuple[str, ...]:
-        """Replace the two tables of an analysis; where they are."""
-        if lost := analysed.replaced(self._files, phases):
-            self._files.make_folder("parts")
-            self._write(analysed.KEPT, self._files.read(lost))
-        for name, frame in ((PHASES, phases), (CELLS, cells)):
-            self._write(name, encode(pa.Table.from_pandas(frame, preserve_index=False)))
-        return self.place(PHASES), self.place(CELLS)
+        """Replace the two tables of an analysis; where they are.
+
+        Phases by a definition of the user's own, which is not run to read results, are kept beside others.
+        """
+        own = self._own_phases(PHASES)
+        if own is not None and own.attrs["definition"] != phases.attrs.get("definition"):
+            self._files.write(OWN_PHASES, self._files.read(PHASES))
+        return self._write_table(PHASES, phases), self._write_table(CELLS, cells)
 
     def write_circuits(self, circuits: pd.DataFrame) -> str:
         """Replace the table of what the networks learned; where it is."""
-        self._write(CIRCUITS, encode(pa.Table.from_pandas(circuits, preserve_index=False)))
-        return self.place(CIRCUITS)
+        return self._write_table(CIRCUITS, circuits)
 
     def phases(self, definition: str) -> pd.DataFrame | None:
         """run_id and phase by a user's own definition, in `attrs` its looks; None where there are none."""
-        return analysed.phases(self._files, definition)
+        tables = [self._own_phases(name) for name in (PHASES, OWN_PHASES)]
+        return next((t for t in tables if t is not None and t.attrs["definition"] == definition), None)
+
+    def _own_phases(self, name: str) -> pd.DataFrame | None:
+        """A table of phases, if it is by a definition of the user's own."""
+        table = self._analysed(name, ["run_id", "phase"])
+        return table if table is not None and {"definition", "phases"} <= set(table.attrs) else None
 
     def circuits_of(self) -> set[str] | None:
         """The run_ids in the table of what the networks learned; None where there is none to be read."""
-        table = analysed.table(self._files, CIRCUITS, ["run_id"])
-        return None if table is None else set(table.column("run_id").to_pylist())
+        table = self._analysed(CIRCUITS, ["run_id"])
+        return None if table is None else set(table["run_id"])
+
+    def _analysed(self, name: str, columns: list[str]) -> pd.DataFrame | None:
+        """These columns of a table of an analysis; None where there is none to be read."""
+        try:
+            return decode(self._files.read(name), columns, columns).to_pandas()
+        except (FileNotFoundError, DamagedError):
+            return None
+
+    def _write_table(self, name: str, frame: pd.DataFrame) -> str:
+        self._files.write(name, encode(pa.Table.from_pandas(frame, preserve_index=False)))
+        return self.place(name)
 
     def write_figure(self, name: str, picture: bytes | None) -> str:
         """Replace a picture, such as phase_diagram.png or figures/waves.png, or remove it (None).
 
         Returns where it is.
         """
-        if "/" in name and picture is not None:
-            self._files.make_folder(name.partition("/")[0])
         if picture is None:
             self._files.remove(name)
         else:
-            self._write(name, picture)
+            self._files.write(name, picture)
         return self.place(name)
 
     def page(self) -> bytes | None:
         """The page of the sweep, report.html; None where there is none."""
         try:
-            with reading(self._files):
-                return self._files.read(REPORT)
-        except (FileNotFoundError, IsADirectoryError):
+            return self._files.read(REPORT)
+        except FileNotFoundError:
             return None
 
     def copy_record(self, target: "Store") -> None:
-        """Write the whole sweep to `target`, one file per table: what one commits or mails.
+        """Write the whole sweep to `target`, in one file per table: what one commits or mails.
 
-        Where the weights of some runs are arrays of other shapes, or many, there are several.
+        Shards with weights stay as they are, so that not all of these are in memory at once.
         """
         runs, curves = self._tables.runs().sort_by("run_id"), self._tables.curves()
-        target.create(self.sweep(), runs.schema)
-        if self._files.is_file(PHASES):  # by a definition of the user's own they cannot be made from the rest
-            target._write(PHASES, self._files.read(PHASES))
-        for name in self._files.names_of_files("parts"):
-            if name.endswith(".py"):  # what computed the runs
-                target.keep_parts(name, self._files.read(f"parts/{name}").decode())
-        left = set(runs.column("run_id").to_pylist())
-        for weights in self._tables.all_weights():
-            ids = set(weights.column("run_id").to_pylist())
-            left -= ids
+        target.make_folders()
+        target._write_sweep(self.sweep())
+        # By a definition of the user's own phases cannot be made from the rest; its file computed the runs.
+        kept = [f"parts/{name}" for name in self._files.names("parts") if name.endswith(".py")]
+        for name in [PHASES, *kept]:
+            with suppress(FileNotFoundError):
+                target._files.write(name, self._files.read(name))
+        left = {*runs.column("run_id").to_pylist()}
+        for ids, weights in self._tables.weights():
             target.publish(of_runs(runs, ids), of_runs(curves, ids), weights)
+            left -= {*ids}
         if left:
             target.publish(of_runs(runs, left), of_runs(curves, left))
-        for folder in ("runs", "curves"):
-            target._files.remove(f"{folder}/{EMPTY}")
 
     def copy_cells(self, target: "Store") -> None:
         """Write what is kept of very many runs to `target`: how they were run, the cells and the picture."""
-        target._files.make_folder("")
+        target._files.make_folder()
+        target._write_sweep(self.sweep() | {LEFT_OUT: len(self.finished())})
         for name in (CELLS, "phase_diagram.png"):
-            if self._files.is_file(name):
-                target._write(name, self._files.read(name))
-        sweep = self.sweep() | {LEFT_OUT: len(self.finished())}
-        target._write(SWEEP, yaml.safe_dump(sweep, sort_keys=False, allow_unicode=True).encode())
-
-    def _write(self, name: str, data: bytes) -> None:
-        self._files.write(name, data)
-
-    @contextmanager
-    def _using(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            reason = f"cannot be used: {error.strerror or error}"
-            raise StoreError(f"{self._shown}: {reason}; choose another folder") from None
+            with suppress(FileNotFoundError):
+                target._files.write(name, self._files.read(name))

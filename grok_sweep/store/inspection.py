@@ -1,14 +1,13 @@
 """What is in a results folder, file by file: what is finished, and what is wrong."""
 
-import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from grok_sweep.store.files import TEMPORARY, TEMPORARY_FIGURE
+from grok_sweep.store.files import TEMPORARY
 from grok_sweep.store.parquet import DamagedError
-from grok_sweep.store.tables import EMPTY, Tables, is_shard, shard_name
+from grok_sweep.store.tables import OURS, Tables, is_shard
 
-_LOG = re.compile(r"[0-9a-f]{16}\.log")
+_OTHERS = ("", "parts", "figures")  # the folders without tables by shard
 
 
 @dataclass(frozen=True)
@@ -21,16 +20,14 @@ class Inspection:
 
     finished: frozenset[str]
     damaged: Mapping[str, str]
-    foreign: tuple[str, ...]
-    leftovers: tuple[str, ...]
+    foreign: Sequence[str]
+    leftovers: Sequence[str]
 
     def lines(self) -> list[str]:
         """For people, one line per file: what it is, and what a session does with it."""
+        then = "put aside in damaged/, its runs are trained again"
         return [
-            *(
-                f"{name}: damaged ({why}); put aside in damaged/{_then(name)}"
-                for name, why in self.damaged.items()
-            ),
+            *(f"{name}: damaged ({why}); {then}" for name, why in self.damaged.items()),
             *(f"{name}: left by a session that was killed; removed" for name in self.leftovers),
             *(f"{name}: not a file of grok-sweep; left alone" for name in self.foreign),
         ]
@@ -42,98 +39,49 @@ def inspect(tables: Tables, weights: bool) -> Inspection:
     `weights`: whether every run must have some.
     """
     # Runs are listed last: a shard that is published meanwhile then has its curves, or does not count yet.
-    entries = {
-        folder: tables.entries(folder) for folder in ("", "figures", "failed", "weights", "curves", "runs")
-    }
-    files = {folder: [name for name, is_file in of.items() if is_file] for folder, of in entries.items()}
-    shards = {folder: [name for name in there if is_shard(name)] for folder, there in files.items()}
+    names = {folder: tables.names(folder) for folder in (*_OTHERS, "failed", "weights", "curves", "runs")}
+    published = [name for name in names["runs"] if is_shard(name)]
+    with_weights = {*published} if weights else {*names["weights"]}
+
+    def checked(name: str) -> set[str] | tuple[str, str]:
+        more = [f"weights/{name}"] if name in with_weights else []
+        return _checked(tables, f"runs/{name}", f"curves/{name}", *more)
 
     finished: dict[str, str] = {}
     damaged: dict[str, str] = {}
-    with_weights = set(shards["runs"]) if weights else set(shards["weights"])
-    found = tables.each(lambda name: _shard(tables, name, name in with_weights), shards["runs"])
-    for name, ids in zip(shards["runs"], found, strict=True):
+    for name, ids in zip(published, tables.each(checked, published), strict=True):
         if isinstance(ids, tuple):
-            file, why = ids
-            damaged[file] = why
-        elif twice := next((run_id for run_id in ids if run_id in finished), None):
-            damaged[f"runs/{name}"] = f"run {twice} is in runs/{finished[twice]} too"
+            damaged[ids[0]] = ids[1]
+        elif twice := finished.keys() & ids:
+            run_id = min(twice)
+            damaged[f"runs/{name}"] = f"run {run_id} is in runs/{finished[run_id]} too"
         else:
             finished |= dict.fromkeys(ids, name)
+    for name in filter(is_shard, names["failed"]):
+        if isinstance(trouble := _checked(tables, f"failed/{name}"), tuple):
+            damaged[trouble[0]] = trouble[1]
 
-    others = [f"{folder}/{EMPTY}" for folder in ("runs", "curves") if EMPTY in files[folder]]
-    others += [f"failed/{name}" for name in shards["failed"]]
-    for name, why in zip(others, tables.each(lambda name: _trouble(tables, name), others), strict=True):
-        if why:
-            damaged[name] = why
-
-    published = set(shards["runs"])
-    leftovers = [
-        f"{folder}/{name}"
-        for folder in ("weights", "curves")
-        for name in shards[folder]
-        if name not in published
-    ]
-    foreign = []
-    for folder, there in entries.items():
-        for file, is_file in there.items():
+    leftovers, foreign = [], []
+    for folder, there in names.items():
+        for file in there:
             name = f"{folder}/{file}" if folder else file
-            if is_file and (TEMPORARY_FIGURE if folder == "figures" else TEMPORARY).fullmatch(file):
+            unpublished = folder in ("weights", "curves") and is_shard(file) and file not in published
+            if file.startswith(TEMPORARY) or unpublished:
                 leftovers.append(name)
-            elif folder not in ("", "figures") and not (
-                is_file and (is_shard(file) or name in others or is_log(name))
-            ):
+            elif folder not in _OTHERS and not OURS.fullmatch(file):
                 foreign.append(name)
-    return Inspection(frozenset(finished), damaged, tuple(foreign), tuple(leftovers))
+    return Inspection(frozenset(finished), damaged, foreign, leftovers)
 
 
-def is_log(name: str) -> bool:
-    """Whether a file is the log of a failure."""
-    folder, _, file = name.partition("/")
-    return folder == "failed" and _LOG.fullmatch(file) is not None
-
-
-def _shard(tables: Tables, name: str, weights: bool) -> list[str] | tuple[str, str]:
-    """The run_ids of a shard that is whole; else which of its files is damaged, and why."""
-    file = f"runs/{name}"
-    try:
-        ids = _ids(tables, file)
-        if f"{shard_name(ids)}.parquet" != name:
-            raise DamagedError("its name is not that of its runs")
-        for folder in ("curves", "weights") if weights else ("curves",):
-            file = f"{folder}/{name}"
-            lacking = set(ids) - set(_ids(tables, file))
-            if lacking:
-                raise DamagedError(f"lacks run {min(lacking)}")
-    except DamagedError as error:
-        return file, str(error)
-    return ids
-
-
-def _trouble(tables: Tables, name: str) -> str:
-    """Why another table cannot be used; empty where it can."""
-    try:
-        ids = _ids(tables, name)
-    except DamagedError as error:
-        return str(error)
-    right = EMPTY if not ids else f"{shard_name(ids)}.parquet"
-    return "" if name.endswith(f"/{right}") else "its name is not that of its runs"
-
-
-def _ids(tables: Tables, name: str) -> list[str]:
-    """The run_ids of a table in order, each once. Raises DamagedError."""
-    ids = tables.read(name, ["run_id"]).column("run_id").combine_chunks().unique().to_pylist()
-    if None in ids:
-        raise DamagedError("a run without its run_id")
-    return [str(run_id) for run_id in ids]
-
-
-def _then(name: str) -> str:
-    return "" if name.endswith(EMPTY) else ", its runs are trained again"
-
-
-def unused(name: str, there: Collection[str]) -> str:
-    """The name, or with a number the first that is not there yet."""
-    stem, dot, extension = name.partition(".")
-    numbered = (f"{stem}-{number}{dot}{extension}" for number in range(2, len(there) + 3))
-    return next(new for new in (name, *numbered) if new not in there)
+def _checked(tables: Tables, *names: str) -> set[str] | tuple[str, str]:
+    """The run_ids of the first table, which must be in the others too; else which is damaged, and why."""
+    ids: set[str] | None = None
+    for name in names:
+        try:
+            there = set(tables.read(name, ["run_id"]).column("run_id").to_pylist())
+        except DamagedError as error:
+            return name, str(error)
+        ids = there if ids is None else ids
+        if lacking := ids - there:
+            return name, f"lacks run {min(lacking)}"
+    return ids or set()

@@ -5,7 +5,7 @@ Parquet. So a seal lies between them, where readers never look: a digest of all 
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Iterable
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -40,12 +40,12 @@ def encode(table: pa.Table) -> bytes:
     return b"".join([data[:cut], _SEAL, hashlib.sha256(data).digest(), data[cut:]])
 
 
-def decode(data: bytes, fits: Callable[[pa.Schema], bool], columns: list[str] | None = None) -> pa.Table:
-    """The table, or some of its columns. Raises DamagedError, also where its columns do not fit."""
+def decode(data: bytes, needed: Iterable[str], columns: list[str] | None = None) -> pa.Table:
+    """The table, or some of its columns. Raises DamagedError, also where it lacks one of those `needed`."""
     sealed = _check_seal(data)
     try:
         file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
-        if not fits(file.schema_arrow):
+        if not set(needed) <= set(file.schema_arrow.names):
             raise DamagedError("other columns than such a table has")
         # Without a seal (a file of an older version) only reading every page shows whether all are whole.
         table = file.read(columns=columns if sealed else None, use_threads=False)

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -46,13 +46,6 @@ def curves_schema(metrics: Iterable[str]) -> pa.Schema:
     """The columns of curves: those that all have, and more numbers that are logged."""
     more = [name for name in metrics if name not in CURVES_SCHEMA.names]
     return pa.schema([*CURVES_SCHEMA, *(pa.field(name, pa.float32()) for name in more)])
-
-
-def is_curves(schema: pa.Schema) -> bool:
-    """Whether these are the columns of curves, with whatever other numbers."""
-    fields = list(schema)
-    first = len(CURVES_SCHEMA)
-    return fields[:first] == list(CURVES_SCHEMA) and all(f.type == pa.float32() for f in fields[first:])
 
 
 FAILED_SCHEMA = pa.schema(dict.fromkeys(["run_id", "reason", "log", "time"], pa.string()))
@@ -100,48 +93,24 @@ def in_session(runs: pa.Table, session: int) -> pa.Table:
     return runs.append_column(SESSION, pa.array(np.full(len(runs), session, np.int64)))
 
 
-def is_runs(schema: pa.Schema) -> bool:
-    """Whether these are the columns of a runs table, of whatever hyperparameters and metrics."""
-    first, last, fields = list(pa.schema(BEFORE)), list(pa.schema(AFTER | RESULTS)), list(schema)
-    begin = schema.get_field_index(last[0].name)  # -1 where there is none, or two
-    end = begin + len(last)
-    return (
-        fields[: len(first)] == first
-        and fields[begin:end] == last
-        and all(field.type in _ARROW.values() for field in fields[len(first) : begin])
-        and all(
-            field.type == pa.float64() if field.name.startswith("final_") else field.name == SESSION
-            for field in fields[end:]
-        )
-    )
-
-
 # The columns of weights: one row per run and snapshot; after these a column for each array, a list of all its
 # numbers in C order. The field's metadata say the shape. Which arrays there are is the model's affair.
 WEIGHTS_BEFORE = {"run_id": pa.string(), "step": pa.int32()}
 
 
-def weights_schema(shapes: Mapping[str, tuple[int, ...]]) -> pa.Schema:
-    """The columns of a weights table of arrays of these shapes."""
-    arrays = [
-        pa.field(name, pa.list_(pa.float32(), math.prod(shape)), metadata={"shape": json.dumps(shape)})
-        for name, shape in shapes.items()
-    ]
-    return pa.schema([*map(pa.field, WEIGHTS_BEFORE.keys(), WEIGHTS_BEFORE.values()), *arrays])
-
-
 def weights_table(run_id_R: np.ndarray, arrays_RS: Mapping[str, np.ndarray], snapshot_every: int) -> pa.Table:
     """The table of R runs from their arrays of shape (R, S, ...), of the steps 0, snapshot_every, ..."""
     runs, snapshots = next(iter(arrays_RS.values())).shape[:2]
-    schema = weights_schema({name: array.shape[2:] for name, array in arrays_RS.items()})
-    lists = [
-        pa.FixedSizeListArray.from_arrays(
-            np.ascontiguousarray(arrays_RS[name], np.float32).ravel(), type=schema.field(name).type
-        )
-        for name in arrays_RS
-    ]
+    fields = [pa.field(name, kind) for name, kind in WEIGHTS_BEFORE.items()]
     steps = np.tile(np.arange(snapshots, dtype=np.int32) * snapshot_every, runs)
-    return pa.table([np.repeat(run_id_R, snapshots), steps, *lists], schema=schema)
+    columns = [np.repeat(run_id_R, snapshots), steps]
+    for name, array_RS in arrays_RS.items():
+        shape = array_RS.shape[2:]
+        kind = pa.list_(pa.float32(), math.prod(shape))
+        fields.append(pa.field(name, kind, metadata={"shape": json.dumps(shape)}))
+        numbers = np.ascontiguousarray(array_RS, np.float32).ravel()
+        columns.append(pa.FixedSizeListArray.from_arrays(numbers, type=kind))
+    return pa.table(columns, schema=pa.schema(fields))
 
 
 def weights_arrays(table: pa.Table) -> dict[str, np.ndarray]:
@@ -149,29 +118,14 @@ def weights_arrays(table: pa.Table) -> dict[str, np.ndarray]:
     arrays = {}
     for field in list(table.schema)[len(WEIGHTS_BEFORE) :]:
         numbers = table.column(field.name).combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        arrays[field.name] = numbers.reshape(len(table), *_shape(field))
+        arrays[field.name] = numbers.reshape(len(table), *json.loads(field.metadata[b"shape"]))
     return arrays
 
 
-def is_weights(schema: pa.Schema) -> bool:
-    """Whether these are the columns of a weights table: arrays of whatever names and shapes."""
-    before, arrays = pa.schema(WEIGHTS_BEFORE), list(schema)[len(WEIGHTS_BEFORE) :]
-    return (
-        list(schema)[: len(before)] == list(before)
-        and len(arrays) > 0
-        and all(
-            pa.types.is_fixed_size_list(field.type)
-            and field.type.value_type == pa.float32()
-            and math.prod(_shape(field)) == field.type.list_size
-            for field in arrays
-        )
-    )
-
-
-def _shape(field: pa.Field) -> tuple[int, ...]:
-    """That of an array; of one number too many where the metadata do not say."""
-    try:
-        shape = json.loads((field.metadata or {})[b"shape"])
-        return tuple(int(size) for size in shape)
-    except (KeyError, TypeError, ValueError, OverflowError):
-        return (-1,)
+# The folders of tables, and which columns those in it have at least.
+FOLDERS: Mapping[str, Collection[str]] = {
+    "runs": [*BEFORE, *AFTER, *RESULTS],
+    "curves": CURVES_SCHEMA.names,
+    "weights": [*WEIGHTS_BEFORE],
+    "failed": FAILED_SCHEMA.names,
+}
