@@ -226,7 +226,7 @@ def test_a_driver_that_is_killed_leaves_nothing_behind_and_the_next_goes_on(star
     assert ray
     command.process.send_signal(signal.SIGKILL)
     command.ended(-signal.SIGKILL)
-    before = {path: path.stat().st_mtime_ns for path in command.out.glob("*/*.parquet")}
+    before = {path: path.stat().st_mtime_ns for path in command.out.glob("*/[0-9a-f]*[0-9a-f].parquet")}
     psutil.wait_procs(ray, timeout=PATIENCE)
     assert not [process for process in ray if process.is_running()]
     again = start(tmp_path, "cluster.workers=2")

@@ -19,7 +19,7 @@ from grok_sweep.core.program import Program
 from grok_sweep.session.jobs import jobs
 from grok_sweep.worker import Order, summarise, train_shard
 from grok_sweep.worker.environment import compilation_cache, environment
-from grok_sweep.worker.inputs import arguments
+from grok_sweep.worker.inputs import arguments, rows_of
 
 LANES = [1, 3, 8]
 PERFECT = [
@@ -60,9 +60,9 @@ def test_data_and_weights_are_bitwise_the_same_however_a_run_is_batched(tiny):
     batches = [([run], 1, None) for run in range(8)] + [(list(range(8)), 8, 64), ([5, 2, 7], 4, 30)]
     for index_R, lanes, rows in batches:
         one = order(sweep, lanes, index_R, rows)
-        index_L = np.minimum(np.arange(lanes), len(index_R) - 1)
+        made = {run: rows_of(one.program, one.columns, run) for run in range(len(index_R))}
         hparams, params, data = jax.device_get(
-            arguments(one.program, one.columns, index_L, compiled(one.program).init)
+            arguments(one.program, one.columns, made, compiled(one.program).init)
         )
         for lane in range(len(index_R)):
             size = int(data.train_size[lane])

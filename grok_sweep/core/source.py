@@ -18,13 +18,6 @@ class PartError(Exception):
 class RunError(PartError):
     """What is wrong with one run alone, whose data cannot be made: others of its shard may go well."""
 
-    def __init__(self, message: str, run: int) -> None:
-        super().__init__(message, run)
-        self.run = run  # its place in the shard
-
-    def __str__(self) -> str:
-        return str(self.args[0])
-
 
 @dataclass(frozen=True)
 class Source:

@@ -1,7 +1,9 @@
 """One shard: data and initial weights, training, summaries, tables. What a worker does, on any executor."""
 
+import itertools
+import operator
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -11,11 +13,12 @@ import pyarrow as pa
 from grok_sweep import store
 from grok_sweep.core import parts
 from grok_sweep.core.parts import PartError
-from grok_sweep.core.source import blaming
+from grok_sweep.core.source import RunError, blaming
 from grok_sweep.worker.environment import compilation_cache
-from grok_sweep.worker.inputs import LostError, arguments
+from grok_sweep.worker.inputs import arguments, rows_of
 
 if TYPE_CHECKING:  # it loads jax, which must not be before `environment` is set
+    from grok_sweep.core.moment import Rows
     from grok_sweep.core.program import Program
 
 
@@ -57,41 +60,27 @@ def _train(order: Order) -> Result:
 
     started = time.perf_counter()
     compilation_cache()
-    program, columns = order.program, order.columns
-    functions = compiled(program)
+    program, functions = order.program, compiled(order.program)
     calls, train_seconds = [], 0.0
-    left = [*range(len(columns["run_id"]))]
     kept: list[int] = []
     lost: dict[str, str] = {}
-    while left:
-        these = left[: program.lanes]
-        # Lanes left over repeat the last run: the shape is compiled in.
-        index_L = np.array(these + these[-1:] * (program.lanes - len(these)))
-        with jax.enable_x64(program.dtype == "float64"):
-            try:
-                inputs = arguments(program, columns, index_L, functions.init)
-            except LostError as found:
-                wrong = {error.run: str(error) for error in found.errors}
-                left = [run for run in left if run not in wrong]
-                lost |= {str(columns["run_id"][run]): why for run, why in wrong.items()}
-                continue
+    runs = _runs(order, lost)
+    with jax.enable_x64(program.dtype == "float64"):
+        while rows := dict(itertools.islice(runs, program.lanes)):
+            inputs = arguments(program, order.columns, rows, functions.init)
             train = functions.train_for(*inputs)
             call_started = time.perf_counter()
             trained = jax.device_get(train(*inputs))
-        train_seconds += time.perf_counter() - call_started
-        named = (trained.metrics._asdict(), trained.own, trained.weights)
-        calls.append([{name: a_L[: len(these)] for name, a_L in arrays.items()} for arrays in named])
-        left, kept = left[len(these) :], kept + these
+            train_seconds += time.perf_counter() - call_started
+            calls.append(jax.tree.map(operator.itemgetter(slice(len(rows))), trained))
+            kept += rows
     if not kept:
         raise PartError(next(iter(lost.values())))
-    order = replace(order, columns={name: column[kept] for name, column in columns.items()})
-    curves_RT, own_RT, weights_RS = (
-        {name: np.concatenate([arrays[name] for arrays in each]) for name in each[0]}
-        for each in zip(*calls, strict=True)
-    )
+    order = replace(order, columns={name: column[kept] for name, column in order.columns.items()})
+    metrics_RT, own_RT, weights_RS = jax.tree.map(lambda *parts: np.concatenate(parts), *calls)
+    curves_RT = metrics_RT._asdict()
     device = jax.devices()[0].device_kind
-    task = program.part("task")
-    results = summarise(curves_RT, program.log_every, task.loss_floor(program.values))
+    results = summarise(curves_RT, program.log_every, program.part("task").loss_floor(program.values))
     results |= {f"final_{name}": own_RT[name][:, -1].astype(np.float64) for name in own_RT}
     ids = order.columns["run_id"]
     weights = store.weights_table(ids, weights_RS, program.snapshot_every) if weights_RS else None
@@ -104,6 +93,17 @@ def _train(order: Order) -> Result:
         weights,
         lost,
     )
+
+
+def _runs(order: Order, lost: dict[str, str]) -> Iterator[tuple[int, "Rows"]]:
+    """(place, rows) of each run whose data can be made; run_id and reason of the others go to `lost`."""
+    for run, run_id in enumerate(order.columns["run_id"].tolist()):
+        try:
+            rows = rows_of(order.program, order.columns, run)
+        except RunError as error:
+            lost[run_id] = str(error)
+        else:
+            yield run, rows
 
 
 def summarise(
@@ -119,48 +119,35 @@ def summarise(
     numbers = [name for name in curves_RT if not name.endswith("accuracy")]
     finite_RT = np.logical_and.reduce([np.isfinite(curves_RT[name]) for name in numbers])
     kept_RT = np.logical_and.accumulate(finite_RT, axis=1)
-    diverged_R = ~kept_RT[:, -1]
-    first_R = np.argmin(kept_RT, axis=1) * log_every
-    train_RT, eval_RT = (curves_RT[k].astype(np.float64) for k in ("train_loss", "eval_loss"))
+    train_RT, eval_RT = (curves_RT[name].astype(np.float64) for name in ("train_loss", "eval_loss"))
     with np.errstate(invalid="ignore"):
         ratio_RT = parts.loss_ratio(train_RT, eval_RT, loss_floor)
-    none_R = ~kept_RT[:, 0]
 
-    def extreme(values_RT: np.ndarray, sign: int) -> np.ndarray:
-        worst = np.where(kept_RT, sign * values_RT, -np.inf).max(axis=1)
-        return np.where(none_R, np.nan, sign * worst)
+    def largest(values_RT: np.ndarray) -> np.ndarray:
+        most_R = np.where(kept_RT, values_RT, -np.inf).max(axis=1)
+        return np.where(kept_RT[:, 0], most_R, np.nan)
 
-    last = {
-        f"final_{name}": curves_RT[name][:, -1].astype(np.float64)
-        for name in ("train_loss", "eval_loss", "train_accuracy", "eval_accuracy")
-    }
     return {
-        "min_train_loss": extreme(train_RT, -1),
-        "min_eval_loss": extreme(eval_RT, -1),
-        "max_loss_ratio": extreme(ratio_RT, 1),
-        **last,
-        "diverged_step": np.ma.masked_array(first_R, mask=~diverged_R),
+        "min_train_loss": -largest(-train_RT),
+        "min_eval_loss": -largest(-eval_RT),
+        "max_loss_ratio": largest(ratio_RT),
+        **{
+            f"final_{name}": curves_RT[name][:, -1].astype(np.float64)
+            for name in ("train_loss", "eval_loss", "train_accuracy", "eval_accuracy")
+        },
+        "diverged_step": np.ma.masked_array(np.argmin(kept_RT, axis=1) * log_every, mask=kept_RT[:, -1]),
     }
 
 
 def _runs_table(order: Order, results: Mapping[str, np.ndarray], device: str, seconds: float) -> pa.Table:
-    runs = len(order.columns["run_id"])
     program = order.program
-    numbers = program.numbers
-    kinds = {key: numbers[key].kind for key in order.columns if key in numbers}
+    kinds = {key: program.numbers[key].kind for key in order.columns if key in program.numbers}
     schema = store.runs_schema(kinds, program.metrics, batches=program.batch_size > 0)
-    constants = {
-        "sweep": order.sweep,
-        "task": program.task,
-        "model": program.model,
-        "optimizer": program.optimizer,
-        "steps": program.steps,
-        "log_every": program.log_every,
-        "batch_size": program.batch_size,
-        "device": device,
-        "seconds": seconds,
-    }
-    columns = {**order.columns, **results, **{k: [v] * runs for k, v in constants.items()}}
+    constants = {"sweep": order.sweep, "device": device, "seconds": seconds}
+    names = ("task", "model", "optimizer", "steps", "log_every", "batch_size")
+    constants |= {name: getattr(program, name) for name in names}
+    runs = len(order.columns["run_id"])
+    columns = {**order.columns, **results, **{name: [value] * runs for name, value in constants.items()}}
     return pa.table({name: pa.array(columns[name], schema.field(name).type) for name in schema.names})
 
 

@@ -43,35 +43,28 @@ def probe(plan: Plan) -> None:
             rows = _rows(one, columns)
             weights = jax.eval_shape(make_init(one), 0, of_model(one, columns, 0))
             params = jax.tree.map(functools.partial(_shape, kind=one.dtype), weights)
-            hparams = {key: values[0] for key, values in hparams_of(one, columns, np.zeros(1, int)).items()}
+            hparams = {key: values[0] for key, values in hparams_of(one, columns, [0]).items()}
             jax.eval_shape(make_train(one), *jax.tree.map(_shape, (hparams, params, rows)))
 
 
 def _rows(program: Program, columns: Mapping[str, np.ndarray]) -> Rows:
-    """Those of a run; of the first whose data can be made, for one that cannot is no reason to train none.
+    """Those of the first run whose data can be made, for one that cannot is no reason to train none.
 
     Raises PartError where they are others when they are made again.
     """
-    found: dict[int, Rows] = {}
     wrong: list[RunError] = []
     for run in range(len(columns["seed"])):
         try:
-            found[run] = rows_of(program, columns, run)
+            rows, again = (rows_of(program, columns, run) for _ in range(2))
         except RunError as error:
             wrong.append(error)
-    if not found:
-        raise wrong[0]
-    run, rows = next(iter(found.items()))
-    again = rows_of(program, columns, run)
-    if not all(_same(*both) for both in zip(rows, again, strict=True)):
-        how = "draw them from np.random.default_rng(seed)"
-        raise PartError(f"task {program.task}: data gives other rows for the same h and seed; {how}")
-    return rows
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Whether two arrays are equal bit by bit; a target may be nan."""
-    return one.shape == other.shape and one.tobytes() == other.tobytes()
+            continue
+        # Bit by bit: a target may be nan.
+        if any(one.tobytes() != other.tobytes() for one, other in zip(rows, again, strict=True)):
+            how = "draw them from np.random.default_rng(seed)"
+            raise PartError(f"task {program.task}: data gives other rows for the same h and seed; {how}")
+        return rows
+    raise wrong[0]
 
 
 def _shape(array: Any, kind: str | None = None) -> jax.ShapeDtypeStruct:
