@@ -102,7 +102,7 @@ def test_what_is_made_is_its_owners_alone(tmp_path):
         ("file:/x", "a URI begins with file://"),
         ("file://results/x", "it names another machine; a folder of this one is file:///PATH"),
         ("file://", "it names no folder"),
-        ("file://localhost", "it names no folder"),
+        ("file://localhost/x", "it names another machine"),
         ("file:///x?y=1", "in such a URI ? is %3F and # is %23"),
         ("file:///x#y", "in such a URI ? is %3F and # is %23"),
     ],

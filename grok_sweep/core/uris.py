@@ -44,7 +44,7 @@ def trouble(root: str) -> str | None:
         return "a bucket has no port; and in a URI / of a secret is %2F"
     if parts.scheme != "file":
         return None
-    if parts.netloc not in ("", "localhost"):
+    if parts.netloc:
         return "it names another machine; a folder of this one is file:///PATH"
     if not parts.path:
         return "it names no folder"

@@ -118,10 +118,10 @@ class Files:
             if self.path is None:
                 self._system.create_dir(self._at(name), recursive=True)
                 return
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not self.path.exists():
+                self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+                _flush(self.path.parent)
             (self.path / name).mkdir(mode=0o700, exist_ok=True)
-            _flush(self.path.parent)
-            _flush(self.path)
 
     def is_writable(self) -> bool:
         """Whether the folder can be written, or made, as far as that is known without trying."""

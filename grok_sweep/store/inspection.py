@@ -40,7 +40,7 @@ def inspect(tables: Tables, weights: bool) -> Inspection:
     """
     # Runs are listed last: a shard that is published meanwhile then has its curves, or does not count yet.
     names = {folder: tables.names(folder) for folder in (*_OTHERS, "failed", "weights", "curves", "runs")}
-    published = [name for name in names["runs"] if is_shard(name)]
+    published = dict.fromkeys(filter(is_shard, names["runs"]))
     with_weights = {*published} if weights else {*names["weights"]}
 
     def checked(name: str) -> set[str] | tuple[str, str]:

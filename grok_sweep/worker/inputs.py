@@ -26,32 +26,27 @@ def arguments(
     def stacked(trees: Iterable[Any]) -> Any:
         return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
 
+    of_model = program.part("model").numbers
     index_L = [*rows] + [*rows][-1:] * (program.lanes - len(rows))
     weights: dict[tuple[Any, ...], Any] = {}  # lanes of one seed begin with the same weights
     names = []
     for run in index_L:
-        seed, own = int(columns["seed"][run]), of_model(program, columns, run)
+        seed, own = int(columns["seed"][run]), traced(of_model, columns, run, "float32")
         names.append((seed, *own.values()))
         if names[-1] not in weights:
             weights[names[-1]] = init(seed, own)
     # At once: waiting for each would take longer than making it.
     weights = jax.tree.map(lambda a: a.astype(program.dtype), jax.device_get(weights))
     params, rows_L = stacked(weights[name] for name in names), stacked(rows[run] for run in index_L)
-    return jax.device_put((hparams_of(program, columns, index_L), params, rows_L))
+    return jax.device_put((traced(program.numbers, columns, index_L, program.dtype), params, rows_L))
 
 
-def hparams_of(
-    program: "Program", columns: Mapping[str, np.ndarray], index_L: list[int]
+def traced(
+    numbers: Mapping[str, Number], columns: Mapping[str, np.ndarray], at: int | list[int], fraction: str
 ) -> dict[str, np.ndarray]:
-    """The hyperparameters of some runs that are no shape, in the numbers that they are computed with."""
-    numbers = {key: n for key, n in program.numbers.items() if key in columns and not n.static}
-    return {key: columns[key][index_L].astype(_dtype(n, program.dtype)) for key, n in numbers.items()}
-
-
-def of_model(program: "Program", columns: Mapping[str, np.ndarray], run: int) -> dict[str, Any]:
-    """Those of a run that its initial weights may depend on, the model's own, of 32 bits."""
-    numbers = {key: n for key, n in program.part("model").numbers.items() if not n.static}
-    return {key: np.dtype(_dtype(n, "float32")).type(columns[key][run]) for key, n in numbers.items()}
+    """Those of `numbers` that are no shape, of one run or some: int32, or of the type `fraction`."""
+    kinds = {key: n.kind for key, n in numbers.items() if key in columns and not n.static}
+    return {key: columns[key][at].astype("int32" if kind is int else fraction) for key, kind in kinds.items()}
 
 
 def rows_of(program: "Program", columns: Mapping[str, np.ndarray], run: int) -> "Rows":
@@ -85,8 +80,3 @@ def rows_of(program: "Program", columns: Mapping[str, np.ndarray], run: int) -> 
     return Rows(
         x_train_ND, y_train_N, x_test_ND, y_test_N, np.int32(sizes[0]), np.int32(sizes[1]), np.int32(seed)
     )
-
-
-def _dtype(number: Number, fraction: str) -> str:
-    """What a traced hyperparameter is in a training, in which fractions are of the type `fraction`."""
-    return "int32" if number.kind is int else fraction

@@ -15,7 +15,7 @@ from grok_sweep.core.plan import Plan
 from grok_sweep.core.program import Program
 from grok_sweep.core.source import RunError
 from grok_sweep.core.train import make_train
-from grok_sweep.worker.inputs import hparams_of, of_model, rows_of
+from grok_sweep.worker.inputs import rows_of, traced
 
 MOST = 20  # programs that are tried
 
@@ -25,11 +25,9 @@ def probe(plan: Plan) -> None:
 
     Nothing is computed: jax has no threads afterwards, so that the process may still start others.
     """
-    runs = {shard.program: [int(shard.index_R[0])] for shard in reversed(plan.shards)}
-    for shard in plan.shards:
-        runs[shard.program].append(int(shard.index_R[-1]))
-    for program, index in list(runs.items())[:MOST]:
-        columns = plan.grid.rows(np.array([index[0], index[-1]]))
+    runs = {shard.program: shard.index_R[[0, -1]] for shard in reversed(plan.shards)}
+    for program, index_R in list(runs.items())[:MOST]:
+        columns = plan.grid.rows(index_R)
         names = program.built.weight_shapes(program.row).keys() if program.snapshot_every else set()
         if taken := {"run_id", "step"} & names:
             raise PartError(
@@ -41,9 +39,10 @@ def probe(plan: Plan) -> None:
         one = dataclasses.replace(program, lanes=1)
         with jax.enable_x64(program.dtype == "float64"):
             rows = _rows(one, columns)
-            weights = jax.eval_shape(make_init(one), 0, of_model(one, columns, 0))
+            own = traced(one.part("model").numbers, columns, 0, "float32")
+            weights = jax.eval_shape(make_init(one), 0, own)
             params = jax.tree.map(functools.partial(_shape, kind=one.dtype), weights)
-            hparams = {key: values[0] for key, values in hparams_of(one, columns, [0]).items()}
+            hparams = traced(one.numbers, columns, 0, one.dtype)
             jax.eval_shape(make_train(one), *jax.tree.map(_shape, (hparams, params, rows)))
 
 
