@@ -4,20 +4,20 @@ the runs of a sweep use.
 They are E3, E5 and E7 of "Do Machine Learning Models Memorize or Generalize?" (Pearce et al., 2023).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import chain
+from collections.abc import Mapping, Sequence
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
+from matplotlib.patches import Circle, Patch
 from matplotlib.ticker import MaxNLocator
 
 from analysis.constructed import accuracy, constructed
 from analysis.fourier import basis, frequencies
-from analysis.panels import INPUT_A, INPUT_B, RULE, bare, head, need_numbers, page
+from analysis.panels import INPUT_A, INPUT_B, RULE, bare, head, mosaic, need_numbers, page
+from analysis.places import rows_of
 from analysis.read import need
 from analysis.steps import ACCURACY
 from analysis.style import INK, PALE_INK, plain_style
@@ -28,18 +28,9 @@ GENERALIZED, OTHERS = "#5BA3D0", "#cfcfca"
 THREAD = "#9a9a95"
 SCALES = "each panel has its own scale: r is the radius of its pale circle, the mean"
 
-
-@dataclass(frozen=True)
-class _Stars:
-    """One column of the picture: (cos, sin) points in the order in which they are joined.
-
-    `inputs`: those of w_in, (K, 2) each, of one input shared by a and b or of a and of b; `output_K2`: those
-    of w_out.
-    """
-
-    name: str
-    inputs: tuple[np.ndarray, ...]
-    output_K2: np.ndarray
+# (cos, sin) points in the order in which they are joined: those of w_in, (K, 2) each, of one input shared by
+# a and b or of a and of b; and those of w_out.
+Star = tuple[Sequence[np.ndarray], np.ndarray]
 
 
 @plain_style()
@@ -52,16 +43,10 @@ def stars(w_in: np.ndarray, w_out: np.ndarray, modulus: int, title: str = "") ->
     frequency or a weight is not finite.
     """
     need_numbers(w_in, w_out)
-    columns = []
+    columns = {}
     for frequency, members in frequencies(w_in, modulus).items():
-        cos_sin_2P = basis(modulus)[[2 * frequency - 1, 2 * frequency]]
-        columns.append(
-            _Stars(
-                f"frequency {frequency}",
-                tuple((cos_sin_2P @ w_PH[:, members]).T for w_PH in np.split(w_in, len(w_in) // modulus)),
-                w_out[members] @ cos_sin_2P.T,
-            )
-        )
+        inputs = [w_PH[:, members] for w_PH in np.split(w_in, len(w_in) // modulus)]
+        columns[f"frequency {frequency}"] = _star(inputs, w_out[members], modulus, frequency)
     if not columns:
         raise ValueError("there is nothing to draw: no neuron has a frequency")
     caption = "cosine and sine of each neuron, joined in the order of their phases"
@@ -69,27 +54,18 @@ def stars(w_in: np.ndarray, w_out: np.ndarray, modulus: int, title: str = "") ->
 
 
 @plain_style()
-def constructed_circle(
-    neurons_list: Sequence[int], modulus: int, activation: str = "relu", title: str = ""
-) -> Figure:
+def constructed_circle(neurons_list: Sequence[int], modulus: int, title: str = "") -> Figure:
     """The solution without training: N neurons evenly on a circle in w_in, turning twice as fast in w_out.
 
     A column for each N, with the accuracy over all pairs. Raises ValueError where `neurons_list` is empty.
     """
     if not neurons_list:
         raise ValueError("there is nothing to draw: neurons_list is empty")
-    cos_sin_2P = basis(modulus)[[1, 2]]
-    columns = []
+    columns = {}
     for count in neurons_list:
         w_in_PH, w_out_HP = constructed(count, modulus)
-        share = accuracy(count, modulus, activation)
-        columns.append(
-            _Stars(
-                f"{plural(count, 'neuron')} · {_percent(share)}",
-                ((cos_sin_2P @ w_in_PH).T,),
-                w_out_HP @ cos_sin_2P.T,
-            )
-        )
+        name = f"{plural(count, 'neuron')} · {_percent(accuracy(count, modulus))}"
+        columns[name] = _star([w_in_PH], w_out_HP, modulus, 1)
     return _draw(columns, title, f"accuracy over all pairs mod {modulus}")
 
 
@@ -116,64 +92,55 @@ def frequency_distribution(circuits: pd.DataFrame, title: str = "") -> Figure:
     }
     generalized = circuits["generalize_step"].notna()
     kinds = {"generalised": (generalized, GENERALIZED), "not generalised": (~generalized, OTHERS)}
-
-    caption = f"generalised: a test accuracy of {100 * ACCURACY:g} % or more at a logged step"
-    figure, plots = page(title, caption, rows=[(0.3, 1.5), (0.6, 1.5)], width=5.6, left=0.45)
-    for plot, (name, (values, bins)) in zip(plots, panels.items(), strict=True):
+    figure, plots = page(
+        title,
+        f"generalised: a test accuracy of {100 * ACCURACY:g} % or more at a logged step",
+        [[name] for name in panels],
+        width=6,
+        heights=[1.5, 1.5],
+        keys={f"{kind} {of.sum():,}": Patch(color=colour) for kind, (of, colour) in kinds.items()},
+    )
+    for name, (values, bins) in panels.items():
         foot_B = np.zeros(len(bins))
         for kind, (of, colour) in kinds.items():
             # A run has several rows in `used`: the index says whose they are.
             high_B = (values[of[values.index]].to_numpy()[:, None] == bins).sum(axis=0)
-            plot.bar(bins, high_B, bottom=foot_B, width=0.8, color=colour, label=f"{kind} {of.sum():,}")
+            plots[name].bar(bins, high_B, bottom=foot_B, width=0.8, color=colour, label=kind)
             foot_B += high_B
-        plot.set_xlim(bins[0] - 0.6, bins[-1] + 0.6)
-        plot.set_xlabel(name, size=9, color=INK, labelpad=3)
-        plot.xaxis.set_major_locator(MaxNLocator(12, integer=True))
-        plot.yaxis.set_major_locator(MaxNLocator(4, integer=True))
-        head(plot, "runs")
-        plot.spines["left"].set_visible(False)
-    plots[0].legend(
-        loc="lower right",
-        bbox_to_anchor=(1, 1),
-        ncols=2,
-        frameon=False,
-        borderpad=0,
-        borderaxespad=0.2,
-        handlelength=1,
-        handleheight=0.8,
-        columnspacing=1.4,
-        fontsize=9,
-        labelcolor=INK,
-    )
+        plots[name].set_xlim(bins[0] - 0.6, bins[-1] + 0.6)
+        plots[name].set_xlabel(name, size=9, color=INK)
+        plots[name].xaxis.set_major_locator(MaxNLocator(12, integer=True))
+        plots[name].yaxis.set_major_locator(MaxNLocator(4, integer=True))
+        plots[name].spines["left"].set_visible(False)
+        head(plots[name], "runs")
     return figure
 
 
-def _draw(columns: Sequence[_Stars], title: str, caption: str) -> Figure:
+def _star(inputs: Sequence[np.ndarray], w_out_KP: np.ndarray, modulus: int, frequency: int) -> Star:
+    cos_sin_2P = basis(modulus)[[2 * frequency - 1, 2 * frequency]]
+    return [(cos_sin_2P @ w_PK).T for w_PK in inputs], w_out_KP @ cos_sin_2P.T
+
+
+def _draw(columns: Mapping[str, Star], title: str, caption: str) -> Figure:
     """Circles above stars, a column each; after MOST_COLUMNS a new pair of rows."""
-    across = min(MOST_COLUMNS, len(columns))
-    bands = -(-len(columns) // across)
+    _, spots = rows_of(len(columns), len(columns), MOST_COLUMNS)
+    every = [[(index, side) for index in row] for row in mosaic(spots) for side in ("w_in", "w_out")]
     figure, plots = page(
         title,
         f"{caption}\n{SCALES}",
-        rows=[(0.32, 1.15), (0.1, 1.15)] * bands,
-        columns=across,
-        width=1.15,
-        left=0.45,
-        gap=0.3,
-        foot=0.05,
+        [[None if index is None else f"{index} {side}" for index, side in row] for row in every],
+        width=1.5,
+        heights=[1.2, 1.2] * (spots[-1][0] + 1),
+        compress=True,
     )
-    rows = [plots[at : at + across] for at in range(0, len(plots), across)]
-    for circles, outputs in zip(rows[::2], rows[1::2], strict=True):
-        circles[0].set_ylabel("w_in", size=9, color=PALE_INK, labelpad=5)
-        outputs[0].set_ylabel("w_out", size=9, color=PALE_INK, labelpad=5)
-    above, below = (list(chain.from_iterable(rows[side::2])) for side in (0, 1))
-    for plot in (*above[len(columns) :], *below[len(columns) :]):
-        plot.remove()
-    for column, circle, output in zip(columns, above, below, strict=False):
-        head(circle, column.name)
-        threads = (THREAD,) if len(column.inputs) == 1 else (INPUT_A, INPUT_B)
-        _thread(circle, column.inputs, threads)
-        _thread(output, (column.output_K2,), (THREAD,))
+    for index, (name, (inputs, output_K2)) in enumerate(columns.items()):
+        circle, star = plots[f"{index} w_in"], plots[f"{index} w_out"]
+        _thread(circle, inputs, (THREAD,) if len(inputs) == 1 else (INPUT_A, INPUT_B))
+        _thread(star, [output_K2], (THREAD,))
+        head(circle, name)
+        if spots[index][1] == 0:
+            circle.set_ylabel("w_in", size=9, color=PALE_INK)
+            star.set_ylabel("w_out", size=9, color=PALE_INK)
     return figure
 
 
@@ -183,24 +150,14 @@ def _thread(plot: Axes, threads: Sequence[np.ndarray], colours: Sequence[str]) -
     Their colours go once around the wheel, in that order.
     """
     bare(plot)
-    points_N2 = np.concatenate(threads)
-    out_N = np.linalg.norm(points_N2, axis=1)
-    circle = np.exp(2j * np.pi * np.arange(97) / 96) * out_N.mean()
-    plot.plot(circle.real, circle.imag, color=RULE, linewidth=0.8, label="mean radius", zorder=0)
+    out_N = np.linalg.norm(np.concatenate(threads), axis=1)
+    plot.add_patch(Circle((0, 0), out_N.mean(), fill=False, edgecolor=RULE, linewidth=0.8, zorder=0))
     for points_K2, colour in zip(threads, colours, strict=True):
         closed = np.concatenate([points_K2, points_K2[:1]])
         plot.plot(*closed.T, color=colour, linewidth=0.9, label="thread", zorder=1)
-        wheel = np.column_stack(
-            [np.arange(len(points_K2)) / len(points_K2), *np.full((2, len(points_K2)), 0.78)]
-        )
+        wheel = 0.8 * mpl.colormaps["hsv"](np.arange(len(points_K2)) / len(points_K2))[:, :3]
         plot.scatter(
-            points_K2[:, 0],
-            points_K2[:, 1],
-            s=22,
-            c=hsv_to_rgb(wheel),
-            edgecolors="white",
-            linewidths=0.6,
-            zorder=2,
+            points_K2[:, 0], points_K2[:, 1], s=22, c=wheel, edgecolors="white", linewidths=0.6, zorder=2
         )
     plot.text(1, 0, f"r {out_N.mean():.3g}", size=8, color=PALE_INK, ha="right", transform=plot.transAxes)
     end = 1.12 * (out_N.max() or 1)

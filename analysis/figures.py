@@ -4,44 +4,35 @@ After the figure of "Do Machine Learning Models Memorize or Generalize?" (Pearce
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.collections import PolyCollection
+from matplotlib.axis import Axis as Ruler
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch, PathPatch
-from matplotlib.path import Path as Outline
+from matplotlib.markers import MarkerStyle
+from matplotlib.patches import Patch
+from matplotlib.transforms import Affine2D, AffineDeltaTransform
 
 from analysis.expected import with_missing
+from analysis.panels import LETTER, mosaic, page
 from analysis.phases import looks
-from analysis.pixels import pixels
+from analysis.pixels import coloured, dimension, most_common, ticks
 from analysis.places import MAX_SLOTS, Axis, Places, arrange
 from analysis.read import need
-from analysis.style import (
-    HATCHES,
-    INK,
-    MARGIN,
-    MARKERS,
-    MISSING,
-    PALE_INK,
-    TILE,
-    plain_style,
-    text_width,
-)
+from analysis.style import INK, MARKS, MISSING, PALE_INK, TILE, plain_style
 from analysis.words import definition, plural
 from grok_sweep.core.look import Look
 
-# Lengths in inches. The figure is laid out by hand, so that dots fill their cells whatever the grid.
-GAP = 0.28
-TITLE, LEGEND, LINE = 0.34, 0.32, 0.19
-GRID, SMALLEST, LARGEST = 2.1, 0.12, 0.75  # a panel, and the bounds of a cell
+# Inches of a panel of cells, and the bounds of a cell; the longer side of a panel of pixels.
+GRID, SMALLEST, LARGEST, FINE = 2.1, 0.12, 0.75, 6.0
 
 ABSENT = Look(MISSING, "circle", MISSING)  # a run that is not there yet
+NO_RUN: dict[str, Any] = {"facecolor": "white", "edgecolor": MISSING, "hatch": "xxxxx", "linewidth": 0}
 TILE_SHARE = 0.9  # of a cell's width; the rest is the gap to its neighbour
 BLOCK_SHARE = 0.94 * TILE_SHARE  # the same for the block of dots
 SMALLEST_DOT = 2.5  # points from dot to dot below which shares are drawn
@@ -62,7 +53,8 @@ def phase_diagram(
     `expected`: a row for each run that the sweep has in the end, its axes and `seed` (see
     `analysis.expected_runs`); one that is not in `phases` yet is a faint point. Above 64 seeds, or where dots
     would be too small, a cell is filled by the shares of its phases. Where x or y has more than 64 values a
-    cell is a pixel (see `analysis.pixels`).
+    cell is a pixel in the colour of its most common phase: of phases with a `shade` the darker the higher its
+    runs rank in that column, hatched where there is no run; the caption says `box_dimension` of one panel.
 
     By default x is hidden_size, from large to small, y train_size, and the panels are all other axes that
     vary, or weight_decay. Where x or y would not vary another axis takes its place, weight_decay last. Axes
@@ -80,212 +72,171 @@ def phase_diagram(
     places = arrange(phases, [panels] if isinstance(panels, str) else panels, x, y)
     if title is None:
         title = ", ".join(map(str, phases["sweep"].unique()[:3])) if "sweep" in phases else ""
-    if places.fine:
-        return pixels(phases, places, title)
     with plain_style():
         return _draw(phases, places, title)
 
 
 def _draw(phases: pd.DataFrame, places: Places, title: str) -> Figure:
-    panel, across, up, columns = places.panel, places.x, places.y, places.columns
-    cell = float(np.clip(GRID / max(len(across), len(up)), SMALLEST, LARGEST))
+    across, up, spots = places.x, places.y, places.spots
+    longest = max(len(across), len(up))
+    cell = FINE / longest if places.fine else float(np.clip(GRID / longest, SMALLEST, LARGEST))
     dot = 72 * cell * BLOCK_SHARE / math.ceil(math.sqrt(places.slots))
-    dots = places.slots <= MAX_SLOTS and dot >= SMALLEST_DOT
+    dots = places.slots <= MAX_SLOTS and dot >= SMALLEST_DOT and not places.fine
+    phase_PYX = most_common(phases, places)
 
-    handles = _legend(phases, dots=dots)
-    caption = _caption(phases, dots, places)
-    turned = text_width(across.texts) > 0.9 * cell
-    below = (text_width(across.texts) if turned else LINE) + LINE + 0.08
-    beside = text_width(up.texts) + LINE + 0.12
-    head = LINE * (panel.texts[0].count("\n") + 1) if panel.name else 0.0
-    wide, high = len(across) * cell, len(up) * cell
-    # Panel titles are rarely wider than panels; where they are, panels stand further apart.
-    pitch = max(wide, 1.1 * text_width([line for text in panel.texts for line in text.split("\n")])) + GAP
-    rows = places.spots[-1][0] + 1
-
-    left = MARGIN + beside
-    inner = max(
-        columns * pitch - GAP,
-        sum(1.15 * text_width([str(handle.get_label())]) + 0.45 for handle in handles),
-        1.5 * text_width([title]),
-        0.9 * text_width([caption]),
+    texts = "\n".join(places.panel.texts).split("\n")
+    rows = spots[-1][0] + 1
+    turned = not places.fine and LETTER * max(map(len, across.texts)) > cell
+    figure, plots = page(
+        title,
+        _caption(phases, places, dots, phase_PYX),
+        mosaic(spots),
+        width=max(len(across) * cell, LETTER * max(map(len, texts))) + 0.3,
+        heights=[max(len(up) * cell, 0.4)] * rows,
+        room=0.45
+        + 0.2 * len(texts) / len(places.panel)
+        + turned * LETTER * max(map(len, across.texts)) / rows,
+        keys=_keys(phases, places, dots, int((phase_PYX < 0).sum())),
+        compress=True,
     )
-    above = MARGIN + (TITLE if title else 0) + LEGEND
-    width = left + inner + MARGIN
-    height = above + rows * (head + high + GAP) - GAP + below + LINE + 0.1
-
-    figure = Figure(figsize=(width, height), facecolor="white")
-    if title:
-        figure.text(left / width, 1 - MARGIN / height, title, va="top", size=13, weight="bold", color=INK)
-    figure.legend(
-        handles=handles,
-        loc="upper left",
-        bbox_to_anchor=(left / width, 1 - (above - LEGEND) / height),
-        ncols=len(handles),
-        frameon=False,
-        borderpad=0,
-        borderaxespad=0,
-        handlelength=1,
-        handletextpad=0.4,
-        columnspacing=1.6,
-        fontsize=10,
-        labelcolor=INK,
-    )
-    figure.text(left / width, 0.6 * MARGIN / height, caption, va="bottom", size=8, color=PALE_INK)
-
-    phase = phases["phase"].to_numpy()
-    for index, text in enumerate(panel.texts):
-        row, column = places.spots[index]
-        foot = height - above - row * (head + high + GAP) - head - high
-        plot = figure.add_axes(
-            ((left + column * pitch) / width, foot / height, wide / width, high / height),
-            xlim=(-0.5, len(across) - 0.5),
-            ylim=(-0.5, len(up) - 0.5),
-            facecolor="none",
-        )
-        lowest = (row, column) == max(spot for spot in places.spots if spot[1] == column)
-        here = np.flatnonzero(panel.places == index)
-        cells = sorted(set(zip(across.places[here].tolist(), up.places[here].tolist(), strict=True)))
-        _frame(plot, text, across, up, cells, lowest=lowest, first=column == 0, turned=turned)
+    image_PYX4 = coloured(phase_PYX, phases, places) if places.fine else None
+    for index, (text, (row, column)) in enumerate(zip(places.panel.texts, spots, strict=True)):
+        plot = plots[index]
+        plot.set_title(text, size=10, color=INK, linespacing=1.3)
+        plot.spines[:].set_visible(False)
+        plot.set(xticks=[], yticks=[], xlim=(-0.5, len(across) - 0.5), ylim=(-0.5, len(up) - 0.5))
+        plot.set_aspect("auto" if places.fine and not 1 / 3 < len(across) / len(up) < 3 else "equal")
+        if (row + 1, column) not in spots:
+            _ruler(plot.xaxis, across, places.fine)
+            plot.tick_params(axis="x", rotation=90 if turned else 0)
+        if column == 0:
+            _ruler(plot.yaxis, up, places.fine)
+        here = np.flatnonzero(places.panel.places == index)
+        if image_PYX4 is not None:
+            plot.imshow(image_PYX4[index], origin="lower", aspect=plot.get_aspect())
+            plot.patch.set(**NO_RUN)  # seen where a pixel is transparent: a phase may be white or grey
+            continue
+        x, y = np.unique(np.stack([across.places[here], up.places[here]]), axis=1)
+        _marks(plot, "cells", Look(TILE, "square", TILE), x, y, TILE_SHARE / MARKS["square"].size)
         if dots:
-            _dots(plot, places, here, phase[here], dot, looks(phases))
+            _dots(plot, phases.iloc[here], places, here, dot)
         else:
-            _shares(plot, across.places[here], up.places[here], phase[here], looks(phases))
+            _shares(plot, phases.iloc[here], places, here)
     return figure
 
 
-def _legend(phases: pd.DataFrame, dots: bool) -> list[Artist]:
-    """A mark and a count for each phase, and for the runs that are not there, if any."""
-    handles: list[Artist] = []
+def _keys(phases: pd.DataFrame, places: Places, dots: bool, empty: int) -> dict[str, Any]:
+    """The legend: a mark and a count for each phase, and for the runs or pixels that are not there."""
+    counts = phases["phase"].value_counts()
+    keys: dict[str, Any] = {}
     for name, look in looks(phases).items():
-        label = f"{name} {int((phases['phase'] == name).sum()):,}"
-        if dots:
-            handles.append(_marker(label, 8.0, look, 0.7))
-        else:
-            handles.append(Patch(**_area(look), label=label))
-    if missing := int(phases["phase"].isna().sum()):
-        handles.append(_marker(f"not finished {missing:,}", 3.0, ABSENT, outline=0))
-    return handles
+        mark = _mark(look, 8.0) if dots else Patch(**_area(look, hatched=not places.fine))
+        keys[f"{name} {int(counts.get(name, 0)):,}"] = mark
+    missing = int(phases["phase"].isna().sum())
+    if places.fine and empty:
+        keys[f"no run {empty:,}"] = Patch(**NO_RUN)
+    elif missing and not places.fine:
+        keys[f"not finished {missing:,}"] = _mark(ABSENT, 3.0)
+    return keys
 
 
-def _area(look: Look) -> dict[str, Any]:
-    """How a part of a cell that is in one phase is filled."""
-    filled = {"facecolor": look.colour, "edgecolor": look.edge, "hatch": HATCHES[look.mark]}
-    return {**filled, "linewidth": 0.5}
-
-
-def _marker(label: str, size: float, look: Look, outline: float) -> Line2D:
-    marker, larger = MARKERS[look.mark]
+def _mark(look: Look, size: float) -> Line2D:
+    mark = MARKS[look.mark]
     return Line2D(
         [],
         [],
         linestyle="none",
-        marker=marker,
-        markersize=larger * size,
+        marker=mark.matplotlib,
+        markersize=mark.size * size,
         markerfacecolor=look.colour,
         markeredgecolor=look.edge,
-        markeredgewidth=outline,
-        label=label,
+        markeredgewidth=0.7,
     )
 
 
-def _caption(phases: pd.DataFrame, dots: bool, places: Places) -> str:
+def _area(look: Look, hatched: bool = True) -> dict[str, Any]:
+    """How a part of a cell that is in one phase is filled."""
+    hatch = MARKS[look.mark].hatch if hatched else ""
+    return {"facecolor": look.colour, "edgecolor": look.edge, "hatch": hatch, "linewidth": 0.5}
+
+
+def _caption(phases: pd.DataFrame, places: Places, dots: bool, phase_PYX: np.ndarray) -> str:
     """What a reader must know: what a mark is, of how many runs, the definition of the phases, what a cell
-    pools.
+    pools, how rough the boundary is.
     """
     mark = "each mark is one run" if dots else "each cell shows the shares of its runs"
-    cell_R = places.cell
-    finished = np.bincount(cell_R[phases["phase"].notna()], minlength=cell_R.max() + 1)[np.unique(cell_R)]
+    if places.fine:
+        mark = "each pixel is a cell, in the colour of its most common phase"
+    finished = np.bincount(places.cell, phases["phase"].notna())[np.unique(places.cell)].astype(int)
     least, most = int(finished.min()), int(finished.max())
     runs = plural(most, "run") if least == most else f"{least:,} to {plural(most, 'run')}"
     said = [f"{mark}, {runs} per cell"]
+    if places.fine:
+        for name, look in looks(phases).items():
+            if look.shade in phases:
+                said.append(f"{name}: the darker the higher {look.shade.replace('_', ' ')} ranks")
     if by := definition(phases):
         said.append(f"phases: {by}")
     if places.pooled:
         said.append(f"pooled over {', '.join(places.pooled)}")
+    if places.fine and len(phase_PYX) == 1 and (phase_PYX >= 0).all():
+        rough, _ = dimension(phase_PYX[0])
+        said += [] if math.isnan(rough) else [f"box dimension of the boundary {rough:.2f}"]
     return "; ".join(said)
 
 
-def _frame(
-    plot: Axes,
-    text: str,
-    across: Axis,
-    up: Axis,
-    cells: Sequence[tuple[int, int]],
-    *,
-    lowest: bool,
-    first: bool,
-    turned: bool,
-) -> None:
-    """Title of one panel and a tile for each of its cells, those that the sweep has; ticks and names only at
-    the left and at the foot of the figure.
+def _ruler(ruler: Ruler, axis: Axis, fine: bool) -> None:
+    """The name and the values of an axis: all, or a few round ones where a cell is a pixel."""
+    at, texts = ticks(axis.values or [0]) if fine else ([*range(len(axis))], axis.texts)
+    if fine and axis.descending:
+        at = [len(axis) - 1 - place for place in at]
+    ruler.set_ticks(at, labels=texts)
+    ruler.set_tick_params(length=3 if fine else 0, color=PALE_INK)
+    ruler.set_label_text(axis.name.replace("_", " "), size=9, color=INK)
+
+
+def _marks(plot: Axes, label: str, look: Look, x: Any, y: Any, size: float, outline: float = 0) -> None:
+    """Marks of a look at x and y, as large as `size` cells whatever the size of the panel."""
+    known = MARKS[look.mark]
+    style = MarkerStyle(known.matplotlib)
+    marks = PathCollection(
+        [style.get_path().transformed(style.get_transform() + Affine2D().scale(known.size * size))],
+        offsets=np.column_stack([x, y]),
+        offset_transform=plot.transData,
+        facecolors=look.colour,
+        edgecolors=look.edge,
+        linewidths=outline,
+        label=label,
+        clip_on=False,
+    )
+    marks.set_transform(AffineDeltaTransform(plot.transData))  # type: ignore[arg-type]
+    plot.add_collection(marks, autolim=False)
+
+
+def _dots(plot: Axes, phases: pd.DataFrame, places: Places, here: np.ndarray, dot: float) -> None:
+    """Draw the runs of one panel, with the indices `here`, a dot each: in rows from the top left of a cell.
+
+    `dot`: points from one to the next.
     """
-    plot.set_title(text, size=10, color=INK, pad=5, linespacing=1.3)
-    plot.spines[:].set_visible(False)
-    plot.tick_params(length=0, pad=2, labelsize=8, labelcolor=PALE_INK)
-    plot.set(xticks=[], yticks=[])
-    if lowest:
-        plot.set_xticks(range(len(across)), across.texts, rotation=90 if turned else 0)
-        plot.set_xlabel(across.name.replace("_", " "), size=9, color=INK, labelpad=3)
-    if first:
-        plot.set_yticks(range(len(up)), up.texts)
-        plot.set_ylabel(up.name.replace("_", " "), size=9, color=INK, labelpad=4)
-    if not cells:
-        return
-    # One path for all cells: an SVG is half the size.
-    tiles = Outline.make_compound_path(*(Outline(_rectangle(i, j, 0, 1), closed=True) for i, j in cells))
-    plot.add_patch(PathPatch(tiles, facecolor=TILE, edgecolor="none", label="cells", zorder=0, clip_on=False))
-
-
-def _rectangle(i: float, j: float, low: float, high: float) -> np.ndarray:
-    """The outline (5 points by x and y, closed) of cell (i, j) between two shares of its height."""
-    left, right = i - TILE_SHARE / 2, i + TILE_SHARE / 2
-    foot, head = (j + TILE_SHARE * (share - 0.5) for share in (low, high))
-    return np.array([(left, foot), (right, foot), (right, head), (left, head), (left, foot)])
-
-
-def _block(slots: int) -> tuple[np.ndarray, np.ndarray]:
-    """How far right of a cell's middle, and how far up, each of its dots is: rows from the top left."""
-    side = math.ceil(math.sqrt(slots))
-    rows = math.ceil(slots / side)
-    row, column = np.divmod(np.arange(slots), side)
-    in_row = np.where(row == rows - 1, slots - side * (rows - 1), side)  # the last row may be short
+    side = math.ceil(math.sqrt(places.slots))
     step = BLOCK_SHARE / side
-    return (column - (in_row - 1) / 2) * step, ((rows - 1) / 2 - row) * step
+    row, column = np.divmod(places.slot[here], side)
+    x = places.x.places[here] + (column - (min(side, places.slots) - 1) / 2) * step
+    y = places.y.places[here] + ((math.ceil(places.slots / side) - 1) / 2 - row) * step
+    missing = phases["phase"].isna()
+    _marks(plot, "missing", ABSENT, x[missing], y[missing], max(0.22, 1.2 / dot) * step)
+    for name, look in looks(phases).items():
+        of = (phases["phase"] == name).to_numpy()
+        _marks(plot, name, look, x[of], y[of], 0.8 * step, round(min(0.7, 0.08 * dot), 2))
 
 
-def _dots(
-    plot: Axes,
-    places: Places,
-    here: np.ndarray,
-    phase: np.ndarray,
-    dot: float,
-    known: Mapping[str, Look],
-) -> None:
-    """Draw the runs with the indices `here`, a dot each. `dot`: points from one to the next."""
-    right, up = _block(places.slots)
-    x, y, slot = places.x.places[here], places.y.places[here], places.slot[here]
-
-    def mark(line: Line2D, of: np.ndarray) -> None:
-        line.set_data(x[of] + right[slot[of]], y[of] + up[slot[of]])
-        line.set_clip_on(False)
-        plot.add_line(line)
-
-    mark(_marker("missing", max(0.22 * dot, 1.2), ABSENT, outline=0), pd.isna(phase))
-    for name, look in known.items():
-        outline = round(min(0.7, 0.08 * dot), 2)
-        mark(_marker(name, 0.8 * dot, look, outline), phase == name)
-
-
-def _shares(plot: Axes, x: np.ndarray, y: np.ndarray, phase: np.ndarray, known: Mapping[str, Look]) -> None:
+def _shares(plot: Axes, phases: pd.DataFrame, places: Places, here: np.ndarray) -> None:
     """Fill the cells of one panel from the foot by the shares of the phases of their runs."""
-    counts = pd.crosstab([x, y], phase).reindex(columns=list(known), fill_value=0)
-    shares = counts.div(counts.sum(axis=1), axis=0)
-    ends = shares.cumsum(axis=1)
+    known = looks(phases)
+    x, y = places.x.places[here], places.y.places[here]
+    share = pd.crosstab([x, y], phases["phase"].to_numpy(), normalize="index")
+    share = TILE_SHARE * share.reindex(columns=list(known), fill_value=0)
+    foot = share.index.get_level_values(1) - TILE_SHARE / 2
     for name, look in known.items():
-        bars = [
-            _rectangle(i, j, end - share, end)
-            for (i, j), share, end in zip(shares.index, shares[name], ends[name], strict=True)
-            if share > 0
-        ]
-        plot.add_collection(PolyCollection(bars, label=name, **_area(look), clip_on=False))
+        plot.bar(share.index.get_level_values(0), share[name], TILE_SHARE, foot, label=name, **_area(look))
+        foot = foot + share[name].to_numpy()

@@ -1,76 +1,19 @@
-"""The phase diagram of a grid too fine for dots, a pixel for each cell; and how rough the boundary is."""
+"""Of a grid too fine for dots: the colours and ticks of its pixels, and how rough the boundary is."""
 
 import math
-import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from analysis.phases import looks, ties
 from analysis.places import Places, arrange
-from analysis.style import INK, LETTER, MISSING, PALE_INK, plain_style
-from analysis.words import definition, in_words, plural
-from grok_sweep.core.look import Look
+from analysis.words import in_words
 
-PANEL = 6.0  # inches of the longer side
 TICKS = 6  # at most, of an axis
-NO_RUN: dict[str, Any] = {"facecolor": "white", "edgecolor": MISSING, "hatch": "xxxxx", "linewidth": 0}
 LIGHTEST, DARKEST = 0.75, 0.5  # how far shades go to white, and to black
-
-
-def pixels(phases: pd.DataFrame, places: Places, title: str) -> Figure:
-    """Draw `phases` at `places`: each cell in the colour of its most common phase.
-
-    Of phases with a `shade` the pixels are the darker the higher their runs rank in that column, so that all
-    shades are as frequent. A cell without a run is hatched. The caption says `box_dimension` of one panel.
-    """
-    known = looks(phases)
-    phase_PYX = _most_common(phases, places)
-    finished_R = phases["phase"].notna().to_numpy()
-    shade_PYX = _mean(shades(phases), finished_R, places, phase_PYX.shape)
-    image_PYX4 = _coloured(phase_PYX, shade_PYX, known)
-    _, high, wide = phase_PYX.shape
-    rows = places.spots[-1][0] + 1
-    width, height = (PANEL * size / max(wide, high) for size in (wide, high))
-    with plain_style():
-        figure = Figure(
-            figsize=(max(4.0, width) * places.columns + 1.2, max(1.5, height) * rows + 1.6),
-            facecolor="white",
-            layout="constrained",
-        )
-        plots = figure.subplots(rows, places.columns, squeeze=False)
-        for plot in plots.flat:
-            plot.set_axis_off()
-        for spot, text, image_YX4 in zip(places.spots, places.panel.texts, image_PYX4, strict=True):
-            _panel(plots[spot], text, places, image_YX4)
-        counts, empty = phases["phase"].value_counts(), int((phase_PYX < 0).sum())
-        figure.legend(
-            handles=[
-                Patch(facecolor=of.colour, edgecolor=of.edge, label=f"{name} {int(counts.get(name, 0)):,}")
-                for name, of in known.items()
-            ]
-            + [Patch(**NO_RUN, label=f"no run {empty:,}")] * (empty > 0),
-            title=title,
-            title_fontproperties={"size": 13, "weight": "bold"},
-            alignment="left",
-            borderaxespad=0.8,
-            loc="outside upper left",
-            ncols=min(len(known) + (empty > 0), max(1, int(figure.get_figwidth() / 1.7))),
-            frameon=False,
-            fontsize=10,
-            labelcolor=INK,
-        )
-        caption = textwrap.fill(
-            _caption(phases, places, phase_PYX), int(1.2 * figure.get_figwidth() / LETTER)
-        )
-        figure.supxlabel(caption, x=0.02, ha="left", size=8, color=PALE_INK)
-    return figure
 
 
 def box_dimension(
@@ -89,39 +32,25 @@ def box_dimension(
     places = arrange(phases, None, x, y)
     if len(places.panel) > 1 or not places.x.name or not places.y.name:
         raise ValueError("a boundary is one of two axes; filter the runs so that no other varies")
-    table = _boxes(_most_common(phases, places)[0])
-    return _dimension(table), table
+    return dimension(most_common(phases, places)[0])
 
 
-def _boxes(phase_YX: np.ndarray) -> pd.DataFrame:
+def dimension(phase_YX: np.ndarray) -> tuple[float, pd.DataFrame]:
+    """See `box_dimension`; of the phases of the cells of one panel, as `most_common` gives them."""
     edge_YX: np.ndarray = np.zeros(phase_YX.shape, bool)
-
-    def differ(here: np.ndarray, beside: np.ndarray) -> np.ndarray:
-        # A cell without a run is on no boundary.
-        found: np.ndarray = (here != beside) & (here >= 0) & (beside >= 0)
-        return found
-
-    edge_YX[:, :-1] |= differ(phase_YX[:, :-1], phase_YX[:, 1:])
-    edge_YX[:-1] |= differ(phase_YX[:-1], phase_YX[1:])
-    rows, size = [], 1
-    while 2 * size <= min(edge_YX.shape):
-        high, wide = (-(-length // size) for length in phase_YX.shape)
-        padded = np.zeros((high * size, wide * size), bool)
-        padded[: edge_YX.shape[0], : edge_YX.shape[1]] = edge_YX
-        boxes = int(padded.reshape(high, size, wide, size).any(axis=(1, 3)).sum())
-        rows.append({"size": size, "boxes": boxes})
-        size *= 2
-    return pd.DataFrame(rows, columns=["size", "boxes"])
+    # A cell without a run is on no boundary.
+    edge_YX[:, :-1] |= (np.diff(phase_YX, axis=1) != 0) & (phase_YX[:, :-1] >= 0) & (phase_YX[:, 1:] >= 0)
+    edge_YX[:-1] |= (np.diff(phase_YX, axis=0) != 0) & (phase_YX[:-1] >= 0) & (phase_YX[1:] >= 0)
+    y_N, x_N = np.nonzero(edge_YX)
+    sizes = [2**power for power in range(int(math.log2(min(phase_YX.shape))))]
+    boxes = [len(np.unique(y_N // size * phase_YX.shape[1] + x_N // size)) for size in sizes]
+    table = pd.DataFrame({"size": sizes, "boxes": boxes})
+    if len(boxes) < 2 or not len(y_N):
+        return math.nan, table
+    return float(np.median(np.log2(np.divide(boxes[:-1], boxes[1:])))), table
 
 
-def _dimension(table: pd.DataFrame) -> float:
-    boxes = table["boxes"].to_numpy(float)
-    if len(boxes) < 2 or not boxes.all():
-        return math.nan
-    return float(np.median(np.log2(boxes[:-1] / boxes[1:])))
-
-
-def _most_common(phases: pd.DataFrame, places: Places) -> np.ndarray:
+def most_common(phases: pd.DataFrame, places: Places) -> np.ndarray:
     """The most common phase of each cell as its place among the phases, of equals that tested first.
 
     int, (panels, y, x); -1 where there is no run.
@@ -145,36 +74,17 @@ def shades(phases: pd.DataFrame) -> np.ndarray:
     return shade_R
 
 
-def _mean(values_R: np.ndarray, finished_R: np.ndarray, places: Places, shape: Sequence[int]) -> np.ndarray:
-    cell_R = places.cell[finished_R]
-    size = math.prod(shape)
-    sums = np.bincount(cell_R, values_R[finished_R], minlength=size)
-    return (sums / np.maximum(np.bincount(cell_R, minlength=size), 1)).reshape(shape)
-
-
-def _coloured(phase_PYX: np.ndarray, shade_PYX: np.ndarray, known: Mapping[str, Look]) -> np.ndarray:
+def coloured(phase_PYX: np.ndarray, phases: pd.DataFrame, places: Places) -> np.ndarray:
     """The colours of all cells, RGBA, uint8: from light through the phase's colour, at 0.5, to dark."""
-    colours = np.array([*(of.parts for of in known.values()), (0, 0, 0)], float)[phase_PYX]
+    finished_R, size = phases["phase"].notna().to_numpy(), phase_PYX.size
+    runs = np.maximum(np.bincount(places.cell, finished_R, size), 1)
+    shade_PYX = (np.bincount(places.cell, finished_R * shades(phases), size) / runs).reshape(phase_PYX.shape)
+    colours = np.array([*(of.parts for of in looks(phases).values()), (0, 0, 0)], float)[phase_PYX]
     light = LIGHTEST * np.clip(1 - 2 * shade_PYX, 0, 1)[..., None]
     dark = DARKEST * np.clip(2 * shade_PYX - 1, 0, 1)[..., None]
     opaque = 255.0 * (phase_PYX >= 0)[..., None]
     shaded = (colours * (1 - light) + 255 * light) * (1 - dark)
     return np.rint(np.concatenate([shaded, opaque], axis=-1)).astype(np.uint8)
-
-
-def _panel(plot: Axes, text: str, places: Places, image_YX4: np.ndarray) -> None:
-    plot.set_axis_on()
-    high, wide, _ = image_YX4.shape
-    plot.imshow(image_YX4, origin="lower", aspect="equal" if 1 / 3 < high / wide < 3 else "auto")
-    plot.patch.set(**NO_RUN)  # seen where a pixel is transparent: a phase may be white or grey
-    plot.set_title(text, size=10, color=INK, linespacing=1.3)
-    plot.spines[:].set_visible(False)
-    plot.tick_params(length=3, labelsize=8, color=PALE_INK, labelcolor=PALE_INK)
-    for axis, set_ticks in ((places.x, plot.set_xticks), (places.y, plot.set_yticks)):
-        at, texts = ticks(axis.values or [0])
-        set_ticks([len(axis) - 1 - place if axis.descending else place for place in at], texts)
-    plot.set_xlabel(places.x.name.replace("_", " "), size=9, color=INK)
-    plot.set_ylabel(places.y.name.replace("_", " "), size=9, color=INK)
 
 
 def ticks(ascending: Sequence[Any]) -> tuple[list[float], list[str]]:
@@ -197,28 +107,4 @@ def ticks(ascending: Sequence[Any]) -> tuple[list[float], list[str]]:
     slack = 1e-6 * (scaled[-1] - scaled[0])
     round_T = round_T[(round_T >= scaled[0] - slack) & (round_T <= scaled[-1] + slack)]
     at_T = np.interp(round_T, scaled, np.arange(len(scaled)))
-    texts = [
-        f"{10**value:g}" if log else f"{float(f'{value:.12g}')!r}".removesuffix(".0") for value in round_T
-    ]
-    return at_T.tolist(), texts
-
-
-def _caption(phases: pd.DataFrame, places: Places, phase_PYX: np.ndarray) -> str:
-    """What a reader must know: what a pixel and its shade are, the definition, what is pooled, how rough."""
-    most = int(np.bincount(places.cell).max())
-    said = [
-        "each pixel is one run" if most == 1 else f"each pixel is a cell of {plural(most, 'run')} at most"
-    ]
-    if most > 1:
-        said[0] += ", in the colour of the most common phase"
-    for name, of in looks(phases).items():
-        if of.shade in phases:
-            said.append(f"{name}: the darker the higher {of.shade.replace('_', ' ')} ranks")
-    if by := definition(phases):
-        said.append(f"phases: {by}")
-    if places.pooled:
-        said.append(f"pooled over {', '.join(places.pooled)}")
-    whole = len(phase_PYX) == 1 and (phase_PYX >= 0).all()
-    if whole and not math.isnan(dimension := _dimension(_boxes(phase_PYX[0]))):
-        said.append(f"box dimension of the boundary {dimension:.2f}")
-    return "; ".join(said)
+    return at_T.tolist(), [f"{10**value if log else value:.10g}" for value in round_T]

@@ -4,59 +4,40 @@ Figures are matplotlib objects made without pyplot: no display is needed and no 
 """
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-# By the marks of `Look`: plotly's names, which the page takes; matplotlib's, and the sizes at which they look
-# as large as a circle; and what areas have, which have no shape.
-SHAPES = {
-    "square": "square",
-    "triangle": "triangle-up",
-    "circle": "circle",
-    "cross": "x",
-    "diamond": "diamond",
-    "pentagon": "pentagon",
-    "star": "star",
-    "plus": "cross",
-    "hexagon": "hexagon",
-    "triangle_down": "triangle-down",
-    "triangle_left": "triangle-left",
-    "triangle_right": "triangle-right",
+
+class Mark(NamedTuple):
+    """How a mark of `Look` is drawn: plotly's name, which the page takes; matplotlib's, and the size at which
+    it looks as large as a circle; and the hatch of areas, which have no shape.
+    """
+
+    plotly: str
+    matplotlib: str
+    size: float
+    hatch: str
+
+
+MARKS = {
+    "square": Mark("square", "s", 0.88, ""),
+    "triangle": Mark("triangle-up", "^", 1.05, ""),
+    "circle": Mark("circle", "o", 1.0, ""),
+    "cross": Mark("x", "X", 1.05, "//////"),
+    "diamond": Mark("diamond", "D", 0.82, "\\\\\\\\\\\\"),
+    "pentagon": Mark("pentagon", "p", 1.05, "..."),
+    "star": Mark("star", "*", 1.3, "**"),
+    "plus": Mark("cross", "P", 1.05, "++++"),
+    "hexagon": Mark("hexagon", "h", 1.05, "ooo"),
+    "triangle_down": Mark("triangle-down", "v", 1.05, "-----"),
+    "triangle_left": Mark("triangle-left", "<", 1.05, "|||||"),
+    "triangle_right": Mark("triangle-right", ">", 1.05, "xxxxx"),
 }
-MARKERS = {
-    "square": ("s", 0.88),
-    "triangle": ("^", 1.05),
-    "circle": ("o", 1.0),
-    "cross": ("X", 1.05),
-    "diamond": ("D", 0.82),
-    "pentagon": ("p", 1.05),
-    "star": ("*", 1.3),
-    "plus": ("P", 1.05),
-    "hexagon": ("h", 1.05),
-    "triangle_down": ("v", 1.05),
-    "triangle_left": ("<", 1.05),
-    "triangle_right": (">", 1.05),
-}
-HATCHES = {
-    "square": "",
-    "triangle": "",
-    "circle": "",
-    "cross": "//////",
-    "diamond": 6 * "\\",
-    "pentagon": "...",
-}
-HATCHES |= {
-    "star": "**",
-    "plus": "++++",
-    "hexagon": "ooo",
-    "triangle_down": "-----",
-    "triangle_left": "|||||",
-}
-HATCHES |= {"triangle_right": "xxxxx"}
 # Okabe and Ito's colours, which colour-blind readers tell apart.
 SAFE = ("#d55e00", "#f0e442", "#0072b2", "#8c8c8c", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 TILE = "#f3f3f1"
@@ -65,9 +46,6 @@ INK = "#333333"
 PALE_INK = "#777777"
 
 PNG_DPI = 160
-
-MARGIN = 0.2  # inches around a figure
-LETTER = 0.075  # inches, about the width of a letter at 9 points
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -97,8 +75,3 @@ def plain_style() -> Iterator[None]:
         mpl.rcParams["svg.fonttype"] = "none"
         mpl.rcParams["svg.hashsalt"] = "grok_sweep"
         yield
-
-
-def text_width(texts: Sequence[str]) -> float:
-    """Inches that the longest of some texts takes at 9 points, roughly."""
-    return LETTER * max(map(len, texts))

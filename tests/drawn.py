@@ -67,8 +67,17 @@ def collection(plot, label):
     return found
 
 
+def title(figure):
+    return figure.legends[0].get_title().get_text()
+
+
+def key(figure):
+    return texts(figure.legends[0].get_texts())
+
+
 def assert_inside(figure):
     """All that is drawn is within the page."""
+    figure.draw_without_rendering()
     box = figure.get_tightbbox()
     width, height = figure.get_size_inches()
     assert 0 <= box.x0 < box.x1 <= width

@@ -12,7 +12,9 @@ from drawn import (
     circuits_table,
     evenly,
     heads,
+    key,
     texts,
+    title,
     wave_neurons,
 )
 from matplotlib.collections import PathCollection
@@ -49,7 +51,7 @@ def test_stars_turn_twice_as_fast_as_circles():
         assert high > size
     # Panels differ in scale: each says the radius of its circle.
     assert [texts(plot.texts)[-1] for plot in figure.axes] == [f"r {np.sqrt(P / 2):.3g}"] * 4
-    assert "each panel has its own scale: r is the radius" in texts(figure.texts)[-1]
+    assert "each panel has its own scale: r is the radius" in figure.get_supxlabel()
     colours = [figure.axes[i].collections[0].get_facecolor() for i in (0, 2)]
     assert (colours[0] == colours[1]).all()
     assert len(np.unique(colours[0], axis=0)) == 5
@@ -63,7 +65,7 @@ def test_stars_of_a_and_of_b():
     assert b == pytest.approx(2 * a)
     threads = [to_hex(line.get_color()) for line in figure.axes[0].lines if line.get_label() == "thread"]
     assert threads == [INPUT_A, INPUT_B]
-    assert "blue: input a, orange: b" in texts(figure.texts)[0]
+    assert "blue: input a, orange: b" in figure.get_supxlabel()
     assert_inside(figure)
 
 
@@ -74,8 +76,8 @@ def test_many_stars_wrap():
     figure = stars(w_in, w_in.T, modulus)
     assert sum(map(len, map(points, figure.axes))) == len(figure.axes) == 2 * 31
     assert [head for head in heads(figure) if head] == [f"frequency {f}" for f in range(1, 32)]
-    assert len({plot.get_position().x0.round(6) for plot in figure.axes}) == 6
     assert_inside(figure)
+    assert len({plot.get_position().x0.round(6) for plot in figure.axes}) == 6
     assert_inside(waves(w_in, modulus))
     assert_inside(logits_picture(w_in, w_in.T, modulus, 3, 4))
 
@@ -87,10 +89,9 @@ def test_the_constructed_circle():
     (inside,), (outside,) = points(figure.axes[0]), points(figure.axes[3])
     assert inside == pytest.approx(np.column_stack([np.cos(turn), np.sin(turn)]))
     assert outside == pytest.approx(np.column_stack([np.cos(2 * turn), np.sin(2 * turn)]))
-    (circle,) = (line for line in figure.axes[0].lines if line.get_label() == "mean radius")
-    assert np.hypot(*circle.get_data()) == pytest.approx(np.ones(97))
+    (circle,) = figure.axes[0].patches
+    assert circle.radius == pytest.approx(1)
     assert_inside(figure)
-    assert heads(constructed_circle([6], 67, activation="square"))[0] == "6 neurons · 100 %"
     assert heads(constructed_circle([1], 5))[0].startswith("1 neuron · ")
     with pytest.raises(ValueError, match="neurons_list is empty"):
         constructed_circle([], 67)
@@ -120,10 +121,10 @@ def test_frequencies_are_counted_over_runs():
     colours = {to_hex(bars[0].get_facecolor()) for bars in which.containers}
     assert len(colours) == 2
     # The run of unknown frequencies is left out.
-    assert texts(many.get_legend().get_texts()) == ["generalised 2", "not generalised 2"]
+    assert key(figure) == ["generalised 2", "not generalised 2"]
     default = inspect.signature(analysis.steps).parameters["accuracy"].default
     meaning = f"generalised: a test accuracy of {100 * default:g} % or more at a logged step"
-    assert texts(figure.texts) == ["d", meaning]
+    assert (title(figure), figure.get_supxlabel()) == ("d", meaning)
     assert_inside(figure)
 
 

@@ -9,7 +9,9 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from drawn import collection, key, title
 from matplotlib.colors import to_hex, to_rgb
+from matplotlib.markers import MarkerStyle
 from test_phases import FIVE, by_seed, curves_table, five, grid_table, runs_table
 
 from analysis import PHASES, classify, expected_runs, phase_diagram, save, style
@@ -31,11 +33,14 @@ def article():
 
 def dots(plot, phase):
     """Where the dots of a phase are, checked to have its colour."""
-    (line,) = (line for line in plot.lines if line.get_label() == phase)
-    if phase in COLOURS:
-        assert to_hex(line.get_markerfacecolor()) == COLOURS[phase]
-        assert line.get_marker() == MARKS[phase]
-    return np.column_stack(line.get_data())
+    marks = collection(plot, phase)
+    if phase in COLOURS and len(marks.get_offsets()):
+        assert to_hex(marks.get_facecolor()[0]) == COLOURS[phase]
+        named = MarkerStyle(MARKS[phase])
+        shapes = [marks.get_paths()[0], named.get_path().transformed(named.get_transform())]
+        drawn, expected = (shape.vertices / np.ptp(shape.vertices) for shape in shapes)
+        assert drawn == pytest.approx(expected)
+    return np.asarray(marks.get_offsets())
 
 
 def in_cells(points):
@@ -46,10 +51,6 @@ def in_cells(points):
 
 def labels(axis):
     return [text.get_text() for text in axis.get_ticklabels()]
-
-
-def legend(figure):
-    return [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 def titles(figure):
@@ -76,10 +77,10 @@ def test_the_article_s_picture(article):
         everywhere = np.vstack([dots(plot, phase) for phase in PHASES])
         assert len(np.unique(everywhere.round(6), axis=0)) == len(panel) == 225
         assert len(dots(plot, "missing")) == 0
-    marks = {handle.get_label().split()[0]: handle.get_marker() for handle in figure.legends[0].get_lines()}
-    assert marks == MARKS
+    marks = [handle.get_marker() for handle in figure.legends[0].get_lines()]
+    assert marks == [MARKS[phase] for phase in PHASES]
     counts = article["phase"].value_counts()
-    assert legend(figure) == [f"{phase} {counts[phase]}" for phase in PHASES]
+    assert key(figure) == [f"{phase} {counts[phase]}" for phase in PHASES]
 
 
 def test_phases_differ_in_print():
@@ -90,10 +91,10 @@ def test_phases_differ_in_print():
     for one, other in combinations(PHASES, 2):
         mark, another = FOUR[one].mark, FOUR[other].mark
         assert mark != another
-        assert style.HATCHES[mark] != style.HATCHES[another] or abs(grey(one) - grey(other)) > 0.1
+        assert style.MARKS[mark].hatch != style.MARKS[another].hatch or abs(grey(one) - grey(other)) > 0.1
     glyphs = {"■": "square", "▲": "triangle-up", "●": "circle", "X": "x"}
     assert {glyphs[complete(look)[0]] for look in FOUR.values()} == {
-        style.SHAPES[look.mark] for look in FOUR.values()
+        style.MARKS[look.mark].plotly for look in FOUR.values()
     }
 
 
@@ -121,8 +122,8 @@ def test_runs_that_are_not_there_yet_stay_empty(article):
     assert len(figure.axes) == 3
     # The first cell of the table, and three runs of the second.
     assert in_cells(dots(figure.axes[0], "missing")) == {(4, 0): 9, (4, 1): 3}
-    assert legend(figure)[-1] == "not finished 12"
-    assert "0 to 9 runs per cell" in figure.texts[-1].get_text()
+    assert key(figure)[-1] == "not finished 12"
+    assert "0 to 9 runs per cell" in figure.get_supxlabel()
     assert sum(len(dots(plot, phase)) for plot in figure.axes for phase in PHASES) == len(half)
 
 
@@ -131,8 +132,8 @@ def test_a_panel_of_which_nothing_is_there_yet(article):
     figure = phase_diagram(article[article["weight_decay"] < 1], expected=grid)
     assert len(figure.axes) == 5
     assert len(dots(figure.axes[4], "missing")) == 225
-    assert "0 to 9 runs per cell" in figure.texts[-1].get_text()
-    assert legend(figure)[-1] == "not finished 225"
+    assert "0 to 9 runs per cell" in figure.get_supxlabel()
+    assert key(figure)[-1] == "not finished 225"
 
 
 def test_combinations_that_no_grid_has_are_not_missing():
@@ -145,12 +146,11 @@ def test_combinations_that_no_grid_has_are_not_missing():
     config["zip"] = [["weight_decay", "l1_decay"]]
     for expected in (None, expected_runs(config)):
         figure = phase_diagram(phases, x="weight_decay", y="l1_decay", expected=expected)
-        assert not any("not finished" in text for text in legend(figure))
+        assert not any("not finished" in text for text in key(figure))
         assert not any(len(dots(plot, "missing")) for plot in figure.axes)
-        (tiles,) = (patch for patch in figure.axes[0].patches if patch.get_label() == "cells")
-        assert len(tiles.get_path().vertices) == 5 * 4  # four cells of twelve
+        assert len(dots(figure.axes[0], "cells")) == 4  # of twelve
     figure = phase_diagram(phases[1:], x="weight_decay", y="l1_decay", expected=expected_runs(config))
-    assert legend(figure)[-1] == "not finished 1"
+    assert key(figure)[-1] == "not finished 1"
     assert in_cells(dots(figure.axes[0], "missing")) == {(2, 0): 1}
 
 
@@ -169,15 +169,14 @@ def test_many_seeds_are_drawn_as_shares():
     phases = classify(grid_table(65, weight_decay=(0.1,), hidden_size=(16, 64), train_size=(750,)))
     figure = phase_diagram(phases)
     (plot,) = figure.axes
-    assert len(plot.lines) == 0
-    hatched = [patch.get_label() for patch in figure.legends[0].get_patches() if patch.get_hatch()]
-    assert hatched == [f"fail {(phases['phase'] == 'fail').sum()}"]
-    assert figure.texts[-1].get_text().startswith("each cell shows the shares of its runs, 65 runs per cell")
+    hatched = [bool(patch.get_hatch()) for patch in figure.legends[0].get_patches()]
+    assert hatched == [phase == "fail" for phase in PHASES]
+    assert figure.get_supxlabel().startswith("each cell shows the shares of its runs, 65 runs per cell")
     for phase in PHASES:
-        (bars,) = (bars for bars in plot.collections if bars.get_label() == phase)
-        assert {to_hex(colour) for colour in bars.get_facecolor()} == {COLOURS[phase]}
-        assert bool(bars.get_hatch()) == (phase == "fail")
-        drawn = sorted((path.get_extents().x0, path.get_extents().height) for path in bars.get_paths())
+        (bars,) = (bars for bars in plot.containers if bars.get_label() == phase)
+        assert {to_hex(bar.get_facecolor()) for bar in bars} == {COLOURS[phase]}
+        assert {bool(bar.get_hatch()) for bar in bars} == {phase == "fail"}
+        drawn = sorted((bar.get_x(), bar.get_height()) for bar in bars)
         share = (phases["phase"] == phase).groupby(phases["hidden_size"]).mean()[[64, 16]]
         # A cell is 0.9 high.
         assert [height for _, height in drawn] == pytest.approx(0.9 * share.to_numpy())
@@ -212,6 +211,7 @@ def test_further_axes_multiply_the_panels():
     # Two rows of two: ticks at the foot and at the left only.
     assert [len(labels(plot.xaxis)) for plot in figure.axes] == [0, 0, 2, 2]
     assert [len(labels(plot.yaxis)) for plot in figure.axes] == [2, 0, 2, 0]
+    figure.draw_without_rendering()
     tops = [plot.get_position().y1 for plot in figure.axes]
     assert tops[0] == tops[1] > tops[2] == tops[3]
 
@@ -230,13 +230,15 @@ def test_a_row_of_panels_is_the_values_of_a_factor_or_an_equal_part(more, decays
     axes = {"weight_decay": np.arange(decays) / 10, "hidden_size": WIDTHS, "train_size": SIZES}
     phases = classify(grid_table(1, **axes, **({"b1": more} if more else {})))
     figure = phase_diagram(phases, panels=[*(["b1"] if more else []), "weight_decay"])
-    tops = Counter(plot.get_position().y1 for plot in figure.axes)
+    figure.draw_without_rendering()
+    tops = Counter(plot.get_position().y1.round(6) for plot in figure.axes)
     assert list(tops.values()) == rows
     # Each round of the factor begins at the left, with its first value.
     firsts = [plot for plot in figure.axes if plot.get_title().endswith("decay 0")]
-    assert {plot.get_position().x0 for plot in firsts} == {figure.axes[0].get_position().x0}
+    assert len({plot.get_position().x0.round(6) for plot in firsts}) == 1
+    # Ticks stand below a panel that has none below it.
     lowest = [plot for plot in figure.axes if labels(plot.xaxis)]
-    assert len(lowest) == rows[0]
+    assert len(lowest) == rows[0] + (max(rows) - min(rows)) * (len(rows) // 4)
     for plot in figure.axes:
         box = plot.get_position()
         assert 0 < box.x0 < box.x1 < 1
@@ -251,16 +253,15 @@ def test_named_axes_pool_the_rest_and_say_so():
     for plot in figure.axes:
         assert set(in_cells(np.vstack([dots(plot, phase) for phase in PHASES])).values()) == {10}
         assert len(dots(plot, "missing")) == 0
-    texts = [text.get_text() for text in figure.texts]
-    assert texts[0] == "mine"
-    assert "pooled over hidden_size" in texts[1]
+    assert title(figure) == "mine"
+    assert "pooled over hidden_size" in figure.get_supxlabel()
 
 
 def test_the_caption_says_which_definition(article):
     caption = phase_diagram(article).texts[-1].get_text()
     assert caption.startswith("each mark is one run, 9 runs per cell; ")
     assert "min_loss 1e-05, max_ratio 50000" in caption
-    assert phase_diagram(article).texts[0].get_text() == "made_up"
+    assert title(phase_diagram(article)) == "made_up"
 
 
 @pytest.mark.parametrize(
@@ -316,21 +317,21 @@ def test_neither_pyplot_nor_what_trains_is_imported():
 
 def test_text_phases_are_drawn(article):
     text = pd.DataFrame(article.assign(phase=article["phase"].astype(str)))
-    assert legend(phase_diagram(text)) == legend(phase_diagram(article))
+    assert key(phase_diagram(text)) == key(phase_diagram(article))
 
 
 def test_phases_of_another_definition_are_drawn_as_it_says():
     figure = phase_diagram(five([0, 1, 2, 10]), title="five")
-    assert legend(figure) == ["confused 1", "calm 2", "wild 1", "odd 0", "rest 0"]
+    assert key(figure) == ["confused 1", "calm 2", "wild 1", "odd 0", "rest 0"]
     (plot,) = figure.axes
-    drawn = {line.get_label(): line for line in plot.lines}
-    for name, look in FIVE.items():
-        assert to_hex(drawn[name].get_markerfacecolor()) == look.colour.lower()
-        assert to_hex(drawn[name].get_markeredgecolor()) == look.edge.lower()
-        assert drawn[name].get_marker() == style.MARKERS[look.mark][0]
+    for (name, look), line in zip(FIVE.items(), figure.legends[0].get_lines(), strict=True):
+        for mark in (collection(plot, name).get_facecolor()[0], line.get_markerfacecolor()):
+            assert to_hex(mark) == look.colour.lower()
+        for mark in (collection(plot, name).get_edgecolor()[0], line.get_markeredgecolor()):
+            assert to_hex(mark) == look.edge.lower()
+        assert line.get_marker() == style.MARKS[look.mark].matplotlib
     assert len(dots(plot, "calm")) == 2
-    (caption,) = [text.get_text() for text in figure.texts if "each mark" in text.get_text()]
-    assert caption.endswith("phases: by_seed, apart 2, most 9")
+    assert figure.get_supxlabel().endswith("phases: by_seed, apart 2, most 9")
 
 
 def test_shares_of_phases_of_another_definition():
@@ -338,19 +339,17 @@ def test_shares_of_phases_of_another_definition():
     runs = grid_table(100, weight_decay=(0.1, 1.0))
     curves = curves_table({run_id: [(0, 0.5, 0.5)] for run_id in runs["run_id"]})
     figure = phase_diagram(classify(runs, definition=by_seed, curves=curves))
-    assert legend(figure)[:3] == ["confused 180", "calm 10", "wild 10"]
-    areas = {area.get_label(): area for area in figure.axes[0].collections}
+    assert key(figure)[:3] == ["confused 180", "calm 10", "wild 10"]
+    areas = {bars.get_label(): bars for bars in figure.axes[0].containers}
     assert set(areas) == set(FIVE)
-    assert areas["wild"].get_hatch() == style.HATCHES["plus"]
-    assert (
-        len({style.HATCHES[mark] for mark in EVERY_MARK}) == len(EVERY_MARK) - 2
-    )  # the first three have none
+    assert areas["wild"][0].get_hatch() == style.MARKS["plus"].hatch
 
 
 def test_every_mark_is_drawn():
-    assert set(style.MARKERS) == set(style.SHAPES) == set(style.HATCHES) == set(EVERY_MARK)
-    assert (
-        len({marker for marker, _ in style.MARKERS.values()})
-        == len({*style.SHAPES.values()})
-        == len(EVERY_MARK)
-    )
+    assert set(style.MARKS) == set(EVERY_MARK)
+    for names in (
+        {mark.matplotlib for mark in style.MARKS.values()},
+        {m.plotly for m in style.MARKS.values()},
+    ):
+        assert len(names) == len(EVERY_MARK)
+    assert len({mark.hatch for mark in style.MARKS.values()}) == len(EVERY_MARK) - 2  # three have none

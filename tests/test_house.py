@@ -32,9 +32,6 @@ LONG = {  # and why they may be
     "grok_sweep/store/__init__.py": 350,  # the one owner of all names
     "grok_sweep/session/driver.py": 275,  # a session from its beginning to its end
     "grok_sweep/compose.py": 295,  # all that knows Hydra
-    "analysis/figures.py": 295,  # one picture each
-    "analysis/curve_pictures.py": 310,
-    "analysis/wave_pictures.py": 270,
     "analysis/page/__init__.py": 305,  # all arrays of the page: what is written here data.js reads
     "analysis/page/diagram.js": 400,  # the diagram and its curves
     "analysis/page/page.js": 500,  # the page's state, and who changes it

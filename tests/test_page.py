@@ -15,7 +15,7 @@ from test_phases import FIVE, by_seed
 import analysis
 from analysis.page import CURVE_NUMBERS, MANTISSA, _short, page
 from analysis.phases import PHASES
-from analysis.style import SHAPES
+from analysis.style import MARKS
 from grok_sweep.core.definitions import FOUR
 from grok_sweep.core.look import Look, to_plain
 
@@ -476,7 +476,7 @@ def test_colours_are_those_of_the_numbers(look, tmp_path):
         )
         assert len(set(looks)) == 4
         # The shapes of the phase diagram, with colours of either kind.
-        shapes = {SHAPES[FOUR[phase].mark] for phase in analysis.classify(runs)["phase"].unique()}
+        shapes = {MARKS[FOUR[phase].mark].plotly for phase in analysis.classify(runs)["phase"].unique()}
         assert set(marks(shown, "marker.symbol")) == shapes
     # A square that stands for a cell is crossed out where it fails.
     shown.evaluate("grokPage.cells.dots = false")
@@ -633,7 +633,7 @@ def test_phases_of_a_definition_that_the_page_does_not_know(look, tmp_path):
     shown.uncheck("#safe")
     named = [FIVE[name] for name in phases["phase"]]
     assert sorted(marks(shown, "marker.color")) == sorted(one.colour for one in named)
-    assert sorted(marks(shown, "marker.symbol")) == sorted(SHAPES[one.mark] for one in named)
+    assert sorted(marks(shown, "marker.symbol")) == sorted(MARKS[one.mark].plotly for one in named)
     assert sorted(marks(shown, "marker.line.color")) == sorted(one.edge for one in named)
     # A cell that stands for several runs: of equals the first.
     shown.evaluate("grokPage.cells.dots = false")

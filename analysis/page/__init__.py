@@ -26,7 +26,7 @@ from analysis.pixels import shades, ticks
 from analysis.places import MAX_VALUES
 from analysis.read import Weights, without_effect
 from analysis.steps import steps
-from analysis.style import SAFE, SHAPES
+from analysis.style import MARKS, SAFE
 from analysis.words import definition, loss_unit
 from grok_sweep.core.axes import one_panel
 from grok_sweep.store import own_finals
@@ -122,7 +122,7 @@ def _phases(phases: pd.DataFrame) -> dict[str, Any]:
         "ties": list(ties(phases)),
         "colours": {name: look.colour for name, look in known.items()},
         "outlines": {name: look.edge for name, look in known.items()},
-        "shapes": {name: SHAPES[look.mark] for name, look in known.items()},
+        "shapes": {name: MARKS[look.mark].plotly for name, look in known.items()},
         "shades": {name: look.shade for name, look in known.items() if look.shade in phases},
         "safe": dict(zip(known, SAFE, strict=False)) if len(known) <= len(SAFE) else None,
         "computed": definition(phases) if own else None,
