@@ -101,12 +101,14 @@ def frequency_distribution(circuits: pd.DataFrame, title: str = "") -> Figure:
         keys={f"{kind} {of.sum():,}": Patch(color=colour) for kind, (of, colour) in kinds.items()},
     )
     for name, (values, bins) in panels.items():
-        foot_B = np.zeros(len(bins))
-        for kind, (of, colour) in kinds.items():
+        plots[name].hist(
             # A run has several rows in `used`: the index says whose they are.
-            high_B = (values[of[values.index]].to_numpy()[:, None] == bins).sum(axis=0)
-            plots[name].bar(bins, high_B, bottom=foot_B, width=0.8, color=colour, label=kind)
-            foot_B += high_B
+            [values[of[values.index].to_numpy()] for of, _ in kinds.values()],
+            [*(bins - 0.5), bins[-1] + 0.5],
+            stacked=True,
+            rwidth=0.8,
+            color=[colour for _, colour in kinds.values()],
+        )
         plots[name].set_xlim(bins[0] - 0.6, bins[-1] + 0.6)
         plots[name].set_xlabel(name, size=9, color=INK)
         plots[name].xaxis.set_major_locator(MaxNLocator(12, integer=True))
@@ -124,11 +126,10 @@ def _star(inputs: Sequence[np.ndarray], w_out_KP: np.ndarray, modulus: int, freq
 def _draw(columns: Mapping[str, Star], title: str, caption: str) -> Figure:
     """Circles above stars, a column each; after MOST_COLUMNS a new pair of rows."""
     _, spots = rows_of(len(columns), len(columns), MOST_COLUMNS)
-    every = [[(index, side) for index in row] for row in mosaic(spots) for side in ("w_in", "w_out")]
     figure, plots = page(
         title,
         f"{caption}\n{SCALES}",
-        [[None if index is None else f"{index} {side}" for index, side in row] for row in every],
+        mosaic(spots, ("w_in", "w_out")),
         width=1.5,
         heights=[1.2, 1.2] * (spots[-1][0] + 1),
         compress=True,

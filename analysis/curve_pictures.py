@@ -68,13 +68,12 @@ def curves_picture(
 
     columns, spots = rows_of(len(split.panels), split.values, MOST_COLUMNS)
     width, high = ((5.6, 1.7), (3.6, 1.4), (2.2, 1.1))[(columns > 1) + (columns > 2)]
-    every = [[(panel, kind) for panel in row] for row in mosaic(spots) for kind in kinds]
     figure, plots = page(
         title,
         split.said,
-        [[None if panel is None else f"{panel} {kind}" for panel, kind in row] for row in every],
+        mosaic(spots, kinds),
         width=max(width, LETTER * max(map(len, "\n".join(split.panels).split("\n")))),
-        heights=[high] * len(every),
+        heights=[high] * len(kinds) * (spots[-1][0] + 1),
         room=0.3 + 0.2 * split.panels[0].count("\n") / len(kinds),
         keys=_keys(split),
     )

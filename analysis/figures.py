@@ -84,25 +84,23 @@ def _draw(phases: pd.DataFrame, places: Places, title: str) -> Figure:
     dots = places.slots <= MAX_SLOTS and dot >= SMALLEST_DOT and not places.fine
     phase_PYX = most_common(phases, places)
 
-    texts = "\n".join(places.panel.texts).split("\n")
-    rows = spots[-1][0] + 1
-    turned = not places.fine and LETTER * max(map(len, across.texts)) > cell
+    lines = "\n".join(places.panel.texts).split("\n")
+    rows, longest_text = spots[-1][0] + 1, LETTER * max(map(len, across.texts))
+    turned = not places.fine and longest_text > cell
+    above = 0.45 + 0.2 * len(lines) / len(places.panel)
     figure, plots = page(
         title,
         _caption(phases, places, dots, phase_PYX),
         mosaic(spots),
-        width=max(len(across) * cell, LETTER * max(map(len, texts))) + 0.3,
+        width=max(len(across) * cell, LETTER * max(map(len, lines))) + 0.3,
         heights=[max(len(up) * cell, 0.4)] * rows,
-        room=0.45
-        + 0.2 * len(texts) / len(places.panel)
-        + turned * LETTER * max(map(len, across.texts)) / rows,
+        room=above + longest_text / rows if turned else above,
         keys=_keys(phases, places, dots, int((phase_PYX < 0).sum())),
         compress=True,
     )
     image_PYX4 = coloured(phase_PYX, phases, places) if places.fine else None
-    for index, (text, (row, column)) in enumerate(zip(places.panel.texts, spots, strict=True)):
-        plot = plots[index]
-        plot.set_title(text, size=10, color=INK, linespacing=1.3)
+    for index, (plot, (row, column)) in enumerate(zip(plots.values(), spots, strict=True)):
+        plot.set_title(places.panel.texts[index], size=10, color=INK, linespacing=1.3)
         plot.spines[:].set_visible(False)
         plot.set(xticks=[], yticks=[], xlim=(-0.5, len(across) - 0.5), ylim=(-0.5, len(up) - 0.5))
         plot.set_aspect("auto" if places.fine and not 1 / 3 < len(across) / len(up) < 3 else "equal")

@@ -18,21 +18,12 @@ from analysis.weight_pictures import arrays_over_training, trajectories, weights
 from analysis.words import definition, loss_unit, setting
 
 MOST_CURVES = 200  # runs whose curves can still be told apart from a block of colour
-MOST_LETTERS = 72  # in a line below a title
 MOST_SETTINGS = 4  # of runs with weights: of so few each has its weights drawn
 CIRCLES = (3, 5, 6, 7)  # neurons of the constructed solutions that are drawn beside a trained circle
 
 NAMES = (
-    "curves",
-    "run_curves",
-    "weights",
-    "trajectories",
-    "waves",
-    "coefficients",
-    "stars",
-    "logits",
-    "frequencies",
-    "constructed",
+    *("curves", "run_curves", "weights", "trajectories", "waves", "coefficients", "stars", "logits"),
+    *("frequencies", "constructed"),
     *(f"{name}_{place}" for place in range(2, MOST_SETTINGS + 1) for name in ("weights", "trajectories")),
 )
 
@@ -118,12 +109,11 @@ def gallery(
 
 
 def _title(run: pd.Series, phases: pd.DataFrame, why: str) -> str:
-    """Which run it is, and below its setting, its phase and why it is this one."""
+    """Which run it is, and in the caption its setting, its phase and why it is this one."""
     known = definition(phases)
     phase = f"{run['phase']} ({known})" if known else str(run["phase"])
     first = setting(run, varying(phases) or axes(phases))
-    last = "\n" if len(first + phase + why) > MOST_LETTERS else " · "
-    return f"{run['sweep']} · run {run['run_id']} · seed {run['seed']}\n{first} · {phase}{last}{why}"
+    return f"{run['sweep']} · run {run['run_id']} · seed {run['seed']}\n{first} · {phase} · {why}"
 
 
 def _weights(run: pd.Series, weights: Weights, name: str, place: int) -> Iterator[tuple[str, Figure]]:
@@ -138,8 +128,7 @@ def _weights(run: pd.Series, weights: Weights, name: str, place: int) -> Iterato
         yield f"trajectories{more}", trajectories(weights, bits, name)
     else:
         yield f"weights{more}", weights_over_training(weights, title=name)
-        if not place:
-            yield from _addition(run, weights, name)
+        yield from () if place else _addition(run, weights, name)
 
 
 def _addition(run: pd.Series, weights: Weights, name: str) -> Iterator[tuple[str, Figure]]:

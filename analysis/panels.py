@@ -98,11 +98,17 @@ def head(plot: Axes, text: str) -> None:
     plot.set_title(text, loc="left", size=9, color=INK, pad=4)
 
 
-def mosaic(spots: Sequence[tuple[int, int]]) -> list[list[Any]]:
-    """Rows of the numbers of panels that stand at these (row, column), with None at those that are free."""
-    rows, columns = (max(at) + 1 for at in zip(*spots, strict=True))
+def mosaic(spots: Sequence[tuple[int, int]], kinds: Sequence[str] = ("",)) -> list[list[Any]]:
+    """The places of panels 0, 1, ... that stand at these (row, column), each with its kinds from above to
+    below: their names such as "0 loss", with None at places that are free.
+    """
+    rows, columns = (range(max(at) + 1) for at in zip(*spots, strict=True))
     number = {spot: index for index, spot in enumerate(spots)}
-    return [[number.get((row, column)) for column in range(columns)] for row in range(rows)]
+    return [
+        [f"{number[row, column]} {kind}" if (row, column) in number else None for column in columns]
+        for row in rows
+        for kind in kinds
+    ]
 
 
 def thin_lines(plot: Axes, lines: Sequence[np.ndarray], colour: Any, label: str, **look: Any) -> None:

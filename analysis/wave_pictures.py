@@ -61,8 +61,8 @@ def waves(w_in: np.ndarray, modulus: int, title: str = "") -> Figure:
         keys={} if tied else {name: Line2D([], [], color=colour) for name, colour in sides.items()},
     )
     largest = 1.05 * float(np.abs(w_in).max()) or 1.0
-    for index, (frequency, members) in enumerate(by_frequency.items()):
-        plot, (row, column) = plots[index], spots[index]
+    panels = zip(plots.values(), spots, by_frequency.items(), strict=True)
+    for plot, (row, column), (frequency, members) in panels:
         plot.axhline(0, color=RULE, linewidth=0.8, zorder=0)
         turned_P = (frequency or 1) * np.arange(modulus) % modulus
         order_P = np.argsort(turned_P, kind="stable")
