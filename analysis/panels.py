@@ -55,7 +55,7 @@ def page(
         + 0.2 * math.ceil(len(labels) / across)
         + 0.16 * (caption.count("\n") + 1)
     )
-    engine = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08, compress=compress)
+    engine = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08, compress=compress)
     figure = Figure(figsize=(wide, high), facecolor="white", layout=engine)
     figure.legend(
         list((keys or {}).values()),
