@@ -92,13 +92,6 @@ def test_sizes_of_training_sets_have_batches_of_their_own(tiny):
     assert {program.step_rows for program in programs} == {7}
 
 
-def test_what_is_left_out_is_said(tmp_path, capsys):
-    assert run("out", "train.batch_size=6", "dry_run=true", folder=tmp_path) == 0
-    assert "batches    6 rows: 3 an epoch of 20 rows, 2 of them left out\n" in capsys.readouterr().out
-    assert run("out", "dry_run=true", folder=tmp_path) == 0
-    assert "batches" not in capsys.readouterr().out
-
-
 def test_a_batch_of_more_rows_than_there_are_is_refused(tiny, tmp_path, capsys):
     with pytest.raises(ConfigError) as caught:
         tiny("train.batch_size=21")

@@ -5,14 +5,20 @@ import math
 
 import pytest
 
-from grok_sweep.compose import compose
-from grok_sweep.core.config import parse
-from grok_sweep.core.grid import expand
-from grok_sweep.core.plan import make_plan
+from grok_sweep.core.plan import outline
+from grok_sweep.errors import ConfigError
 from grok_sweep.session import capacity
 
 ONE_CELL = ["~grid.weight_decay", "~grid.hidden_size", "~grid.train_size"]
 GB = 10**9
+
+
+def problems(sweep, free_disk=None):
+    try:
+        capacity.check(sweep, outline(sweep), free_disk)
+    except ConfigError as error:
+        return error.problems
+    return []
 
 
 @pytest.fixture
@@ -27,37 +33,23 @@ def memory(monkeypatch):
 
 
 def test_a_sweep_that_fits_needs_nothing(tiny):
-    assert capacity.problems(tiny(), None) == []
-    assert capacity.problems(tiny(), 10**9) == []
+    assert problems(tiny()) == problems(tiny(), 10**9) == []
 
 
 def test_a_grid_too_large_for_the_memory(tiny, memory):
     sweep = tiny(*ONE_CELL, "seeds=20000000")
     assert capacity.driver_bytes(sweep) == 20_000_000 * capacity.RUN_MEMORY + capacity.PROGRAM_MEMORY
     memory(3.1 * GB)
-    assert capacity.problems(sweep, None) == [
+    assert problems(sweep) == [
         "grid: 20,000,000 runs need about 16.0 GB of memory on the driver; 3.1 GB are free; split the sweep"
     ]
     memory(capacity.CERTAIN * capacity.driver_bytes(sweep))
-    assert capacity.problems(sweep, None) == []
+    assert problems(sweep) == []
 
 
 def test_programs_take_memory_too(tiny):
-    one, many = tiny(*ONE_CELL), tiny("~grid.weight_decay", "grid.n_bits=[30,31,32]")
-    # hidden_size and n_bits; train_size may share a program.
+    many = tiny("~grid.weight_decay", "~grid.train_size", "grid.n_bits=[30,31,32]")
     assert capacity.driver_bytes(many) - capacity.RUN_MEMORY * many.n_runs == 2 * 3 * capacity.PROGRAM_MEMORY
-    assert capacity.driver_bytes(one) - capacity.RUN_MEMORY * one.n_runs == capacity.PROGRAM_MEMORY
-
-
-def test_copies_take_memory_only():
-    sweep = parse(compose(["sweeps=modular_architectures"])[0])
-    alone = capacity.driver_bytes(dataclasses.replace(sweep, axes={}, together=(), seeds=[0]))
-    of_runs = (
-        11_340 * (capacity.RUN_MEMORY + 101 * capacity.READ_CURVE_MEMORY) + 10_260 * capacity.COPY_MEMORY
-    )
-    of_one = capacity.RUN_MEMORY + 101 * capacity.READ_CURVE_MEMORY
-    assert capacity.driver_bytes(sweep) - of_runs == 16 * 5 * (alone - of_one)
-    assert capacity.disk_bytes(sweep, sweep.n_runs) == 11_340 * (250 + 20 * 101)
 
 
 def test_phases_that_need_all_curves(tiny):
@@ -68,15 +60,14 @@ def test_phases_that_need_all_curves(tiny):
 def test_a_disk_too_small(tiny, memory):
     sweep = dataclasses.replace(tiny("train.steps=20000", "train.log_every=100"), out="results/x")
     need = 16 * (250 + 20 * 201)
-    assert capacity.disk_bytes(sweep, sweep.n_runs) == need
-    assert capacity.problems(sweep, int(capacity.CERTAIN * need)) == []
+    assert capacity.disk_bytes(sweep, outline(sweep)) == need
+    assert problems(sweep, int(capacity.CERTAIN * need)) == []
     short = int(capacity.CERTAIN * need) - 1
-    assert capacity.problems(sweep, short) == [
+    assert problems(sweep, short) == [
         "out=results/x: 16 runs of 201 logged steps need about 68 kB; 34 kB are free there; "
         "log less often (train.log_every), split the sweep, or choose another folder"
     ]
-    assert capacity.problems(sweep, short, disk=False) == []
-    assert capacity.problems(sweep, None) == []
+    assert problems(sweep) == []
 
 
 @pytest.mark.parametrize(
@@ -91,7 +82,7 @@ def test_a_disk_too_small(tiny, memory):
 )
 def test_a_run_too_large_for_a_worker(overrides, said, tiny, memory):
     memory(3 * GB)
-    (line,) = capacity.problems(tiny(*ONE_CELL, *overrides), None)
+    (line,) = problems(tiny(*ONE_CELL, *overrides))
     assert line.startswith("grid: one run of ")
     assert said in line
     assert "of memory on a worker; 3.0 GB are free; make it smaller, or log less" in line
@@ -100,44 +91,32 @@ def test_a_run_too_large_for_a_worker(overrides, said, tiny, memory):
 def test_too_many_workers(tiny, memory):
     memory(3 * GB)
     sweep = tiny("cluster=local", "cluster.workers=100")
-    assert capacity.problems(sweep, None) == [
+    assert problems(sweep) == [
         "cluster.workers=100: 100 workers with a run each need about 50.0 GB of memory; 3.0 GB are free; "
         "use at most 5"
     ]
-    assert capacity.problems(tiny("cluster=local", "cluster.workers=5"), None) == []
-    assert capacity.problems(tiny(), None) == []
+    assert problems(tiny("cluster=local", "cluster.workers=5")) == []
+    assert problems(tiny()) == []
 
 
 def test_workers_elsewhere_are_not_judged(tiny, memory):
     memory(3 * GB)
     far = ["cluster=ray", "cluster.address=auto", "cluster.workers=100"]
-    assert capacity.problems(tiny(*far, "task.test_size=10000000", "grid.hidden_size=[100000]"), None) == []
+    assert problems(tiny(*far, "task.test_size=10000000", "grid.hidden_size=[100000]")) == []
 
 
-@pytest.mark.timeout(60)
-def test_weights_are_charged_by_the_shapes_that_there_are(tiny):
-    sweep = tiny("train.snapshot_every=10", "grid.n_bits=[10,30]")
-    assert capacity.weights_bytes(sweep) == make_plan(sweep, expand(sweep)).snapshot_bytes > 0
-    many = tiny("train.snapshot_every=10", f"grid.n_bits={[*range(10, 30)]}".replace(" ", ""))
-    assert capacity.weights_bytes(many) == make_plan(many, expand(many)).snapshot_bytes
-    assert capacity.weights_bytes(tiny()) == 0
-
-
-def test_the_largest_network_is_the_one_with_most_weights(tmp_path):
-    config, problems = compose(
-        ["sweeps=modular_architectures", "train.snapshot_every=500", f"out={tmp_path / 'out'}"]
-    )
-    assert not problems
-    sweep = parse(config)
-    sizes = {shard.program.snapshot_bytes for shard in make_plan(sweep, expand(sweep)).shards}
-    assert capacity._largest(sweep).snapshot_bytes == max(sizes) > min(sizes)
+def test_weights_take_disk(tiny):
+    sweep = tiny("train.snapshot_every=10")
+    weights = 4 * 3 * (8 * (31 * 4 + 4) + 8 * (31 * 8 + 8))
+    assert capacity.disk_bytes(sweep, outline(sweep)) == 16 * (250 + 20 * 5) + weights
+    assert f"{weights / 1000:.0f} kB of them weights (train.snapshot_every)" in problems(sweep, 1)[0]
 
 
 def test_the_largest_sweep_is_judged_at_once(tiny):
     axes = [f"grid.{key}=[0.1,0.2,0.3,0.4]" for key in ("b1", "b2", "eps", "learning_rate", "init_scale")]
     sweep = tiny(*ONE_CELL, *axes, "seeds=19531")
     assert sweep.n_runs > 19_000_000
-    assert capacity.problems(sweep, 1)
+    assert problems(sweep, 1)
 
 
 MEMINFO = "MemTotal:  100 kB\nMemAvailable:    50 kB\n"
@@ -164,6 +143,7 @@ def tree(root, contents):
                 "proc/self/cgroup": "0::/a/b\n",
                 "sys/fs/cgroup/a/b/memory.max": "max\n",
                 "sys/fs/cgroup/a/b/memory.current": "5\n",
+                "sys/fs/cgroup/a/b/memory.stat": "inactive_file 0\n",
                 "sys/fs/cgroup/a/memory.max": "30000\n",
                 "sys/fs/cgroup/a/memory.current": "20000\n",
                 "sys/fs/cgroup/a/memory.stat": "anon 15000\ninactive_file 4000\n",
@@ -176,27 +156,16 @@ def tree(root, contents):
                 "proc/self/cgroup": "0::/docker/1234\n",
                 "sys/fs/cgroup/memory.max": "30000\n",
                 "sys/fs/cgroup/memory.current": "20000\n",
+                "sys/fs/cgroup/memory.stat": "inactive_file 0\n",
             },
             10_000,
-        ),
-        # Version 1, beside an empty version 2.
-        (
-            {
-                "proc/meminfo": MEMINFO,
-                "proc/self/cgroup": "5:cpu,cpuacct:/\n4:memory:/a\n0::/\n",
-                "sys/fs/cgroup/memory/a/memory.limit_in_bytes": "30000\n",
-                "sys/fs/cgroup/memory/a/memory.usage_in_bytes": "20000\n",
-                "sys/fs/cgroup/memory/a/memory.stat": "total_inactive_file 1000\n",
-                "sys/fs/cgroup/memory/memory.limit_in_bytes": f"{2**63 - 4096}\n",
-                "sys/fs/cgroup/memory/memory.usage_in_bytes": "20000\n",
-            },
-            11_000,
         ),
         (
             {
                 "proc/self/cgroup": "0::/\n",
                 "sys/fs/cgroup/memory.max": "100\n",
                 "sys/fs/cgroup/memory.current": "200\n",
+                "sys/fs/cgroup/memory.stat": "inactive_file 0\n",
             },
             0,
         ),

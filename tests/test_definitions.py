@@ -289,7 +289,7 @@ def test_a_definition_that_fails_costs_no_run(own, tmp_path, capfd):
 def test_what_it_gives_is_looked_at(own, capfd):
     assert own(wrong=('"cold", "mild", "warm"]', '"cold", "mild", "lukewarm"]')) == 1
     err = capfd.readouterr().err
-    told = r"own\.py: definition temper: gives 'lukewarm' for run [0-9a-f]{16}; give one of its phases"
+    told = r"definition temper: gives 'lukewarm' for run [0-9a-f]{16}; give one of its phases"
     assert re.search(rf"^grok-sweep: {told}, cold, .*, never; the runs are kept", err, re.MULTILINE)
 
 

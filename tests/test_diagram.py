@@ -23,6 +23,19 @@ def runs(phases):
     return pd.DataFrame({"weight_decay": 0.1, "hidden_size": 4, "train_size": 7, "phase": phases})
 
 
+def tiles(diagram):
+    """Glyph and style of the cells of the last panel, row by row."""
+    panel = diagram.drawn(80, 20)[0].renderables[-1]
+    rows = []
+    for span in panel.spans[1:]:  # after its title
+        words = panel.plain[span.start : span.end]
+        if words.startswith("\n"):
+            rows.append([])  # its label
+        else:
+            rows[-1].append((words.strip(), span.style))
+    return rows
+
+
 @given(st.lists(st.sampled_from(PHASES), min_size=1, max_size=9))
 def test_a_cell_shows_the_majority_that_analysis_finds(phases):
     drawn = Diagram({"weight_decay": (0.1, 1.0)}, "relu_mlp", {"weight_decay": [0.1, 1.0] * 9})
@@ -31,8 +44,7 @@ def test_a_cell_shows_the_majority_that_analysis_finds(phases):
     table = runs(phases).assign(seed=range(len(phases)), min_train_loss=0.0)
     majority = cells(table, by=["weight_decay"])["majority"].item()
     look = COMPLETE if len(phases) == 9 else PARTIAL
-    (line,) = [line.plain for line in drawn.lines(80, 20) if "·" in line.plain]
-    assert look[majority][0] in line
+    assert tiles(drawn) == [[("·", "dim"), look[majority]]]
 
 
 def test_every_phase_has_a_glyph_of_its_own():
@@ -44,20 +56,18 @@ def test_every_phase_has_a_glyph_of_its_own():
         "fail": ("X", "bold black on #aaaaaa"),
     }
     assert PARTIAL == {
-        "memorize": ("□", "default"),
-        "grok": ("△", "#F7DB5C"),
-        "generalize": ("○", "#7CB9DF"),
-        "fail": ("x", "#aaaaaa"),
+        "memorize": ("■", "default"),
+        "grok": ("▲", "#F7DB5C"),
+        "generalize": ("●", "#7CB9DF"),
+        "fail": ("X", "#aaaaaa"),
     }
-    glyphs = [glyph for pair in GLYPHS.values() for glyph in pair]
-    assert set(GLYPHS) == set(MARKS)
-    assert len({*glyphs}) == len(glyphs) == 2 * len(MARKS)
-    assert {cell_len(glyph) for glyph in glyphs} == {1}
+    assert len({*GLYPHS.values()}) == len(MARKS)
+    assert {cell_len(glyph) for glyph in GLYPHS.values()} == {1}
 
 
 def test_a_dark_colour_is_seen_too():
     assert complete(Look("#202020", "star")) == ("★", "bold white on #202020")
-    assert partial(Look("#202020", "star")) == ("☆", "default")
+    assert partial(Look("#202020", "star")) == ("★", "default")
 
 
 def test_phases_of_another_definition():
@@ -66,20 +76,16 @@ def test_phases_of_another_definition():
     part = definition(shown)(lambda runs, curves, h: None)
     drawn = Diagram({"weight_decay": (0.1, 1.0)}, "relu_mlp", {"weight_decay": [0.1, 1.0] * 2}, part)
 
-    def line():
-        (found,) = [line.plain for line in drawn.lines(80, 20) if "·" in line.plain]
-        return found
-
     drawn.count(runs(["wild"]))
-    assert "+" in line()
+    assert tiles(drawn)[0][1] == partial(shown["wild"])
     drawn.count(runs([None]))
-    assert "+" in line()
+    assert tiles(drawn)[0][1] == partial(shown["wild"])
     drawn.count(runs(["calm"]))
-    assert "◆" in line()
+    assert tiles(drawn)[0][1] == complete(shown["calm"])
 
 
 def test_no_axes_no_diagram():
-    assert Diagram({}, "relu_mlp", {}).lines(80, 20) == []
+    assert Diagram({}, "relu_mlp", {}).drawn(80, 20) == []
 
 
 def test_control_codes_do_not_reach_the_terminal():
@@ -95,17 +101,13 @@ def test_a_run_stands_at_every_value_that_has_no_effect_on_it():
     runs = pd.DataFrame(expand(sweep).columns)
     assert len(runs) == 2 * (3 + 1) * 2
     drawn = Diagram(axes, "modular_mlp", expand(sweep).columns)
-
-    def tiles():
-        return [line.plain.split()[1:] for line in drawn.lines(60, 20)[1:3]]
-
+    none = ("·", "dim")
     for k, name in enumerate(("fail", "memorize")):
         drawn.count(runs.query("collapsed_input == 1 and weight_decay == 1").iloc[[k]].assign(phase=name))
-        look = PARTIAL if k == 0 else COMPLETE
-        assert tiles() == [["·"] * 3 + [look["fail"][0]] * 3, ["·"] * 6]
+        fail = (PARTIAL if k == 0 else COMPLETE)["fail"]
+        assert tiles(drawn) == [[fail] * 3, [none] * 3]
     drawn.count(runs.query("collapsed_input == 0 and embed_size == 16").assign(phase="grok"))
-    grok, fail = COMPLETE["grok"][0], COMPLETE["fail"][0]
-    assert tiles() == [["·"] * 3 + [fail] * 3, ["·", grok, "·"] * 2]
+    assert tiles(drawn) == [[fail] * 3, [none, COMPLETE["grok"], none]]
 
 
 def test_values_that_an_axis_has_more_than_once_are_more_runs():
@@ -113,5 +115,15 @@ def test_values_that_an_axis_has_more_than_once_are_more_runs():
     drawn = Diagram({"weight_decay": (0.0, 1.0)}, "relu_mlp", {"weight_decay": [0.0, 0.0, 1.0]})
     for look in (PARTIAL, COMPLETE):
         drawn.count(runs(["grok"]).assign(weight_decay=0.0))
-        (line,) = [line.plain for line in drawn.lines(80, 20) if "·" in line.plain]
-        assert look["grok"][0] in line
+        assert tiles(drawn) == [[("·", "dim"), look["grok"]]]
+
+
+def test_axes_not_shown_are_pooled():
+    axes = {"hidden_size": (4, 8), "train_size": (7, 9), "b1": (0.9, 0.99), "b2": (1, 2)}
+    every = pd.MultiIndex.from_product(axes.values(), names=list(axes)).to_frame(index=False)
+    drawn = Diagram(axes, "relu_mlp", every)
+    none = ("·", "dim")
+    for b2, look in ((1, PARTIAL), (2, COMPLETE)):
+        here = every.query(f"hidden_size == 4 and train_size == 7 and b1 == 0.99 and b2 == {b2}")
+        drawn.count(here.assign(phase="grok"))
+        assert tiles(drawn) == [[none] * 2, [none, look["grok"]]]

@@ -16,9 +16,9 @@ from s3 import serving
 from grok_sweep.cli import main
 from grok_sweep.core.grid import expand
 from grok_sweep.core.plan import make_plan
-from grok_sweep.executors import Done, Failure
-from grok_sweep.session import capacity, driver
-from grok_sweep.session.jobs import tried_again
+from grok_sweep.executors import Failure
+from grok_sweep.session import capacity
+from grok_sweep.session.training import jobs, tried_again
 from grok_sweep.store import Store
 
 TABLES = ["runs", "curves"]
@@ -391,18 +391,14 @@ def test_what_does_not_fit_into_memory_is_halved_down_to_one_run(sweep, tmp_path
     assert max(Counter(tries).values()) == 2  # the same thing again for a single run only, and once
 
 
-def failed_as(kind, job):
-    return Done(job, None, Failure(kind, "why", "log"))
-
-
 def test_what_is_tried_again_is_another_thing_or_not_for_ever(tiny):
     """A worker that dies of a shard: the same max_retries times, then halves, which may die once each."""
     sweep = tiny("cluster=local", "cluster.max_retries=2")
     plan = make_plan(sweep, expand(sweep))
-    first = max(driver.jobs(sweep, plan), key=lambda job: len(job.shard.index_R))
+    first = max(jobs(sweep, plan), key=lambda job: len(job.shard.index_R))
 
     def tries(kind, job):
-        again = tried_again(sweep, plan, failed_as(kind, job))
+        again = tried_again(sweep, plan, job, Failure(kind, "why", "log"))
         return 1 + sum(tries(kind, other) for other in again)
 
     runs = len(first.shard.index_R)
@@ -419,21 +415,6 @@ def test_failed_runs_that_left_the_grid_fail_it_no_more(sweep, tmp_path, capfd, 
     assert "8 of its runs failed before" in capfd.readouterr().err
     assert sweep("grid.hidden_size=[4]") == 0
     assert sweep() == 1
-
-
-def test_a_folder_that_another_session_has_begun_meanwhile_is_left_to_it(sweep, tmp_path, capfd, monkeypatch):
-    started = driver.executor
-
-    def late(*arguments):
-        monkeypatch.setattr(driver, "executor", started)
-        assert sweep() == 0  # another session, while this one waits for its workers
-        return started(*arguments)
-
-    monkeypatch.setattr(driver, "executor", late)
-    assert sweep() == 2
-    assert "another session has begun it meanwhile; give the command again" in capfd.readouterr().err
-    (session,) = yaml.safe_load((tmp_path / "out" / "sweep.yaml").read_text())["sessions"]
-    assert session["runs"] == 16
 
 
 def test_a_disk_that_fills_up_at_the_end_is_no_bad_input(sweep, capfd, monkeypatch):

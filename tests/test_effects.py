@@ -10,7 +10,7 @@ from grok_sweep.core import effects
 from grok_sweep.core.config import parse
 from grok_sweep.core.grid import expand
 from grok_sweep.core.plan import make_plan
-from grok_sweep.session import driver
+from grok_sweep.session.training import jobs
 from grok_sweep.worker import train_shard
 
 TINY = [
@@ -30,7 +30,7 @@ CHANGED = {"embed_size": (3, 6), "tied_embedding": (1, 0)}
 def trained(**values):
     """The curve of one run, all metrics, as bytes."""
     sweep = parse(compose([*TINY, *(f"model.{key}={value}" for key, value in values.items())])[0])
-    (job,) = driver.jobs(sweep, make_plan(sweep, expand(sweep)))
+    (job,) = jobs(sweep, make_plan(sweep, expand(sweep)))
     curve = train_shard(job.order()).curves.to_pandas().drop(columns="run_id")
     assert np.isfinite(curve.to_numpy()).all()
     return curve.to_numpy().tobytes()

@@ -30,7 +30,6 @@ LONG = {  # and why they may be
     "grok_sweep/core/plan.py": 310,  # one algorithm, from the grid to its shards
     "grok_sweep/core/parts.py": 280,  # what a user reads to write a part: all five kinds
     "grok_sweep/store/__init__.py": 350,  # the one owner of all names
-    "grok_sweep/session/driver.py": 275,  # a session from its beginning to its end
     "grok_sweep/compose.py": 295,  # all that knows Hydra
     "analysis/page/__init__.py": 305,  # all arrays of the page: what is written here data.js reads
     "analysis/page/diagram.js": 400,  # the diagram and its curves

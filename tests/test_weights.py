@@ -9,6 +9,7 @@ from grok_sweep import store
 from grok_sweep.core.grid import expand
 from grok_sweep.core.plan import SNAPSHOT_BYTES, make_plan
 from grok_sweep.session import driver
+from grok_sweep.session.training import jobs
 from grok_sweep.store import Store, StoreError, parquet
 from grok_sweep.worker import Order, train_shard
 
@@ -64,8 +65,8 @@ def test_a_sweep_records_the_weights_of_every_run(tiny):
 
 
 def test_numbers_do_not_depend_on_whether_weights_are_recorded(tiny):
-    plain = driver.jobs(tiny(), make_plan(tiny(), expand(tiny())))
-    recorded = driver.jobs(tiny(EVERY), make_plan(tiny(EVERY), expand(tiny(EVERY))))
+    plain = jobs(tiny(), make_plan(tiny(), expand(tiny())))
+    recorded = jobs(tiny(EVERY), make_plan(tiny(EVERY), expand(tiny(EVERY))))
     for one, other in zip(plain, recorded, strict=True):
         a, b = train_shard(one.order()), train_shard(other.order())
         assert a.weights is None

@@ -16,7 +16,7 @@ from grok_sweep.core.config import parse
 from grok_sweep.core.grid import expand
 from grok_sweep.core.plan import make_plan
 from grok_sweep.core.program import Program
-from grok_sweep.session.jobs import jobs
+from grok_sweep.session.training import jobs
 from grok_sweep.worker import Order, summarise, train_shard
 from grok_sweep.worker.environment import compilation_cache, environment
 from grok_sweep.worker.inputs import arguments, rows_of

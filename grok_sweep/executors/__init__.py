@@ -2,8 +2,8 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -14,7 +14,6 @@ from grok_sweep.core.sweep import Cluster
 from grok_sweep.errors import LaunchError as LaunchError
 from grok_sweep.worker import Order, Result
 
-Doing = Callable[[Mapping[str, str]], None]  # told what each worker does: name -> words
 Say = Callable[[str], None]  # told what a person should know
 
 
@@ -54,8 +53,7 @@ class Done:
     """A job that came back, with its result or with why there is none."""
 
     job: Job
-    result: Result | None
-    failure: Failure | None = None
+    outcome: Result | Failure
 
 
 class Queue:
@@ -84,7 +82,7 @@ class Executor(Protocol):
     def workers(self) -> int:
         """How many there are now."""
 
-    def run(self, queue: Queue, doing: Doing) -> Iterator[Done]:
+    def run(self, queue: Queue) -> Iterator[Done]:
         """Each job once, in the order in which they finish; a job that fails does not stop the others.
 
         What is put back into the queue meanwhile is done too. After `queue.ended()` what has already come
@@ -97,28 +95,10 @@ def failure(error: BaseException, log: str) -> Failure:
     text = str(error).strip()
     # XLA says it this way on every device.
     memory = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text
-    first = text.splitlines()[0] if text else ""
+    first = text.partition("\n")[0]
     # A PartError says itself in which file and line.
     reason = first if isinstance(error, PartError) else f"{type(error).__name__}: {first}".removesuffix(": ")
     return Failure("memory" if memory else "error", reason, log.strip())
-
-
-def _of_ray(cluster: Cluster) -> dict[str, str]:
-    """Environment variables that Ray reads when it is imported."""
-    found = {
-        "RAY_USAGE_STATS_ENABLED": "0",  # else it asks its makers' server for the version
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # it warns of GPUs that it will one day hide
-        # It prints what it thinks of dead workers, and of autoscaling; the driver says what matters.
-        "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
-        "RAY_SCHEDULER_EVENTS": "0",
-    }
-    # A Ray started here has its token on. To one joined by HOST:PORT Ray shows the token only if told to.
-    if "RAY_AUTH_TOKEN" in os.environ or (Path.home() / ".ray" / "auth_token").is_file():
-        found["RAY_AUTH_MODE"] = "token"
-    if cluster.address is None:
-        # A Ray started here is bound to loopback: told that there are no clusters, that is its address.
-        found["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    return found
 
 
 def executor(
@@ -133,9 +113,19 @@ def executor(
     if cluster.executor == "inline":
         from grok_sweep.executors.inline import InlineExecutor
 
-        return InlineExecutor(cluster)
-    for name, value in _of_ray(cluster).items():
-        os.environ.setdefault(name, value)
-    from grok_sweep.executors.on_ray import RayExecutor
+        return nullcontext(InlineExecutor(cluster))
+    # Ray reads these when it is imported.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else it asks its makers' server for the version
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # it warns of GPUs it will one day hide
+    # It prints what it thinks of dead workers, and of autoscaling; the driver says what matters.
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
+    os.environ.setdefault("RAY_SCHEDULER_EVENTS", "0")
+    # A Ray started here has its token on. To one joined by HOST:PORT Ray shows the token only if told to.
+    if "RAY_AUTH_TOKEN" in os.environ or (Path.home() / ".ray" / "auth_token").is_file():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    if cluster.address is None:
+        # A Ray started here is bound to loopback: told that there are no clusters, that is its address.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    from grok_sweep.executors.on_ray import ray_executor
 
-    return RayExecutor(cluster, say, ended)
+    return ray_executor(cluster, say, ended)

@@ -12,13 +12,12 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
 
 import ray
 
 from grok_sweep.core.plan import COSTS
 from grok_sweep.core.sweep import Cluster
-from grok_sweep.executors import Doing, Done, Failure, Job, LaunchError, Queue, Say, failure
+from grok_sweep.executors import Done, Failure, Job, LaunchError, Queue, Say, failure
 from grok_sweep.executors.crew import Crew, Worker
 from grok_sweep.stop import SIGNALS
 from grok_sweep.worker.environment import cores
@@ -29,6 +28,34 @@ START_SECONDS = 10.0  # for all workers to be there before the first shard is ha
 WAITING = "no worker is ready; waiting for one to start, or for a node to join (Ctrl-C ends)"
 
 
+@contextlib.contextmanager
+def ray_executor(cluster: Cluster, say: Say, ended: Callable[[], bool]) -> Iterator["RayExecutor"]:
+    """The workers of a Ray that is started here, or joined at cluster.address. See `executors.executor`."""
+    small = {"object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
+    own = {} if cluster.address else {"num_cpus": cluster.workers or cores(), **small}
+    # Ray takes SIGTERM for itself, and prints a stack at it.
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        _knock(cluster.address)
+        ray.init(cluster.address or "local", logging_level="ERROR", log_to_driver=False, **own)
+    except (OSError, RuntimeError, ValueError, OverflowError) as error:
+        reason = " ".join(str(error).split())[:300]
+        where = f"cluster.address={cluster.address}" if cluster.address else "cluster=local"
+        token = "; is its token in ~/.ray/auth_token?" if cluster.address else ""
+        raise LaunchError(f"{where}: Ray cannot be reached: {reason}{token}") from None
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    try:
+        with contextlib.suppress(OSError):  # Ray lets everyone on the machine read the token that it makes
+            (Path.home() / ".ray" / "auth_token").chmod(0o600)
+        workers = RayExecutor(cluster, say)
+        workers.start(ended)
+        yield workers
+    finally:
+        ray.shutdown()
+
+
 def _knock(address: str | None) -> None:
     """Raises OSError where nobody listens at HOST:PORT: Ray itself would try for minutes, in silence."""
     if address and address != "auto":
@@ -36,21 +63,13 @@ def _knock(address: str | None) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
-def _keep_token_to_its_owner() -> None:
-    """Ray lets everyone on the machine read the token that it makes."""
-    with contextlib.suppress(OSError):
-        (Path.home() / ".ray" / "auth_token").chmod(0o600)
-
-
 class RayExecutor:
-    """The workers of a Ray that is started here, or joined at cluster.address.
+    """Nodes may come and go: every core or accelerator that is there has a worker."""
 
-    Nodes may come and go: every core or accelerator that is there has a worker.
-    """
-
-    def __init__(self, cluster: Cluster, say: Say, ended: Callable[[], bool]) -> None:
+    def __init__(self, cluster: Cluster, say: Say) -> None:
         self.cluster = cluster
-        self._say, self._ended = say, ended
+        self._say = say
+        self._said: set[str] = set()
         self._crew = Crew(cluster)
         # The worst ratio so far of a shard's time to its estimate: a slow machine does not hang.
         self._slowness = 1.0
@@ -60,48 +79,10 @@ class RayExecutor:
         """How many there are, those included that are starting."""
         return len(self._crew.workers)
 
-    def __enter__(self) -> "RayExecutor":
-        cluster = self.cluster
-        local = {
-            "num_cpus": cluster.workers or cores(),
-            "object_store_memory": OBJECT_STORE_BYTES,
-            "include_dashboard": False,
-        }
-        # Ray takes SIGTERM for itself, and prints a stack at it.
-        handlers = {number: signal.getsignal(number) for number in SIGNALS}
-        try:
-            _knock(cluster.address)
-            ray.init(
-                address=cluster.address or "local",
-                logging_level="ERROR",
-                log_to_driver=False,
-                **({} if cluster.address else local),
-            )
-        except (OSError, RuntimeError, ValueError, OverflowError) as error:
-            reason = " ".join(str(error).split())[:300]
-            where = f"cluster.address={cluster.address}" if cluster.address else "cluster=local"
-            token = "; is its token in ~/.ray/auth_token?" if cluster.address else ""
-            raise LaunchError(f"{where}: Ray cannot be reached: {reason}{token}") from None
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
-        try:
-            _keep_token_to_its_owner()
-            self._start()
-        except BaseException:
-            ray.shutdown()  # __exit__ is not called where __enter__ raises
-            raise
-        return self
+    def start(self, ended: Callable[[], bool]) -> None:
+        """Hire, and wait START_SECONDS for all workers, or as long as there is none, but not after `ended()`.
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        ray.shutdown()
-
-    def _start(self) -> None:
-        """Hire, and wait START_SECONDS for all workers, or as long as there is none.
-
-        Raises LaunchError where there can be none, or where one would compute with other versions.
+        Raises LaunchError where there can be none, or where a node is refused.
         """
         crew = self._crew
         crew.hire()
@@ -110,54 +91,51 @@ class RayExecutor:
                 f"cluster.device={self.cluster.device}: Ray finds no {crew.resource} in this cluster; "
                 "use cluster=local, or start Ray on a machine that has one"
             )
-        began, said = time.monotonic(), False
-        while not crew.different and not self._ended():
-            waited = time.monotonic() - began
-            if crew.ready and (len(crew.ready) == len(crew.workers) or waited > START_SECONDS):
+        late = time.monotonic() + START_SECONDS
+        while not (crew.refused or ended()):
+            is_late = time.monotonic() > late
+            if crew.ready and (is_late or len(crew.ready) == len(crew.workers)):
                 break
-            if crew.refused and not crew.usable:
-                break
-            if waited > START_SECONDS and not said:
-                self._say(WAITING)
-                said = True
+            if is_late:
+                self._say_once(WAITING)
             crew.wait()
             crew.hire()
-        if crew.different or (crew.refused and not crew.ready):
-            raise LaunchError("; ".join(crew.different or crew.refused.values()))
+        if crew.refused:
+            raise LaunchError("; ".join(crew.refused.values()))
 
-    def run(self, queue: Queue, doing: Doing) -> Iterator[Done]:
+    def run(self, queue: Queue) -> Iterator[Done]:
         """Each job once, in the order in which they finish.
 
         Raises LaunchError where every node is refused.
         """
         crew = self._crew
-        told: set[str] = set()  # nodes
-        waiting = False
         while True:
             self._hand_out(queue)
-            # In the order in which they were hired: a worker keeps its line of the display.
-            doing({worker.name: str(worker.calls[0][1]) for worker in crew.workers if worker.calls})
             if not any(worker.calls for worker in crew.workers):
                 if (job := queue.next()) is None:
                     return
                 queue.put_back([job])
-                if crew.refused and not crew.usable:
+                if not crew.usable and crew.refused:
                     raise LaunchError(f"no node is left: {'; '.join(crew.refused.values())}")
-                if not waiting:
-                    self._say(WAITING)
-                    waiting = True
+                self._say_once(WAITING)
             ended = crew.wait()
             for worker in list(crew.workers):
                 while worker.calls and worker.calls[0][0] in ended:
                     yield self._done(worker, queue)
-                if worker.calls and self._overdue(worker) and not queue.ended():
-                    yield self._hang(worker, queue)
+                if worker.calls and not queue.ended():
+                    deadline = self._deadline(worker.calls[0][1])
+                    if time.monotonic() - worker.since > deadline:
+                        yield self._hang(worker, queue, deadline)
             if queue.ended():
                 return
             crew.hire()
-            for node in crew.refused.keys() - told:
-                told.add(node)
-                self._say(f"left alone: {crew.refused[node]}")
+            for why in crew.refused.values():
+                self._say_once(f"left alone: {why}")
+
+    def _say_once(self, message: str) -> None:
+        if message not in self._said:
+            self._said.add(message)
+            self._say(message)
 
     def _hand_out(self, queue: Queue) -> None:
         for depth in range(1 + QUEUED):  # everyone has one before anyone has two
@@ -174,34 +152,30 @@ class RayExecutor:
         try:
             result = ray.get(call)
         except ray.exceptions.RayTaskError as error:
-            return Done(job, None, failure(error.cause or error, str(error)))
+            return Done(job, failure(error.cause or error, str(error)))
+        except ray.exceptions.OutOfMemoryError as error:
+            lost = Failure("memory", f"{worker} was out of memory", str(error))
         except ray.exceptions.RayError as error:
-            if isinstance(error, ray.exceptions.OutOfMemoryError):
-                lost = Failure("memory", f"{worker} was out of memory", str(error))
-            else:
-                lost = Failure("death", f"{worker} died", str(error))
-            self._lose(worker, queue)
-            return Done(job, None, lost)
-        took = result.train_seconds + result.other_seconds
-        self._slowness = max(self._slowness, took / self._estimate(job))
-        return Done(job, result)
+            lost = Failure("death", f"{worker} died", str(error))
+        else:
+            took = result.train_seconds + result.other_seconds
+            self._slowness = max(self._slowness, took / self._estimate(job))
+            return Done(job, result)
+        self._lose(worker, queue)
+        return Done(job, lost)
 
-    def _hang(self, worker: Worker, queue: Queue) -> Done:
+    def _hang(self, worker: Worker, queue: Queue, deadline: float) -> Done:
         """Take a worker that missed its deadline for dead, and make it so."""
         _, job = worker.calls.popleft()
-        reason = f"{worker} did not answer within {self._deadline(job):.0f} s"
-        log = f"{reason}: cluster.deadline_seconds, or cluster.deadline_factor times the estimate"
+        reason = f"{worker} did not answer within {deadline:.0f} s"
         self._lose(worker, queue)
-        return Done(job, None, Failure("hang", reason, log))
+        return Done(job, Failure("hang", reason, f"{reason}: see cluster.deadline_seconds and _factor"))
 
     def _lose(self, worker: Worker, queue: Queue) -> None:
         """Let go of a worker; what it had not begun is put back."""
         queue.put_back([job for _, job in worker.calls])
         worker.calls.clear()
         self._crew.let_go(worker)
-
-    def _overdue(self, worker: Worker) -> bool:
-        return time.monotonic() - worker.since > self._deadline(worker.calls[0][1])
 
     def _deadline(self, job: Job) -> float:
         """Seconds after which a worker that has it hangs."""

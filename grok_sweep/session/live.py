@@ -1,8 +1,7 @@
 """report.html while a sweep runs: written again as shards land."""
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from analysis import end_report, load_curves, load_runs, write_report
@@ -29,23 +28,22 @@ class LiveReport:
     def landed(self) -> None:
         """Write the page if it is time."""
         started = time.monotonic()
-        if started < self._due:
-            return
-        with self._noted():
-            sweep = self._sweep
-            phases = sorting.phases(sweep, load_runs(sweep.out), lambda: load_curves(sweep.out))
-            write_report(sweep.out, phases, live=datetime.now(UTC).isoformat(sep=" ", timespec="seconds"))
-        ended = time.monotonic()
-        self._due = ended + max(SECONDS, SHARE * (ended - started))
+        if started >= self._due:
+            self._try(self._write)
+            ended = time.monotonic()
+            self._due = ended + max(SECONDS, SHARE * (ended - started))
 
     def ended(self) -> None:
         """The sweep does not run any more: the page, of this or of an earlier session, says so."""
-        with self._noted():
-            end_report(self._sweep.out)
+        self._try(lambda: end_report(self._sweep.out))
 
-    @contextlib.contextmanager
-    def _noted(self) -> Iterator[None]:
+    def _write(self) -> None:
+        sweep = self._sweep
+        phases = sorting.phases(sweep, load_runs(sweep.out), lambda: load_curves(sweep.out))
+        write_report(sweep.out, phases, live=datetime.now(UTC).isoformat(sep=" ", timespec="seconds"))
+
+    def _try(self, write: Callable[[], None]) -> None:
         try:
-            yield
+            write()
         except (OSError, PartError, StoreError, ValueError) as error:
             self._note(f"the page could not be written: {error}")

@@ -1,8 +1,10 @@
 """What a results folder says of its sweep: the config, the versions, the machine, each session."""
 
 import platform
+import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -39,71 +41,50 @@ def record(sweep: Sweep, config: Mapping[str, Any], command: str, workers: int) 
     }
     if sweep.source is not None:
         session["parts"] = sweep.source.digest
-    if versions_now := registry.versions(sweep.task, sweep.model, sweep.optimizer, sweep.source):
-        session["part_versions"] = versions_now
+    if part_versions := _part_versions(sweep):
+        session["part_versions"] = part_versions
     config = dict(config)
-    if (
-        sweep.definition not in definitions.NAMES
-    ):  # whoever reads it has not the file that says their defaults
+    if sweep.definition not in definitions.NAMES:  # who reads it has not the file that says their defaults
         config["phases"] = {**config.get("phases", {}), **sweep.thresholds}
     return before | {"config": config, "sessions": [*earlier, session]}
 
 
 def other_code(stored: Mapping[str, Any], sweep: Sweep) -> str | None:
-    """Why a sweep cannot go on: what computes it has changed since an earlier session; None where it can.
+    """What computes a sweep that has changed since its last session, if anything has.
 
     Two sets of numbers would stand under one id. Sessions of before that was recorded say nothing.
     """
-    sessions = [s for s in stored.get("sessions", []) if isinstance(s, Mapping)]
-    ours = registry.versions(sweep.task, sweep.model, sweep.optimizer, sweep.source)
-    theirs = sessions[-1].get("part_versions", {}) if sessions else ours
-    for kind in [kind for kind in registry.KINDS if theirs.get(kind, 1) != ours.get(kind, 1)]:
-        are = f"holds runs of version {theirs.get(kind, 1)} of {kind} {getattr(sweep, kind)}"
-        return f"{are}, which is now at {ours.get(kind, 1)}; choose another folder"
-    if sweep.accept_code:
-        return None
-    now = {"code": code(), "parts": sweep.source.digest if sweep.source else None}
-    what = {
-        "code": "the code of grok_sweep",
-        "parts": sweep.source.name if sweep.source else "the file of parts",
-    }
-    for key, value in now.items():
-        told = [session for session in sessions if key in session]
-        if told and told[-1][key] != value:
-            since = f"{what[key]} has changed since the session of {told[-1].get('started')}"
+    parts, digest = (sweep.source.name, sweep.source.digest) if sweep.source else ("the file of parts", None)
+    for key, what, now in (("code", "the code of grok_sweep", code()), ("parts", parts, digest)):
+        told = [session for session in stored.get("sessions", []) if key in session]
+        if told and told[-1][key] != now:
+            since = f"{what} has changed since the session of {told[-1].get('started')}"
             kept = " (it is in parts/ there)" if key == "parts" else ""
             return f"{since}; put it back{kept}, choose another folder, or say accept_code=true"
     return None
 
 
-def changes(earlier: Sequence[Mapping[str, Any]], now: Mapping[str, Any]) -> str | None:
-    """What a session computes with that the last to say did not; None: nothing.
+def changes(stored: Mapping[str, Any]) -> str | None:
+    """With which other versions or machine the last session computes than the one before; None: the same.
 
-    Numbers may then differ in their last digits. What `now` does not say is no change.
+    Numbers may then differ in their last digits.
     """
-
-    def of(session: Mapping[str, Any]) -> dict[str, str]:
-        found = {key: session.get("versions", {}).get(key) for key in COMPUTE}
-        found |= {f"random {key}": value for key, value in session.get("random", {}).items()}
-        found |= {"machine": session.get("machine"), "devices": ", ".join(session.get("devices", []))}
-        return {key: str(value) for key, value in found.items() if value}
-
-    before: dict[str, str] = {}
-    for session in earlier:
-        before |= of(session)
-    words = [
-        f"{key} {new} (before: {before[key]})" for key, new in of(now).items() if before.get(key, new) != new
-    ]
-    if not words:
-        return None
+    before, now = (
+        {"machine": session.get("machine")} | {key: session.get("versions", {}).get(key) for key in COMPUTE}
+        for session in [{}, *stored["sessions"]][-2:]
+    )
+    changed = [key for key, old in before.items() if old not in (None, now[key])]
+    words = [f"{key} {now[key]} (before: {before[key]})" for key in changed]
     may = "numbers may differ in their last digits; rows name their session"
-    return f"this session has {'; '.join(words)}: {may}"
+    return f"this session has {'; '.join(words)}: {may}" if words else None
 
 
-def differences(stored: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
-    """Scientific fields in which two configs differ, as `key=stored value`; a grid may grow."""
-    old, new = LATER | _flat(stored), LATER | _flat(config)
-    axes = {*stored.get("grid", {}), *config.get("grid", {})}
+def differences(stored: Mapping[str, Any], sweep: Sweep, config: Mapping[str, Any]) -> list[str]:
+    """Scientific fields in which a record and a sweep differ, as `key=stored value`; a grid may grow."""
+    before, last = stored.get("config", {}), (stored.get("sessions") or [{}])[-1]
+    old = LATER | _flat(before, last.get("part_versions", {}))
+    new = LATER | _flat(config, _part_versions(sweep))
+    axes = {*before.get("grid", {}), *config.get("grid", {})}
     return [
         f"{key}={shorten(str(old.get(key)))} (now {shorten(str(new.get(key)))})"
         for key in dict.fromkeys([*old, *new])
@@ -111,8 +92,8 @@ def differences(stored: Mapping[str, Any], config: Mapping[str, Any]) -> list[st
     ]
 
 
-def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def _flat(config: Mapping[str, Any], part_versions: Mapping[str, int]) -> dict[str, Any]:
+    flat: dict[str, Any] = {f"version of {kind}": part_versions.get(kind, 1) for kind in registry.KINDS}
     for field in SCIENTIFIC:
         value = config.get(field)
         if isinstance(value, Mapping):
@@ -122,33 +103,26 @@ def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
+def _part_versions(sweep: Sweep) -> dict[str, int]:
+    return registry.versions(sweep.task, sweep.model, sweep.optimizer, sweep.source)
+
+
 def machine() -> str:
     """The processor, its cores and the system, in words."""
     model = platform.processor() or platform.machine()
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                model = line.split(":", 1)[1].strip()
-                break
-    except OSError:
-        pass  # not Linux
+    with suppress(OSError):  # not Linux
+        if found := re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8")):
+            model = found[1]
     return f"{model}, {cores()} cores, {platform.system()}"
 
 
 def git_commit() -> str | None:
     """The commit of this package's checkout, with + if it was changed since; None where it is none."""
     root = Path(__file__).parents[2]
-
-    def git(*arguments: str) -> str | None:
-        try:
-            done = subprocess.run(
-                ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False, timeout=10
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    if git("ls-files", "--error-unmatch", "grok_sweep/session/provenance.py") is None:
+    if not (root / ".git").exists():
         return None
-    changed = git("status", "--porcelain", "--untracked-files=no")
-    return f"{git('rev-parse', 'HEAD')}{'+' if changed else ''}"
+    describe = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]
+    try:
+        return subprocess.run(describe, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

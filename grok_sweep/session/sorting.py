@@ -12,6 +12,7 @@ from grok_sweep.core import registry
 from grok_sweep.core.parts import Definition, PartError
 from grok_sweep.core.source import blaming
 from grok_sweep.core.sweep import Sweep
+from grok_sweep.store import curves_schema
 
 
 def chosen(sweep: Sweep) -> Definition:
@@ -43,62 +44,22 @@ def rehearse(sweep: Sweep) -> None:
     """Raises PartError where a definition of the user's own cannot sort two made-up runs."""
     if sweep.definition in DEFINITIONS:
         return
-    step_T = np.unique(np.linspace(0, sweep.steps // sweep.log_every, 40).astype(int)) * sweep.log_every
-    done_T = step_T / sweep.steps
     ids = ["0" * 16, "f" * 16]
-    losses = dict.fromkeys(("train_loss", "eval_loss"), 1 - 0.9 * done_T)
-    accuracies = dict.fromkeys(("train_accuracy", "eval_accuracy"), 0.5 + 0.5 * done_T)
-    others = dict.fromkeys(("weight_norm", *registry.metrics(sweep.source)), np.full(len(step_T), 0.5))
-    one = pd.DataFrame({"step": step_T.astype("int32"), **losses, **accuracies, **others})
-    one = one.astype({name: "float32" for name in one if name != "step"})
+    step_T = np.unique(np.linspace(0, sweep.steps // sweep.log_every, 40).astype(int)) * sweep.log_every
+    falling_T = (1 - 0.9 * step_T / sweep.steps).astype("float32")
+    metrics = curves_schema(registry.metrics(sweep.source)).names[2:]
+    curve = {name: 1 - falling_T if name.endswith("accuracy") else falling_T for name in metrics}
+    one = pd.DataFrame({"step": step_T.astype("int32"), **curve})
     curves = pd.concat([one.assign(run_id=run_id) for run_id in ids], ignore_index=True)
-    first = {**sweep.values, **{key: values[0] for key, values in sweep.axes.items()}}
-    known: dict[str, Any] = {
-        "sweep": sweep.name,
-        "task": sweep.task,
-        "model": sweep.model,
-        "optimizer": sweep.optimizer,
-    }
-    known |= {"steps": sweep.steps, "log_every": sweep.log_every, "device": "cpu", "seconds": 1.0, **first}
-    known |= {"min_train_loss": 0.1, "min_eval_loss": 0.1, "max_loss_ratio": 1.0}
-    last = {f"final_{name}": float(one[name].iloc[-1]) for name in one if name not in ("step", "weight_norm")}
-    known |= last
-    runs = pd.DataFrame({"run_id": ids, "seed": [0, 1], **{k: [v, v] for k, v in known.items()}})
+    final = {f"final_{name}": float(curve[name][-1]) for name in metrics if name != "weight_norm"}
+    known: dict[str, Any] = {key: getattr(sweep, key) for key in ("task", "model", "optimizer")}
+    known |= {"sweep": sweep.name, "steps": sweep.steps, "log_every": sweep.log_every, "device": "cpu"}
+    known |= {**sweep.values, **{key: values[0] for key, values in sweep.axes.items()}, **final}
+    known |= {"min_train_loss": 0.1, "min_eval_loss": 0.1, "max_loss_ratio": 1.0, "seconds": 1.0}
+    runs = pd.DataFrame({"run_id": ids, "seed": [0, 1]}).assign(**known)
     runs["diverged_step"] = pd.array([pd.NA, pd.NA], dtype="Int64")
-    for name, of in chosen(sweep).phases.items():
-        if of.shade and (of.shade not in runs or runs[of.shade].dtype.kind not in "if"):
-            there = ", ".join(last)
-            raise PartError(
-                f"definition {sweep.definition}: phase {name} has the shade {of.shade}; there are {there}"
-            )
+    for name, look in chosen(sweep).phases.items():
+        if look.shade and look.shade not in runs.select_dtypes("number"):
+            there = f"phase {name} has the shade {look.shade}; there are {', '.join(final)}"
+            raise PartError(f"definition {sweep.definition}: {there}")
     phases(sweep, runs, lambda: curves)
-
-
-class Sorter:
-    """Phases while a sweep goes on; a definition of the user's own that does not work is told of, once."""
-
-    def __init__(self, sweep: Sweep, note: Callable[[str], None]) -> None:
-        self._sweep, self._note, self._said = sweep, note, False
-
-    def phases(self, runs: pd.DataFrame, curves: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-        """`runs` with their phases, or with none where they cannot be sorted."""
-        try:
-            return phases(self._sweep, runs, curves)
-        except PartError as error:
-            if not self._said:
-                self._note(f"{_told(self._sweep, error)}; training goes on, without phases")
-            self._said = True
-            return runs.assign(phase=np.full(len(runs), None, dtype=object))
-
-
-def advice(sweep: Sweep, error: PartError) -> str:
-    """What to say where the runs are trained and cannot be sorted."""
-    then = f"`grok-analyze {sweep.out} --definition pair` sorts them without it"
-    told = _told(sweep, error)
-    return f"grok-sweep: {told}; the runs are kept: mend it and add accept_code=true, or {then}"
-
-
-def _told(sweep: Sweep, error: PartError) -> str:
-    """What is wrong, and in which file."""
-    file = f"{sweep.source.name}: " if sweep.source else ""
-    return str(error) if str(error).startswith(file[:-2]) else f"{file}{error}"

@@ -1,0 +1,141 @@
+"""The training of a session: what its workers get, and what comes back, told, counted and published."""
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+
+from grok_sweep.core.grid import Grid
+from grok_sweep.core.parts import PartError
+from grok_sweep.core.plan import Plan, Shard, halve
+from grok_sweep.core.sweep import Sweep
+from grok_sweep.executors import Executor, Failure, Job, Queue
+from grok_sweep.session import sorting
+from grok_sweep.session.left import Left
+from grok_sweep.session.live import LiveReport
+from grok_sweep.stop import Stop
+from grok_sweep.store import Store, in_session
+from grok_sweep.terminal.progress import Progress
+from grok_sweep.worker import Order, Result
+
+
+def jobs(sweep: Sweep, plan: Plan) -> Iterator[Job]:
+    """What the executor gets: the shards in order, each made into a worker's order when its turn comes."""
+    return (_job(sweep, plan.grid, shard) for shard in plan.shards)
+
+
+def _job(sweep: Sweep, grid: Grid, shard: Shard, deaths: int = 0) -> Job:
+    return Job(shard, lambda: Order(sweep.name, shard.program, grid.rows(shard.index_R)), deaths)
+
+
+def tried_again(sweep: Sweep, plan: Plan, job: Job, failure: Failure) -> list[Job]:
+    """What is to be tried after a failure: another thing than what failed, or no more than max_retries.
+
+    A worker that dies and dies again may have been killed for its memory, by a system that does not say so.
+    """
+    if failure.kind in ("death", "hang") and job.deaths < sweep.cluster.max_retries:
+        return [replace(job, deaths=job.deaths + 1)]
+    if failure.kind not in ("memory", "death"):
+        return []
+    halves = [_job(sweep, plan.grid, shard, job.deaths) for shard in halve(plan, job.shard)]
+    if not halves and failure.kind == "memory" and not job.deaths:
+        return [replace(job, deaths=1)]  # a neighbour may have had the memory
+    return halves
+
+
+class Training:
+    """Publishes the shards of `left.plan` as they come, in session `number`.
+
+    `record`: what the session is remembered by, beside the `seconds` of training on all workers.
+    """
+
+    def __init__(self, sweep: Sweep, left: Left, results: Store, workers: Executor, number: int) -> None:
+        self._sweep, self._left, self._results, self._workers = sweep, left, results, workers
+        self._number = number
+        self._said: set[str] = set()
+        whole, plan = left.whole, left.plan
+        self._display = Progress(
+            runs_total=whole.n_runs,
+            work_total=whole.work,
+            # Of axes that change together one is shown.
+            axes={loop[0]: tuple(dict.fromkeys(sweep.axes[loop[0]])) for loop in sweep.loops},
+            model=sweep.model,
+            runs=whole.grid.columns,
+            work_per_second=plan.work / plan.seconds(max(1, workers.workers)),
+            definition=sorting.chosen(sweep),
+        )
+        self.record: dict[str, Any] = {"workers": workers.workers, "runs": 0, "failed_shards": 0}
+        self.record |= {"not_finite_at_step_0": 0, "devices": [], "compile_and_other_seconds": 0.0}
+        self.seconds = 0.0
+
+    def run(self, stop: Stop) -> None:
+        """Train until all is done, or an end is asked for."""
+        plan, record, fail_fast = self._left.plan, self.record, self._sweep.fail_fast
+        queue = Queue(
+            jobs(self._sweep, plan),
+            ended=lambda: stop.asked is not None or (fail_fast and record["failed_shards"] > 0),
+        )
+        page = LiveReport(self._sweep, self._display.note)
+        with self._display:
+            if plan.n_runs < self._left.whole.n_runs:
+                self._resume()
+            for done in self._workers.run(queue):
+                record["workers"] = max(record["workers"], self._workers.workers)
+                if isinstance(done.outcome, Failure):
+                    again = tried_again(self._sweep, plan, done.job, done.outcome)
+                    queue.put_back(again)
+                    self._did_not_come(done.job, done.outcome, again)
+                    continue
+                self._landed(done.job, done.outcome)
+                if stop.asked is None:
+                    page.landed()
+        record["compile_and_other_seconds"] = round(record["compile_and_other_seconds"], 1)
+
+    def _resume(self) -> None:
+        """Show what was finished before; the grid may have shrunk, and copies are of one run."""
+        runs, whole = self._results.runs(), self._left.whole
+        standing = pd.Series(whole.grid.standing(runs["run_id"]), runs.index, dtype=object)
+        here = runs[standing.isin(whole.grid.columns["run_id"]) & ~standing.duplicated()]
+        phases = self._phases(here, lambda: self._results.curves(here["run_id"]))
+        self._display.resumed(phases, whole.work - self._left.plan.work)
+
+    def _landed(self, job: Job, result: Result) -> None:
+        self.record["failed_shards"] += bool(result.lost)
+        for run_id, reason in result.lost.items():
+            self._failed(job, [run_id], reason)
+        self._results.publish(in_session(result.runs, self._number), result.curves, result.weights)
+        runs = result.runs.to_pandas()
+        self._display.landed(self._phases(runs, result.curves.to_pandas), job.shard.work)
+        self.record["runs"] += len(runs)
+        self.record["not_finite_at_step_0"] += int((runs["diverged_step"] == 0).sum())
+        self.record["devices"] = sorted({*self.record["devices"], *runs["device"]})
+        self.record["compile_and_other_seconds"] += result.other_seconds
+        self.seconds += result.train_seconds
+
+    def _did_not_come(self, job: Job, failure: Failure, again: list[Job]) -> None:
+        if again:
+            how = "once more" if len(again) == 1 and again[0].shard is job.shard else "in halves"
+            self._display.note(f"{job}: {failure.reason}; tried again, {how}")
+        else:
+            self.record["failed_shards"] += 1
+            self._failed(job, job.order().columns["run_id"].tolist(), failure.reason, failure.log)
+
+    def _failed(self, job: Job, run_ids: Collection[str], reason: str, log: str = "") -> None:
+        """Record that runs failed, and say so: once for each reason, for a part may fail in every shard."""
+        told = f"{job}: {reason}"
+        place = self._results.fail(run_ids, told, f"{told}\n\n{log}\n")
+        self._say_once(reason.partition(" (run ")[0], f"failed: {told}; log: {place}")
+
+    def _phases(self, runs: pd.DataFrame, curves: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+        """`runs` with their phases, or with none where a definition of the user's own does not work."""
+        try:
+            return sorting.phases(self._sweep, runs, curves)
+        except PartError as error:
+            self._say_once("phases", f"{error}; training goes on, without phases")
+            return runs.assign(phase=None)
+
+    def _say_once(self, of: str, message: str) -> None:
+        if of not in self._said:
+            self._said.add(of)
+            self._display.note(message)
