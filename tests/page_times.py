@@ -15,7 +15,7 @@ import analysis
 
 AGAIN = """async () => {
     const begun = performance.now();
-    grokPage.set({ min_loss: grokPage.state.min_loss * 2 });
+    grokPage.set("min_loss", grokPage.state.min_loss * 2);
     await new Promise(requestAnimationFrame);
     return performance.now() - begun;
 }"""

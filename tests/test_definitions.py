@@ -114,8 +114,8 @@ def test_from_the_file_to_tables_diagram_and_page(own, tmp_path, monkeypatch, ca
     about = json.loads(
         re.search(r'id="about">(.*?)</script>', (folder / "report.html").read_text(), re.DOTALL)[1]
     )
-    assert about["computed"] == "temper, wide 8, most 1e+09"
-    assert about["shapes"]["hot_and_wide"] == "cross"
+    assert about["definitions"] == {"temper": "temper, wide 8, most 1e+09"}
+    assert {one["name"]: one["shape"] for one in about["phases"]}["hot_and_wide"] == "cross"
     recorded = yaml.safe_load((folder / "sweep.yaml").read_text())["config"]["phases"]
     assert recorded == {"min_loss": 1e-5, "max_ratio": 5e4, "definition": "temper", "wide": 8, "most": 1e9}
 

@@ -31,9 +31,8 @@ LONG = {  # and why they may be
     "grok_sweep/core/parts.py": 280,  # what a user reads to write a part: all five kinds
     "grok_sweep/store/__init__.py": 350,  # the one owner of all names
     "grok_sweep/compose.py": 295,  # all that knows Hydra
-    "analysis/page/__init__.py": 305,  # all arrays of the page: what is written here data.js reads
-    "analysis/page/diagram.js": 400,  # the diagram and its curves
-    "analysis/page/page.js": 500,  # the page's state, and who changes it
+    "analysis/page/__init__.py": 265,  # all that a page says
+    "analysis/page/page.js": 317,  # the page's state, and who changes it
 }
 ALL = {
     path.relative_to(ROOT / "grok_sweep").parts[0].removesuffix(".py")

@@ -1,83 +1,54 @@
 "use strict";
-// What Python wrote (analysis/page/__init__.py): unpacked, and made into runs and curves. No drawing here.
-
-const NEVER = -1; // a step that there is not
+// What Python wrote (analysis/page/__init__.py): unpacked, and the phases of runs. No drawing here.
 
 async function unpack(id) {
-  const text = atob(document.getElementById(id).textContent);
-  const bytes = new Uint8Array(text.length);
-  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+  const text = atob(byId(id).textContent);
+  const bytes = Uint8Array.from(text, (letter) => letter.charCodeAt(0));
   const whole = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Response(whole).arrayBuffer();
 }
 
 // Arrays by name, views of one buffer.
 function arraysOf(about, buffer) {
-  const kinds = { Float32Array, Float64Array, Int32Array, Int16Array, Uint8Array };
   return Object.fromEntries(
-    Object.entries(about.arrays).map(([name, [kind, start, length]]) => [name, new kinds[kind](buffer, start, length)]),
+    Object.entries(about.arrays).map(([name, [kind, start, length]]) => [name, new globalThis[kind](buffer, start, length)]),
   );
 }
 
-// The index in about.phases of every run: by the rule of analysis.classify, or as Python found it by another.
-function classify(about, arrays, how) {
-  if (about.computed) return arrays.phase;
+// The place in about.phases of every run: as Python found it, or by "pair" at any thresholds, as analysis.classify.
+function classify({ about, arrays, state }) {
+  if (state.definition !== "pair") return arrays[`phase ${state.definition}`];
   const [memorize, grok, generalize, fail] = ["memorize", "grok", "generalize", "fail"].map((name) =>
-    about.phases.indexOf(name),
+    about.phases.findIndex((phase) => phase.name === name),
   );
   const { min_train_loss: train, min_eval_loss: test, max_loss_ratio: ratio, diverged_step: diverged } = arrays;
-  const [liu_train, liu_eval] = ["train", "eval"].map((side) => arrays[`${how.definition}_${side}`]);
-  const pair = (i) => {
-    if (Number.isNaN(train[i]) || Number.isNaN(test[i]) || Number.isNaN(ratio[i])) return fail;
-    if (train[i] > how.min_loss) return fail;
-    if (test[i] > how.min_loss) return memorize;
-    return ratio[i] < how.max_ratio ? generalize : grok;
-  };
-  const liu = (i) => {
-    if (liu_train[i] === NEVER) return fail;
-    if (liu_eval[i] === NEVER) return memorize;
-    return liu_eval[i] - liu_train[i] < about.liu_apart ? generalize : grok;
-  };
-  const rule = how.definition === "pair" ? pair : liu;
-  return Uint8Array.from({ length: about.runs }, (_, i) => (diverged[i] === NEVER ? rule(i) : fail));
+  const [min_loss, max_ratio] = [Number(state.min_loss), Number(state.max_ratio)];
+  return Uint8Array.from({ length: about.runs }, (_, i) => {
+    if (!Number.isNaN(diverged[i]) || Number.isNaN(train[i] + test[i] + ratio[i]) || train[i] > min_loss) return fail;
+    if (test[i] > min_loss) return memorize;
+    return ratio[i] < max_ratio ? generalize : grok;
+  });
 }
 
 function runId(arrays, i) {
-  let text = "";
-  for (let k = 8 * i; k < 8 * i + 8; k++) text += arrays.run_id[k].toString(16).padStart(2, "0");
-  return text;
+  return String.fromCharCode(...arrays.run_id.subarray(16 * i, 16 * i + 16));
 }
 
-function grokDelay(arrays, i) {
-  const { memorize_step: from, generalize_step: to } = arrays;
-  return from[i] === NEVER || to[i] === NEVER ? NaN : to[i] - from[i];
+function exactly(number) {
+  const size = Math.abs(number);
+  return size !== 0 && (size < 1e-3 || size >= 1e7) ? number.toExponential().replace("e+", "e") : String(number);
 }
 
-// run -> [first, last + 1] in the arrays of curves, of those that are in the page.
-function curvePlaces(arrays) {
-  const places = new Map();
-  let start = 0;
-  arrays.curve_run.forEach((run, k) => {
-    places.set(run, [start, start + arrays.curve_length[k]]);
-    start += arrays.curve_length[k];
-  });
-  return places;
-}
-
-// A number or text of a config or table, for people.
+// A number or text of a config or table, for people: 0.001 as float32 is 0.0010000000474974513.
 function words(value) {
   if (value === null || Number.isNaN(value)) return "none";
-  if (typeof value !== "number") return String(value);
-  const size = Math.abs(value);
-  if (size !== 0 && (size < 1e-3 || size >= 1e7)) return value.toExponential().replace("e+", "e");
-  return String(value);
+  return typeof value === "number" ? exactly(Number(value.toPrecision(6))) : String(value);
 }
 
-// plotly takes some tags in its texts; what comes from a config is text.
-function plain(text) {
-  return String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;");
+function number(count) {
+  return count.toLocaleString("en");
 }
 
 function plural(count, name) {
-  return `${count.toLocaleString("en")} ${name}${count === 1 ? "" : "s"}`;
+  return `${number(count)} ${name}${count === 1 ? "" : "s"}`;
 }

@@ -3,123 +3,94 @@
 
 const MOST_FREQUENCIES = 8;
 
-// The weights of snapshot `s`, as rows of numbers.
-function matrix(page, index, name, s) {
-  const run = page.about.weights[index];
-  const flat = page.arrays[`${name} ${index}`];
-  const shape = run[name];
-  const columns = shape.length > 1 ? shape[1] : 1;
-  const scale = run[`${name}_largest`] / 32767;
-  const start = s * shape[0] * columns;
-  return Array.from({ length: shape[0] }, (_, row) =>
-    Array.from({ length: columns }, (_, k) => scale * flat[start + row * columns + k]),
+// One snapshot of an array, as so many rows of numbers.
+function matrix(page, run, name, snapshot, count) {
+  const flat = page.arrays[`${name} ${run.run}`];
+  const [size, columns] = [flat.length / run.steps.length, flat.length / run.steps.length / count];
+  return Array.from({ length: count }, (_, row) =>
+    Array.from({ length: columns }, (_, k) => run[name].unit * flat[snapshot * size + row * columns + k]),
   );
 }
 
-// In the order of their frequencies and phases; of parity the largest at the last step first.
-function neuronOrder(page, index) {
-  const run = page.about.weights[index];
-  if (run.groups) return run.groups.flatMap(([, members]) => members);
-  const last = matrix(page, index, "w_in", run.steps.length - 1);
-  const norm = last[0].map((_, k) => last.reduce((sum, row) => sum + row[k] ** 2, 0));
-  return norm.map((_, k) => k).sort((a, b) => norm[b] - norm[a]);
+// (cos, sin) of some numbers at a frequency, in the orthonormal basis.
+function coefficients(values, frequency) {
+  const parts = [Math.cos, Math.sin].map((wave) =>
+    values.reduce((sum, value, p) => sum + value * wave((2 * Math.PI * frequency * p) / values.length), 0),
+  );
+  return parts.map((sum) => sum * Math.sqrt(2 / values.length));
 }
 
-// (cos, sin) of a column over the numbers 0, ..., P - 1 at a frequency, in the orthonormal basis.
-function coefficients(column, frequency) {
-  const size = column.length;
-  let [cos, sin] = [0, 0];
-  column.forEach((value, p) => {
-    cos += value * Math.cos((2 * Math.PI * frequency * p) / size);
-    sin += value * Math.sin((2 * Math.PI * frequency * p) / size);
-  });
-  return [cos * Math.sqrt(2 / size), sin * Math.sqrt(2 / size)];
-}
-
-// The scale of a picture is that of the last step: the initial weights may be larger.
-function largest(rows) {
-  return 1.1 * rows.reduce((most, row) => row.reduce((high, value) => Math.max(high, Math.abs(value)), most), 1e-9);
-}
-
-function drawOpened(page, heat, waves) {
-  const { state, about } = page;
-  const run = about.weights[state.opened];
-  const w_in = matrix(page, state.opened, "w_in", state.snapshot);
-  const order = neuronOrder(page, state.opened);
-  const ink = { color: page.colour("--ink") };
-  const clear = { paper_bgcolor: "transparent", plot_bgcolor: "transparent", font: ink, dragmode: false };
-  const end = largest(matrix(page, state.opened, "w_in", run.steps.length - 1));
-  const rowName = (row) => {
-    if (run.modulus) return run.w_in[0] > run.modulus ? `${row < run.modulus ? "a" : "b"} = ${row % run.modulus}` : `input ${row}`;
-    return row < run.n_parity_bits ? `signal ${row}` : row === run.w_in[0] - 1 ? "bias" : `distractor ${row}`;
+function drawOpened(page) {
+  const run = page.about.weights.find(({ run }) => run === byId("run").value);
+  if (!run) return;
+  byId("snapshot").max = String(run.steps.length - 1);
+  const snapshot = Number(byId("snapshot").value);
+  byId("opened_step").textContent = `step ${number(run.steps[snapshot])}`;
+  const w_in = matrix(page, run, "w_in", snapshot, run.inputs.length);
+  const end = 1.1 * run.w_in.end; // the scale is that of the last step: the initial weights may be larger
+  const heat = {
+    type: "heatmap", z: w_in, y: run.inputs, x: run.neurons.map((k) => `neuron ${k}`), zmin: -end, zmax: end,
+    colorscale: "RdBu", hovertemplate: "%{y} · %{x}: %{z:.3f}<extra></extra>", colorbar: { thickness: 12 },
   };
-  Plotly.react(
-    heat,
-    [{
-      type: "heatmap", z: w_in.map((row) => order.map((k) => row[k])), y: w_in.map((_, row) => rowName(row)),
-      x: order.map((k) => `neuron ${k}`), zmin: -end, zmax: end, colorscale: "RdBu", // to plotly red is high
-      hovertemplate: "%{y} · %{x}: %{z:.3f}<extra></extra>", colorbar: { thickness: 12 },
-    }],
-    {
-      ...clear, height: 360, margin: { l: 90, r: 10, t: 26, b: 24 },
-      title: { text: "input weights", x: 0, xref: "paper", font: { size: 13 } },
-      xaxis: { showticklabels: false, fixedrange: true, title: { text: "neurons", font: { size: 12 }, standoff: 4 } },
-      yaxis: { autorange: "reversed", fixedrange: true, nticks: 12 },
-    },
-    { displayModeBar: false, responsive: true },
-  );
-  if (run.groups) drawWaves(page, waves, run, w_in, end, clear);
+  const title = { text: "input weights", x: 0, xref: "paper", font: { size: 13 } };
+  const layout = {
+    ...bare(), title, height: 360, margin: { l: 90, r: 10, t: 26, b: 24 },
+    xaxis: { showticklabels: false, fixedrange: true, title: { text: "neurons", font: { size: 12 }, standoff: 4 } },
+    yaxis: { autorange: "reversed", fixedrange: true, nticks: 12 },
+  };
+  Plotly.react("heat", [heat], layout, { displayModeBar: false, responsive: true });
+  byId("waves").hidden = byId("waves_hint").hidden = !run.modulus;
+  page.remember();
+  if (run.modulus) drawWaves(run, w_in, matrix(page, run, "w_out", snapshot, run.neurons.length), end);
 }
 
-function drawWaves(page, div, run, w_in, high, clear) {
-  const groups = run.groups.filter(([frequency]) => frequency > 0);
-  groups.sort((a, b) => b[1].length - a[1].length);
-  const room = Math.max(1, Math.min(MOST_FREQUENCIES, Math.floor((div.clientWidth || 900) / 150)));
-  const shown = groups.slice(0, room).sort((a, b) => a[0] - b[0]);
-  const without = run.groups.filter(([frequency]) => frequency === 0).reduce((count, [, members]) => count + members.length, 0);
-  document.getElementById("waves_left").textContent =
-    (groups.length > room ? ` Of ${groups.length} frequencies the ${room} with most neurons are drawn.` : "") +
+// Each column a frequency: its neurons' waves, and their cosines and sines in the input and the output weights.
+function drawWaves(run, w_in, w_out, end) {
+  let start = 0;
+  const groups = run.groups.map(([frequency, count]) => {
+    start += count;
+    return { frequency, members: Array.from({ length: count }, (_, k) => start - count + k) };
+  });
+  const waves = groups.filter(({ frequency }) => frequency > 0).sort((a, b) => b.members.length - a.members.length);
+  const without = groups.find(({ frequency }) => frequency === 0)?.members.length;
+  const room = Math.max(1, Math.min(MOST_FREQUENCIES, Math.floor((byId("waves").clientWidth || 900) / 150)));
+  const shown = waves.slice(0, room).sort((a, b) => a.frequency - b.frequency);
+  byId("waves_left").textContent =
+    (waves.length > room ? ` Of ${waves.length} frequencies the ${room} with most neurons are drawn.` : "") +
     (without ? ` ${plural(without, "neuron")} of no frequency: none holds more of them than it would in noise.` : "");
-  const w_out = matrix(page, page.state.opened, "w_out", page.state.snapshot);
+  const sides = run.inputs.length > run.modulus ? [0, run.modulus] : [0];
   const column = (k, from) => w_in.slice(from, from + run.modulus).map((row) => row[k]);
-  const inputs = run.w_in[0] > run.modulus ? [0, run.modulus] : [0];
-  const colours = [page.colour("--accent"), "#FF6D00"];
-  const layout = { ...clear, height: 470, margin: { l: 44, r: 10, t: 26, b: 20 }, showlegend: false, annotations: [] };
-  const data = [];
-  const last = matrix(page, page.state.opened, "w_out", run.steps.length - 1);
+  const layout = { ...bare(), height: 470, margin: { l: 44, r: 10, t: 26, b: 20 }, showlegend: false, annotations: [] };
+  layout.grid = { rows: 3, columns: Math.max(1, shown.length), pattern: "independent", xgap: 0.12, ygap: 0.12 };
   // A wave of height h has coefficients of size h sqrt(P / 2).
-  const star = [high, largest(last)].map((height) => 1.1 * height * Math.sqrt(run.modulus / 2));
-  shown.forEach(([frequency, members], i) => {
-    const domain = [(i + 0.06) / shown.length, (i + 0.94) / shown.length];
-    const title = `frequency ${frequency} · ${plural(members.length, "neuron")}`;
-    layout.annotations.push({ text: title, x: domain[0], y: 1.05, xref: "paper", yref: "paper", xanchor: "left", showarrow: false, font: { size: 12 } });
-    [[0.7, 1], [0.36, 0.64], [0.0, 0.28]].forEach((range, row) => {
-      const id = String(3 * i + row + 1).replace(/^1$/, "");
-      const bare = { showgrid: false, fixedrange: true, zerolinecolor: page.colour("--rule") };
-      const end = row === 0 ? high : star[row - 1];
-      layout[`xaxis${id}`] = { ...bare, domain, anchor: `y${id}`, showticklabels: row === 0, ...(row ? { range: [-end, end] } : { nticks: 4, zeroline: false }) };
-      layout[`yaxis${id}`] = {
-        ...bare, domain: range, anchor: `x${id}`, range: [-end, end], showticklabels: i === 0 && row === 0,
-        ...(row ? { scaleanchor: `x${id}` } : {}),
-        ...(i ? {} : { title: { text: ["weights", "in: cos, sin", "out: cos, sin"][row], font: { size: 11 }, standoff: 2 } }),
-      };
-      const axes = { xaxis: `x${id}`, yaxis: `y${id}`, type: "scatter", hoverinfo: "skip" };
-      if (row === 0)
-        inputs.forEach((from, a) =>
-          members.forEach((k) => data.push({ ...axes, mode: "lines", y: column(k, from), line: { width: 1, color: colours[a] } })),
+  const star = [end, 1.1 * run.w_out.end].map((height) => 1.1 * height * Math.sqrt(run.modulus / 2));
+  const hues = [colour("--accent"), "#FF6D00"];
+  const data = [];
+  shown.forEach(({ frequency, members }, i) => {
+    ["weights", "in: cos, sin", "out: cos, sin"].forEach((title, row) => {
+      const id = row * shown.length + i + 1;
+      const axis = { showgrid: false, fixedrange: true, zerolinecolor: colour("--rule") };
+      const high = row ? star[row - 1] : end;
+      const up = { ...axis, range: [-high, high], showticklabels: !row && !i };
+      if (!i) up.title = { text: title, font: { size: 11 }, standoff: 2 };
+      layout[`yaxis${id}`] = row ? { ...up, scaleanchor: `x${id}` } : up;
+      layout[`xaxis${id}`] = row ? { ...up, title: undefined, showticklabels: false } : { ...axis, nticks: 4, zeroline: false };
+      const on = { xaxis: `x${id}`, yaxis: `y${id}`, type: "scatter", hoverinfo: "skip" };
+      if (!row) {
+        layout.annotations.push(heading(`frequency ${frequency} · ${plural(members.length, "neuron")}`, on.xaxis, on.yaxis));
+        sides.forEach((from, side) =>
+          members.forEach((k) => data.push({ ...on, mode: "lines", y: column(k, from), line: { width: 1, color: hues[side] } })),
         );
-      else {
-        const sets = row === 1 ? inputs.map((from) => members.map((k) => column(k, from))) : [members.map((k) => w_out[k])];
-        sets.forEach((columns, a) => {
-          const points = columns.map((values) => coefficients(values, frequency));
-          points.push(points[0]);
-          data.push({
-            ...axes, mode: "lines+markers", x: points.map(([cos]) => cos), y: points.map(([, sin]) => sin),
-            line: { width: 0.8, color: page.colour("--pale") }, marker: { size: 6, color: colours[a] },
-          });
-        });
+        return;
       }
+      const stars = row === 1 ? sides.map((from) => members.map((k) => column(k, from))) : [members.map((k) => w_out[k])];
+      stars.forEach((each, side) => {
+        const points = [...each, each[0]].map((values) => coefficients(values, frequency));
+        const [x, y] = [0, 1].map((k) => points.map((point) => point[k]));
+        const line = { width: 0.8, color: colour("--pale") };
+        data.push({ ...on, mode: "lines+markers", x, y, line, marker: { size: 6, color: hues[side] } });
+      });
     });
   });
-  Plotly.react(div, data, layout, { displayModeBar: false, responsive: true });
+  Plotly.react("waves", data, layout, { displayModeBar: false, responsive: true });
 }

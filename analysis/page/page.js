@@ -1,497 +1,314 @@
 "use strict";
-// The page itself: its state, its controls, and what is drawn again when something changes.
+// The page itself. Its state is what its controls say; whenever one changes, what depends on it is drawn again.
 
-const RELOAD = 15000; // ms, while the sweep is running
-const QUIET = 30000; // ms without a pointer, key or wheel before a page loads itself again
-const LEFT = "grok_sweep report"; // where a page leaves word for the one after it
+const QUIET = 30000; // ms without a pointer, key or wheel before the page of a running sweep loads itself again
 const byId = (id) => document.getElementById(id);
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+function element(tag, given, ...children) {
+  const made = Object.assign(document.createElement(tag), given);
+  made.append(...children);
+  return made;
+}
+
+function choices(list, options) {
+  list.append(...options.map(([value, text]) => element("option", { value }, text)));
+  return list;
+}
+
+// plotly takes some tags in its texts; what comes from a config is text.
+function plain(text) {
+  return String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;");
+}
+
+// What all pictures have in common.
+function bare() {
+  const [clear, font] = ["transparent", { color: colour("--ink"), size: 12 }];
+  return { paper_bgcolor: clear, plot_bgcolor: clear, font, dragmode: false };
+}
+
+// A text above a plot.
+function heading(text, xaxis, yaxis) {
+  const at = { x: 0, y: 1, xref: `${xaxis} domain`, yref: `${yaxis} domain`, xanchor: "left", yanchor: "bottom" };
+  return { ...at, text: plain(text), showarrow: false, font: { size: 13 } };
+}
 
 class Page {
   constructor(about, arrays) {
-    this.about = about;
-    this.arrays = arrays;
-    this.places = curvePlaces(arrays);
-    this.at = null; // the cell that is pointed at
-    this.rowsShown = ROWS;
-    this.state = { ...this.start(), ...this.fromHash() };
-    for (const key of ["x", "y", "panel"]) delete this.state.filters[this.state[key]];
-    this.phases = classify(about, arrays, this.state);
-    this.columns = tableColumns(this);
-    this.cells = arrange(this);
-    this.state.pinned = this.state.pinned && this.cellOf(this.state.pinned);
-  }
-
-  // The cell of some values, of which a sweep that has grown has more; null where there is none.
-  cellOf(values) {
-    const { x, y, panel, valuesX, nx, ny, panels } = this.cells;
-    const place = (list, axis, key) => (axis.name ? list.indexOf(values[key]) : 0);
-    const cell = { x: place(valuesX, x, "x"), y: place(y.values, y, "y"), panel: place(panel.values, panel, "panel") };
-    const inside = cell.x < nx && cell.y < ny && cell.panel < panels && Math.min(cell.x, cell.y, cell.panel) >= 0;
-    return inside ? cell : null;
-  }
-
-  // And the other way round.
-  valuesOf(cell) {
-    const { y, panel, valuesX } = this.cells;
-    return { x: valuesX[cell.x], y: y.values[cell.y], panel: panel.values[cell.panel] };
-  }
-
-  // What the page shows at first: the article's axes where they vary, and the sweep's own phases.
-  start() {
-    const { definition, min_loss, max_ratio } = this.about.own;
-    return {
-      ...this.about.start, filters: {}, colour: "phase", definition, min_loss, max_ratio, metric: "loss", safe: false, theme: "auto",
-      pinned: null, sort: null, find: {}, only: false, opened: 0, snapshot: Infinity,
-    };
-  }
-
-  // What the address says, as far as it fits this sweep: a link, or the page before it loaded itself again.
-  fromHash() {
-    let given;
-    try {
-      given = JSON.parse(decodeURIComponent(location.hash.slice(1)));
-    } catch {
-      return {};
-    }
-    const axis = (name) => name === "" || Boolean(this.axis(name));
-    const number = (value) => Number.isFinite(value) && value > 0;
-    const whole = (value) => Number.isInteger(value) && value >= 0;
-    const has = (value, ...keys) => keys.every((key) => Object.hasOwn(value, key));
-    const object = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
-    const allowed = {
-      x: axis, y: axis, panel: axis, min_loss: number, max_ratio: number, colour: (value) => typeof value === "string" && has(colourings(this.about), value),
-      definition: (value) => !this.about.computed && ["pair", "liu", "liu_lasting"].includes(value), metric: (value) => this.metrics().includes(value),
-      safe: (value) => value === true && this.about.safe !== null, only: (value) => value === true, theme: (value) => ["light", "dark"].includes(value),
-      pinned: (value) => object(value) && has(value, "x", "y", "panel"),
-      sort: (value) => Array.isArray(value) && value.length === 2,
-      find: (value) => object(value) && Object.values(value).every((one) => typeof one === "string"),
-      filters: (value) => object(value) && Object.entries(value).every(([name, one]) => this.axis(name)?.values.includes(one)),
-      opened: (value) => this.openedOf(value) >= 0, snapshot: whole,
-    };
-    if (!object(given)) return {};
-    const found = Object.fromEntries(Object.entries(given).filter(([key, value]) => has(allowed, key) && allowed[key](value)));
-    if (found.filters) found.filters = Object.fromEntries(Object.entries(found.filters).map(([name, one]) => [name, this.axis(name).values.indexOf(one)]));
-    if (found.opened) found.opened = this.openedOf(found.opened);
-    return found;
-  }
-
-  // What the curves can show: losses, accuracies where the task has some, and each other number that is logged.
-  metrics() {
-    const { metrics } = this.about.curves;
-    const sided = ["loss", "accuracy"].filter((of) => metrics.includes(`train_${of}`));
-    return [...sided, ...metrics.filter((name) => !/^(train|eval)_(loss|accuracy)$/.test(name))];
-  }
-
-  openedOf(id) {
-    return this.about.weights.findIndex(({ run }) => runId(this.arrays, run) === id);
-  }
-
-  // By values, not places: a sweep that grows gets more of them.
-  toHash() {
-    const start = this.start();
-    const changed = Object.fromEntries(Object.entries(this.state).filter(([key, value]) => JSON.stringify(value) !== JSON.stringify(start[key])));
-    if (changed.pinned) changed.pinned = this.valuesOf(changed.pinned);
-    if (changed.filters) changed.filters = Object.fromEntries(Object.entries(changed.filters).map(([name, place]) => [name, this.axis(name).values[place]]));
-    if (changed.opened) changed.opened = runId(this.arrays, this.about.weights[changed.opened].run);
-    const hash = Object.keys(changed).length ? `#${encodeURIComponent(JSON.stringify(changed))}` : " ";
-    clearTimeout(this.written);
-    // Not with every move of a slider: some browsers refuse a hundred in half a minute.
-    this.written = setTimeout(() => history.replaceState(null, "", hash), 200);
+    Object.assign(this, { about, arrays, at: -1, state: { ...about.own }, first: {} }); // at: the cell that is pointed at
+    this.run = new Map(Array.from({ length: about.runs }, (_, i) => [runId(arrays, i), i]));
   }
 
   axis(name) {
     return this.about.axes.find((one) => one.name === name);
   }
 
-  colour(name) {
-    return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  // The axes that the diagram leaves over: they are filtered or pooled.
+  others() {
+    const { x, y, panel } = this.state;
+    return this.about.axes.filter(({ name }) => ![x, y, panel].includes(name));
   }
 
-  // Change the state, and draw again what depends on it.
-  set(changes) {
-    const has = (...keys) => keys.some((key) => key in changes);
-    Object.assign(this.state, changes);
-    if (has("filters")) for (const key of ["x", "y", "panel"]) delete this.state.filters[this.state[key]];
-    if (has("x", "y", "panel", "filters", "colour")) {
-      if (has("x", "y", "panel", "filters")) [this.state.pinned, this.at] = [null, null];
-      this.cells = arrange(this);
-      this.controls();
-      drawDiagram(this, byId("diagram"));
-    }
-    if (has("definition", "min_loss", "max_ratio")) {
-      this.phases = classify(this.about, this.arrays, this.state);
-      this.thresholds();
-      recolour(this, byId("diagram"));
-    }
-    if (has("safe")) recolour(this, byId("diagram"));
-    if (has("theme")) this.theme();
-    if (has("pinned")) this.frames();
-    if (!has("sort", "find", "opened", "snapshot")) {
-      this.legend();
-      this.cell();
-    }
-    if (has("opened", "snapshot") || has("theme")) this.opened();
-    if (!has("opened", "snapshot", "metric", "colour", "safe", "theme")) this.tableSoon();
-    this.toHash();
+  // The filters: name and place of the value.
+  filters() {
+    const place = ({ name, values }) => values.map((value) => JSON.stringify(value)).indexOf(this.state[`only ${name}`]);
+    return this.others().map((axis) => [axis.name, place(axis)]).filter(([, at]) => at >= 0);
   }
 
-  theme() {
-    const { theme } = this.state;
-    if (theme === "auto") delete document.documentElement.dataset.theme;
-    else document.documentElement.dataset.theme = theme;
-    drawDiagram(this, byId("diagram"));
+  // The cell that is kept, as that of one of its runs, which it is in a sweep that has grown too; -1 for none.
+  kept() {
+    return this.cells.cellOf[this.run.get(this.state.kept)] ?? -1;
   }
 
-  frames() {
-    Plotly.relayout(byId("diagram"), { shapes: cursors(this) });
-  }
-
-  point(cell) {
-    const same = this.at && cell && ["x", "y", "panel"].every((key) => this.at[key] === cell[key]);
-    if (same || (!cell && !this.at)) return;
-    this.at = cell;
-    this.frames();
-    if (!this.state.pinned) this.cell();
-  }
-
-  pin(cell) {
-    const { pinned } = this.state;
-    const same = pinned && cell && ["x", "y", "panel"].every((key) => pinned[key] === cell[key]);
-    this.at = cell || pinned;
-    this.set({ pinned: same ? null : cell });
+  sort() {
+    const name = this.state.sort.replace(/^-/, "");
+    return this.about.columns.includes(name) ? [name, name !== this.state.sort] : [];
   }
 
   // The cell whose curves are shown: the one that is kept, or pointed at, or the first that has runs.
   current() {
-    if (this.state.pinned) return this.state.pinned;
-    if (this.at) return this.at;
-    const { nx, ny, cells } = this.cells;
-    const first = Math.max(0, cells.findIndex((runs) => runs.length));
-    return { x: first % nx, y: Math.floor(first / nx) % ny, panel: Math.floor(first / nx / ny) };
+    if (this.kept() >= 0) return this.kept();
+    return this.at >= 0 ? this.at : Math.max(0, this.cells.cells.findIndex((runs) => runs.length));
   }
 
-  cell() {
-    const cell = this.current();
-    const runs = runsAt(this, cell);
-    const counts = this.counts(runs).filter(([, count]) => count);
-    const found = counts.map(([phase, count]) => `${count.toLocaleString("en")} ${phase}`).join(", ");
-    const name = cellName(this, cell);
-    byId("cell").textContent = [name, runs.length ? `${plural(runs.length, "run")}: ${found}` : "no runs"].filter(Boolean).join(" — ");
-    byId("unpin").hidden = !this.state.pinned;
-    byId("only_label").hidden = !this.state.pinned;
-    const drawn = drawCurves(this, byId("curves"), runs);
-    byId("sample").textContent = drawn < runs.length ? `curves of ${drawn} of ${plural(runs.length, "run")}` : "";
+  set(name, value) {
+    byId("page").elements.namedItem(name).value = value;
+    this.draw();
+  }
+
+  keep(cell) {
+    this.at = cell;
+    const [first] = cell < 0 || cell === this.kept() ? [] : this.cells.cells[cell];
+    this.set("kept", first === undefined ? "" : runId(this.arrays, first));
+  }
+
+  point(cell) {
+    if (cell === this.at) return;
+    this.at = cell;
+    Plotly.relayout("diagram", { shapes: frames(this) });
+    if (this.kept() < 0) this.cell();
+  }
+
+  // What the controls say; a threshold that is no number stays what it was.
+  read() {
+    const before = this.state;
+    this.state = Object.fromEntries(new FormData(byId("page")));
+    for (const name of ["min_loss", "max_ratio"]) if (!byId(name).validity.valid) this.state[name] = before[name];
+  }
+
+  // A link shows what is seen: what is not as at first stands in the address.
+  remember() {
+    this.read();
+    const changed = Object.entries(this.state).filter(([name, value]) => value !== this.first[name]);
+    clearTimeout(this.written);
+    // Not with every move of a slider: some browsers refuse a hundred in half a minute.
+    this.written = setTimeout(() => history.replaceState(null, "", `#${new URLSearchParams(changed)}`), 200);
+  }
+
+  draw() {
+    this.read();
+    this.phases = classify(this);
+    this.cells = arrange(this);
+    if (this.at >= this.cells.cells.length) this.at = -1;
+    for (const axis of this.about.axes) byId(`only ${axis.name}`).parentElement.hidden = !this.others().includes(axis);
+    byId("thresholds").hidden = this.state.definition !== "pair";
+    for (const name of ["min_loss", "max_ratio"]) byId(`${name}_slider`).value = Math.log10(this.state[name]);
+    drawDiagram(this);
+    this.legend();
+    this.cell();
+    // Thousands of rows may be sorted: after what a slider moves.
+    clearTimeout(this.waiting);
+    this.waiting = setTimeout(() => drawTable(this));
+    this.remember();
   }
 
   counts(runs) {
     const counts = this.about.phases.map(() => 0);
     for (const i of runs) counts[this.phases[i]]++;
-    return this.about.phases.map((phase, k) => [phase, counts[k]]);
+    return counts;
+  }
+
+  cell() {
+    const { x, y, panel, nx, ny, cells } = this.cells;
+    const cell = this.current();
+    const places = [cell % nx, Math.floor(cell / nx) % ny, Math.floor(cell / nx / ny)];
+    const where = [x, y, panel].map(({ name, values }, k) => name && `${name} ${words(values[places[k]])}`);
+    const phase = (count, code) => count && `${number(count)} ${this.about.phases[code].name}`;
+    const found = this.counts(cells[cell]).map(phase).filter(Boolean).join(", ");
+    const runs = found ? `${plural(cells[cell].length, "run")}: ${found}` : "no runs";
+    byId("cell").textContent = [where.filter(Boolean).join(" · "), runs].filter(Boolean).join(" — ");
+    drawCurves(this, cells[cell]);
   }
 
   legend() {
-    const box = byId("legend");
-    const runs = this.cells.cells.flat();
-    const keys = this.counts(runs).map(([phase, count]) => {
-      const key = document.createElement("div");
-      key.className = "key";
-      key.dataset.phase = phase;
-      key.append(swatch(this, phase));
-      for (const [name, text] of [["name", phase], ["count", count.toLocaleString("en")], ["share", `${((100 * count) / (runs.length || 1)).toFixed(1)} %`]]) {
-        const span = document.createElement("span");
-        span.className = name;
-        span.textContent = text;
-        key.append(span);
-      }
-      return key;
+    const { about, cells, state } = this;
+    const keys = this.counts(cells.cells.flat()).map((count, code) => {
+      const { name, glyph } = about.phases[code];
+      const [fill, edge] = state.colour === "phase" ? colours(this, code) : ["transparent", "transparent"];
+      const mark = element("span", { className: "mark" }, glyph);
+      Object.assign(mark.style, { color: fill, webkitTextStroke: `1px ${edge}` });
+      const share = `${((100 * count) / (cells.shown || 1)).toFixed(1)} %`;
+      const texts = [["name", name], ["count", number(count)], ["share", share]];
+      const spans = texts.map(([className, text]) => element("span", { className }, text));
+      return element("div", { className: "key" }, mark, ...spans);
     });
-    const scale = measure(this);
-    if (scale) {
-      const [bar, ends, title] = ["bar", "ends", ""].map((name) => Object.assign(document.createElement("div"), { className: name }));
-      bar.style.background = `linear-gradient(to right, ${VIRIDIS.join(",")})`;
-      const unit = this.state.colour === "min_eval_loss" && this.about.loss_unit;
-      title.textContent = colourings(this.about)[this.state.colour].title + (unit ? `, ${unit}` : "");
-      ends.append(...scale.ends.map((end) => Object.assign(document.createElement("span"), { textContent: scale.text(end) })));
-      keys.forEach((key) => (key.firstChild.style.visibility = "hidden")); // phases have no colours now
-      keys.unshift(title, bar, ends, Object.assign(document.createElement("div"), { className: "hint", textContent: "empty: no value" }));
-    }
-    box.replaceChildren(...keys);
-    const { shown, beyond, most, cells } = this.cells;
+    byId("legend").replaceChildren(...keys);
+    const pooled = this.others().filter(({ name }) => !state[`only ${name}`]);
     const lines = [];
-    if (beyond) lines.push(`${plural(beyond, "run")} beyond the first ${MOST_PIXELS} values or ${MOST_PANELS} panels are not drawn: choose other axes.`);
-    const pooled = this.about.axes.filter(({ name, values }) => values.length > 1 && ![this.state.x, this.state.y, this.state.panel].includes(name) && !(name in this.state.filters));
-    if (pooled.length) lines.push(`A cell pools all values of ${pooled.map((axis) => axis.name).join(", ")}.`);
-    if (!this.cells.dots) lines.push(`A ${this.cells.fine ? "pixel" : "square"} is a cell, in the colour of its ${!scale ? "most common phase" : colourings(this.about)[this.state.colour].counted ? "share" : "median"}.`);
-    if (this.cells.fine && !scale)
-      for (const [name, column] of Object.entries(this.about.shades)) lines.push(`${name}: the darker the higher ${column} ranks.`);
+    if (pooled.length) lines.push(`A cell pools all values of ${pooled.map(({ name }) => name).join(", ")}.`);
+    const of = state.colour === "phase" ? "most common phase" : state.colour.startsWith("share ") ? "share" : "median";
+    if (!cells.dots) lines.push(`A ${cells.fine ? "pixel" : "mark"} is a cell, in the colour of its ${of}.`);
+    if (cells.fine && state.colour === "phase")
+      for (const { name, shade } of about.phases) if (shade) lines.push(`${name}: the darker the higher ${shade} ranks.`);
     byId("shown").textContent = lines.join(" ");
   }
-
-  // After what a slider moves: thousands of rows may be sorted.
-  tableSoon() {
-    cancelAnimationFrame(this.waiting);
-    this.waiting = requestAnimationFrame(() => setTimeout(() => this.table()));
-  }
-
-  table() {
-    const rows = drawTable(this, byId("table"));
-    byId("rows").textContent = `· ${rows.toLocaleString("en")} of ${this.about.runs.toLocaleString("en")}`;
-    byId("more").hidden = rows <= this.rowsShown;
-    byId("code").hidden = true;
-    byId("copied").textContent = "";
-  }
-
-  opened() {
-    const { weights } = this.about;
-    if (!weights.length) return;
-    byId("opened").hidden = false;
-    const run = weights[this.state.opened];
-    const last = run.steps.length - 1;
-    if (!(this.state.snapshot <= last)) this.state.snapshot = last;
-    byId("snapshot").max = String(last);
-    byId("snapshot").value = String(this.state.snapshot);
-    byId("opened_step").textContent = `step ${run.steps[this.state.snapshot].toLocaleString("en")}`;
-    byId("waves").hidden = byId("waves_hint").hidden = !run.groups;
-    drawOpened(this, byId("heat"), byId("waves"));
-  }
-
-  thresholds() {
-    const { definition, min_loss, max_ratio } = this.state;
-    if (this.about.computed) return;
-    byId("definition").value = definition;
-    byId("thresholds").hidden = definition !== "pair";
-    for (const [name, value] of [["min_loss", min_loss], ["max_ratio", max_ratio]]) {
-      byId(name).value = String(Math.log10(value));
-      const number = byId(`${name}_number`);
-      if (document.activeElement === number && Number(number.value) !== value) continue; // being typed
-      if (document.activeElement !== number) number.value = words(value);
-      number.setAttribute("aria-invalid", "false");
-    }
-  }
-
-  // The choices of axes, filters and colours, made anew: they depend on each other.
-  controls() {
-    const select = (label, id, options, value, change) => {
-      const box = document.createElement("label");
-      const list = Object.assign(document.createElement("select"), { id });
-      list.append(...options.map(([key, text]) => Object.assign(document.createElement("option"), { value: key, textContent: text })));
-      list.value = value;
-      list.addEventListener("change", () => change(list.value));
-      box.append(`${label} `, list);
-      return box;
-    };
-    const { state } = this;
-    const focused = document.activeElement?.id;
-    const varying = this.about.axes.filter((axis) => axis.values.length > 1);
-    const names = [["", "none"], ...varying.map(({ name }) => [name, name])];
-    const choose = (key) => (name) => {
-      const other = ["x", "y", "panel"].find((one) => one !== key && name && state[one] === name);
-      const filters = { ...state.filters };
-      delete filters[name];
-      this.set({ [key]: name, ...(other ? { [other]: state[key] } : {}), filters });
-    };
-    const boxes = [["across", "x"], ["up", "y"], ["panels", "panel"]].map(([label, key]) => select(label, `axis_${key}`, names, state[key], choose(key)));
-    for (const { name, values } of varying)
-      if (![state.x, state.y, state.panel].includes(name)) {
-        const options = [["", "all"], ...values.map((value, place) => [String(place), words(value)])];
-        boxes.push(
-          select(name, `filter_${name}`, options, String(state.filters[name] ?? ""), (place) => {
-            const filters = { ...state.filters };
-            if (place === "") delete filters[name];
-            else filters[name] = Number(place);
-            this.set({ filters });
-          }),
-        );
-      }
-    boxes.push(select("colour", "colour", Object.entries(colourings(this.about)).map(([key, { title }]) => [key, title]), state.colour, (colour) => this.set({ colour })));
-    byId("axes").replaceChildren(...boxes);
-    if (focused && byId("axes").querySelector(`#${CSS.escape(focused)}`)) byId(focused).focus();
-  }
-}
-
-function swatch(page, phase) {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("viewBox", "0 0 16 16");
-  const paths = { circle: "M8 2a6 6 0 1 0 .01 0z", square: "M2.5 2.5h11v11h-11z", "triangle-up": "M8 1.5l7 12.5h-14z", x: "M3 1l5 5 5-5 2 2-5 5 5 5-2 2-5-5-5 5-2-2 5-5-5-5z", "square-x": "M2.5 2.5h11v11h-11zl11 11m0-11l-11 11",
-    diamond: "M8 1l7 7-7 7-7-7z", pentagon: "M8 1l7 5-2.7 8.5H3.7L1 6z", star: "M8 1l2.1 4.6 5 .6-3.700 3.400 1 5L8 12.100l-4.400 2.500 1-5L.9 6.200l5-.6z",
-    cross: "M6 1.500h4V6h4.500v4H10v4.500H6V10H1.500V6H6z", hexagon: "M8 1l6 3.500v7L8 15l-6-3.500v-7z", "triangle-down": "M8 14.500l7-12.500h-14z",
-    "triangle-left": "M1.500 8l12.500-7v14z", "triangle-right": "M14.500 8l-12.500-7v14z", "square-cross": "M2.500 2.500h11v11h-11zM8 2.500v11M2.500 8h11" };
-  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  path.setAttribute("d", paths[shapeOf(page, phase)]);
-  path.setAttribute("fill", page.state.safe ? page.about.safe[phase] : page.about.colours[phase]);
-  path.setAttribute("stroke", page.state.safe ? page.colour("--ink") : page.about.outlines[phase]);
-  svg.append(path);
-  return svg;
 }
 
 function listen(page) {
+  const form = byId("page");
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("input", ({ target }) => {
+    const [, threshold] = target.id.match(/(.*)_slider$/) ?? [];
+    if (threshold) byId(threshold).value = exactly(Number((10 ** target.value).toPrecision(3)));
+    const roles = ["x", "y", "panel"];
+    if (roles.includes(target.name)) {
+      // The axis that is chosen leaves where it stood, which gets the one that was here.
+      const other = roles.find((role) => role !== target.name && target.value && byId(role).value === target.value);
+      if (other) byId(other).value = page.state[target.name];
+      page.at = -1;
+    }
+    if (!target.closest("#opened")) page.draw();
+    else drawOpened(page);
+  });
+  byId("article").addEventListener("click", () => {
+    enter(page.about.article);
+    page.draw();
+  });
   const diagram = byId("diagram");
-  const cellOf = (event) => {
-    const box = diagram.getBoundingClientRect();
-    return cellAt(page, event.clientX - box.left, event.clientY - box.top);
-  };
   diagram.addEventListener("pointermove", (event) => {
-    const cell = event.pointerType === "mouse" && cellOf(event);
-    if (cell) page.point(cell); // beside all cells the last one stays
+    const cell = event.pointerType === "mouse" ? cellAt(page, event) : -1;
+    if (cell >= 0) page.point(cell); // beside all cells the last one stays
   });
-  diagram.addEventListener("click", (event) => {
-    const cell = cellOf(event);
-    if (cell) page.pin(cell);
-  });
+  diagram.addEventListener("click", (event) => cellAt(page, event) >= 0 && page.keep(cellAt(page, event)));
   diagram.addEventListener("keydown", (event) => {
     const { nx, ny, panels } = page.cells;
-    const cell = { ...page.current(), ...(page.at || {}) };
+    const at = page.at >= 0 ? page.at : page.current();
     const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
     if (move) {
-      cell.x += move[0];
-      cell.y = Math.min(Math.max(cell.y + move[1], 0), ny - 1);
       // Past the side of a panel is the next one.
-      if (cell.x < 0 || cell.x >= nx) {
-        const panel = cell.panel + move[0];
-        if (panel >= 0 && panel < panels) [cell.panel, cell.x] = [panel, cell.x < 0 ? nx - 1 : 0];
-        else cell.x = Math.min(Math.max(cell.x, 0), nx - 1);
-      }
-      page.point(cell);
-    } else if (event.key === "Enter" || event.key === " ") page.pin(cell);
-    else if (event.key === "Escape") page.set({ pinned: null });
+      const across = Math.min(Math.max(Math.floor(at / nx / ny) * nx + (at % nx) + move[0], 0), panels * nx - 1);
+      const up = Math.min(Math.max((Math.floor(at / nx) % ny) + move[1], 0), ny - 1);
+      page.point((Math.floor(across / nx) * ny + up) * nx + (across % nx));
+    } else if (event.key === "Enter") page.keep(at);
+    else if (event.key === "Escape") page.set("kept", "");
     else return;
     event.preventDefault();
   });
-  byId("unpin").addEventListener("click", () => page.set({ pinned: null }));
-  byId("theme").addEventListener("change", (event) => page.set({ theme: event.target.value }));
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => page.set({ theme: page.state.theme }));
-  byId("safe").addEventListener("change", (event) => page.set({ safe: event.target.checked }));
-  byId("definition").addEventListener("change", (event) => page.set({ definition: event.target.value }));
-  byId("article").addEventListener("click", () => page.set({ ...page.about.article }));
-  for (const name of ["min_loss", "max_ratio"]) {
-    byId(name).addEventListener("input", (event) => page.set({ [name]: Number((10 ** Number(event.target.value)).toPrecision(3)) }));
-    byId(`${name}_number`).addEventListener("input", (event) => {
-      const value = Number(event.target.value);
-      if (Number.isFinite(value) && value > 0) page.set({ [name]: value });
-      else event.target.setAttribute("aria-invalid", "true");
-    });
-  }
-  byId("only").addEventListener("change", (event) => page.set({ only: event.target.checked }));
-  byId("more").addEventListener("click", () => {
-    page.rowsShown += ROWS;
-    page.table();
-  });
   byId("copy").addEventListener("click", async () => {
-    const code = pandasCode(page);
-    byId("code").textContent = code;
+    byId("code").textContent = pandasCode(page);
     byId("code").hidden = false;
-    try {
-      await navigator.clipboard.writeText(code);
-      byId("copied").textContent = "copied";
-    } catch {
-      getSelection().selectAllChildren(byId("code"));
-      byId("copied").textContent = "selected below: copy it from there";
-    }
+    getSelection().selectAllChildren(byId("code"));
+    await navigator.clipboard?.writeText(pandasCode(page)).catch(() => {}); // selected at least
   });
-  byId("opened_run").addEventListener("change", (event) => page.set({ opened: Number(event.target.value), snapshot: Infinity }));
-  byId("snapshot").addEventListener("input", (event) => page.set({ snapshot: Number(event.target.value) }));
+  const again = () => {
+    page.draw();
+    drawOpened(page);
+  };
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
   let width = innerWidth;
   addEventListener("resize", () => {
-    if (innerWidth === width) return;
+    if (innerWidth !== width) again();
     width = innerWidth;
-    drawDiagram(page, diagram);
-    page.cell();
   });
 }
 
-// What is filled in once.
-function fill(page) {
-  const { about, state, arrays } = page;
-  byId("title").textContent = about.title;
-  const missing = about.expected - about.runs;
-  const parts = [plural(about.runs, "run")];
-  if (missing > 0) parts.push(`${missing.toLocaleString("en")} of ${about.expected.toLocaleString("en")} are missing or failed`);
-  if (about.live) parts.push(`the sweep is running; this page is of ${about.live} and loads itself again`);
-  if (about.curves.kept < about.runs) parts.push(`curves of ${about.curves.kept.toLocaleString("en")} of them`);
-  if (about.curves.thinned) parts.push("not every logged step is drawn");
-  byId("summary").textContent = parts.join(" · ");
-  byId("theme").value = state.theme;
-  byId("safe").checked = state.safe;
-  byId("safe").parentElement.hidden = about.safe === null;
-  byId("computed").hidden = !about.computed;
-  byId("computed").textContent = `phases as computed by ${about.computed}`;
-  for (const id of ["definition_label", "thresholds", "article"]) byId(id).hidden = Boolean(about.computed);
-  byId("only").checked = state.only;
-  byId("unit").textContent = about.loss_unit && ` (${about.loss_unit})`;
-  const same = Object.entries(about.same).flatMap(([name, value]) => [
-    Object.assign(document.createElement("dt"), { textContent: name }),
-    Object.assign(document.createElement("dd"), { textContent: words(value) }),
-  ]);
-  byId("same").replaceChildren(...same);
-  // A slider spans what the runs have and the value that is set.
-  const span = (id, values, set) => {
-    let [low, high] = [Math.log10(set), Math.log10(set)];
-    for (const value of values) {
-      if (!(value > 0 && Number.isFinite(value))) continue;
-      low = Math.min(low, Math.log10(value));
-      high = Math.max(high, Math.log10(value));
-    }
-    byId(id).min = String(Math.floor(low));
-    byId(id).max = String(Math.ceil(high) + 1);
+// What may colour the diagram: key -> title.
+function titles({ about }) {
+  const unit = about.loss_unit && `, ${about.loss_unit}`;
+  return {
+    phase: "phase",
+    log_eval_loss: `log10 of the least test loss${unit}`,
+    ...(about.columns.includes("grok_delay") ? { grok_delay: "grok delay, steps" } : {}),
+    ...Object.fromEntries(about.phases.map(({ name }) => [`share ${name}`, `share of ${name}`])),
   };
-  span("min_loss", [...arrays.min_train_loss, ...arrays.min_eval_loss], state.min_loss);
-  span("max_ratio", arrays.max_loss_ratio, state.max_ratio);
-  for (const value of page.metrics()) {
-    const label = document.createElement("label");
-    const radio = Object.assign(document.createElement("input"), { type: "radio", name: "metric", value, checked: value === state.metric });
-    radio.addEventListener("change", () => page.set({ metric: value }));
-    label.append(radio, ` ${value.replaceAll("_", " ")}`);
-    byId("metrics").append(label);
+}
+
+// What is filled in once: texts and choices.
+function fill(page) {
+  const { about } = page;
+  const { kept, thinned } = about.curves;
+  const missing = about.expected - about.runs;
+  const parts = [
+    plural(about.runs, "run"),
+    missing > 0 && `${number(missing)} of ${number(about.expected)} are missing or failed`,
+    about.live && `the sweep is running; this page is of ${about.live} and loads itself again`,
+    kept < about.runs && `curves of ${number(kept)} of them`,
+    thinned && "not every logged step is drawn",
+  ];
+  byId("summary").textContent = parts.filter(Boolean).join(" · ");
+  byId("unit").textContent = about.loss_unit && ` (${about.loss_unit})`;
+  byId("article").hidden = !("pair" in about.definitions);
+  for (const [name, text] of Object.entries(about.same)) byId("same").append(element("dt", {}, name), element("dd", {}, text));
+  const names = (list) => list.map((name) => [name, name.replaceAll("_", " ")]);
+  for (const role of ["x", "y", "panel"]) {
+    const some = about.axes.filter(({ values }) => values.length <= about.most[role]);
+    choices(byId(role), [["", "none"], ...some.map(({ name }) => [name, name])]);
   }
-  byId("opened_run").replaceChildren(
-    ...about.weights.map((one, k) =>
-      Object.assign(document.createElement("option"), { value: String(k), textContent: `${runId(arrays, one.run)} · seed ${arrays.seed[one.run]}` }),
-    ),
-  );
-  byId("opened_run").value = String(state.opened);
+  for (const { name, values } of about.axes) {
+    const list = choices(element("select", { name: `only ${name}`, id: `only ${name}` }), [["", "all"]]);
+    byId("colour").parentElement.before(element("label", {}, `${name} `, list));
+    choices(list, values.map((value) => [JSON.stringify(value), words(value)]));
+  }
+  choices(byId("colour"), Object.entries(titles(page)));
+  choices(byId("metric"), names(Object.keys(about.metrics)));
+  choices(byId("definition"), Object.entries(about.definitions));
+  choices(byId("rows"), [["", "all"], ...names(about.phases.map(({ name }) => name))]);
+  choices(byId("run"), about.weights.map(({ run }) => [run, `${run} · seed ${page.arrays.seed[page.run.get(run)]}`]));
+  byId("opened").hidden = !about.weights.length;
+}
+
+// Sets the controls that there are to values that they take.
+function enter(values) {
+  for (const [name, given] of Object.entries(values)) {
+    const value = typeof given === "number" ? exactly(given) : given;
+    const control = byId("page").elements.namedItem(name);
+    if (control?.type === "checkbox") control.checked = value === "on";
+    else if (control && Array.from(control.options ?? [{ value }], (one) => one.value).includes(value)) control.value = value;
+  }
 }
 
 async function start() {
   const about = JSON.parse(byId("about").textContent);
   byId("title").textContent = about.title;
   const [library, data] = await Promise.all([unpack("plotly"), unpack("data")]);
-  const script = document.createElement("script");
-  script.textContent = new TextDecoder().decode(library);
-  document.head.append(script);
+  document.head.append(element("script", { textContent: new TextDecoder().decode(library) }));
   const page = new Page(about, arraysOf(about, data));
-  document.querySelector("main").hidden = false;
+  byId("page").hidden = false;
   fill(page);
-  page.controls();
-  page.thresholds();
-  page.theme();
-  page.legend();
-  page.cell();
-  page.opened();
+  enter({ ...about.own, ...about.start });
+  drawOpened(page);
+  page.read();
+  page.first = page.state;
+  enter(Object.fromEntries(new URLSearchParams(location.hash.slice(1))));
+  page.draw();
+  drawOpened(page);
   listen(page);
   performance.mark("usable");
   window.grokPage = page; // for who looks into it
-  setTimeout(() => {
-    page.table();
-    document.documentElement.dataset.ready = "yes";
-  });
-  if (about.live) again(page);
+  setTimeout(() => (document.documentElement.dataset.ready = "yes"));
+  if (about.live) again();
 }
 
 // While the sweep runs: load the page again, but not under the hands of a reader, and stay where it was.
-function again(page) {
-  let touched = -QUIET;
-  for (const event of ["pointermove", "pointerdown", "keydown", "wheel", "touchmove", "input"])
-    addEventListener(event, () => (touched = performance.now()), { passive: true });
-  const left = JSON.parse(sessionStorage.getItem(LEFT) || "null");
-  if (left) {
-    page.rowsShown = left.rows;
-    scrollTo(0, left.y);
-  }
-  setInterval(() => {
-    if (document.hidden || performance.now() - touched < QUIET) return;
-    sessionStorage.setItem(LEFT, JSON.stringify({ y: scrollY, rows: page.rowsShown }));
+function again() {
+  scrollTo(0, sessionStorage.getItem("grok_sweep report") ?? 0);
+  const reload = () => {
+    sessionStorage.setItem("grok_sweep report", scrollY);
     location.reload();
-  }, RELOAD);
+  };
+  let timer = setTimeout(reload, QUIET);
+  for (const event of ["pointermove", "pointerdown", "keydown", "wheel", "touchmove", "input"])
+    addEventListener(event, () => [clearTimeout(timer), (timer = setTimeout(reload, QUIET))], { passive: true });
 }
 
 start().catch((error) => {

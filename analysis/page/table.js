@@ -1,188 +1,97 @@
 "use strict";
-// The table of runs: filtered, sorted, and as pandas code that gives the same rows.
+// The table of runs: those of the filters, of one phase, of the kept cell; and pandas code that gives the same rows.
 
-const ROWS = 200; // at first, and with each "more"
-const STEPS = ["memorize_step", "generalize_step", "grok_delay", "diverged_step"]; // <NA> in pandas where never
-const LOSSES = ["min_train_loss", "min_eval_loss", "max_loss_ratio", "final_eval_accuracy"];
+const ROWS = 200; // drawn; the code gives all
 
-// name -> {of: run -> number or text, text: is it one, sort: run -> number}
-function tableColumns(page) {
-  const { about, arrays } = page;
-  const step = (name) => (i) => (arrays[name][i] === NEVER ? NaN : arrays[name][i]);
-  const columns = new Map();
-  columns.set("run_id", { of: (i) => runId(arrays, i), text: true });
-  about.axes.forEach((axis) => {
-    const codes = arrays[`axis ${axis.name}`];
-    const text = axis.values.some((value) => typeof value === "string");
-    const missing = text ? null : NaN;
-    columns.set(axis.name, { of: (i) => axis.values[codes[i]] ?? missing, text, sort: text ? (i) => (axis.values[codes[i]] === null ? NaN : codes[i]) : undefined });
-  });
-  columns.set("seed", { of: (i) => arrays.seed[i] });
-  columns.set("phase", { of: (i) => about.phases[page.phases[i]], text: true, sort: (i) => page.phases[i] });
-  const [losses, steps] = withAccuracy(about) ? [LOSSES, STEPS] : [LOSSES.slice(0, 3), STEPS.slice(3)];
-  [...losses, ...about.finals].forEach((name) => columns.set(name, { of: (i) => arrays[name][i], measured: true }));
-  steps.forEach((name) => columns.set(name, { of: name === "grok_delay" ? (i) => grokDelay(arrays, i) : step(name) }));
-  return columns;
+// What of a run is in a column, as analysis has it.
+function valueOf(page, name, i) {
+  const { about, arrays, phases } = page;
+  if (name === "run_id") return runId(arrays, i);
+  if (name === "phase") return about.phases[phases[i]].name;
+  const values = page.axis(name)?.values;
+  return values ? values[arrays[`axis ${name}`][i]] : arrays[name][i];
 }
 
-// What was typed above a column: {test: value -> whether, code: pandas}, or null where it is nothing that it takes.
-function condition(name, column, typed) {
-  const [, sign, rest] = typed.trim().match(/^(<=|>=|!=|==|=|<|>)?\s*(.*)$/);
-  const operator = !sign || sign === "=" ? "==" : sign;
-  const of = `table[${JSON.stringify(name)}]`;
-  if (name === "run_id") {
-    if (sign && operator !== "==") return null;
-    return { test: (value) => value.startsWith(rest), code: `${of}.str.startswith(${JSON.stringify(rest)})` };
-  }
-  if (column.text) {
-    if (!["==", "!="].includes(operator)) return null;
-    return { test: (value) => (value === rest) === (operator === "=="), code: `${of} ${operator} ${JSON.stringify(rest)}` };
-  }
-  const number = Number(rest);
-  if (rest === "" || !Number.isFinite(number)) return null;
-  const compare = {
-    "==": (value) => value === number, "!=": (value) => value !== number, "<": (value) => value < number,
-    ">": (value) => value > number, "<=": (value) => value <= number, ">=": (value) => value >= number,
-  }[operator];
-  // In pandas <NA> is in no comparison, nan in !=.
-  const test = STEPS.includes(name) ? (value) => !Number.isNaN(value) && compare(value) : compare;
-  return { test, code: `${of} ${operator} ${JSON.stringify(number)}` };
-}
-
-// All conditions on the rows: of the table's own fields, of the diagram's filters, of the kept cell; {of, test, code}:
-// what of a run is tested, whether it passes, and pandas for the same.
+// The conditions on rows: whether a run passes, and pandas for the same.
 function conditions(page) {
-  const found = [];
-  const exactly = (name, value) => {
-    const column = `table[${JSON.stringify(name)}]`;
-    const { of } = page.columns.get(name);
-    if (value === null) found.push({ of, test: (is) => is === null || Number.isNaN(is), code: `${column}.isna()` });
-    else found.push({ of, test: (is) => is === value, code: `${column} == ${JSON.stringify(value)}` });
-  };
-  Object.entries(page.state.filters).forEach(([name, place]) => {
-    const value = page.axis(name).values[place];
-    if (!page.arrays[`anywhere ${name}`]) exactly(name, value);
-    else {
-      const selected = `analysis.select(table, ${name}=${JSON.stringify(value)})`;
-      found.push({ of: (i) => i, test: filterOf(page.arrays, name, place), code: `table.index.isin(${selected}.index)` });
-    }
+  const { about, arrays, cells, phases, state } = page;
+  const json = JSON.stringify;
+  const found = page.filters().map(([name, place]) => {
+    const value = json(page.axis(name).values[place]);
+    const selected = arrays[`anywhere ${name}`] && `table.index.isin(analysis.select(table, ${name}=${value}).index)`;
+    return { test: filterOf(page, name, place), code: selected || equals(name, value) };
   });
-  const cell = page.state.pinned;
-  if (page.state.only && cell) {
-    const { x, y, panel, valuesX } = page.cells;
-    if (x.name) exactly(x.name, valuesX[cell.x]);
-    if (y.name) exactly(y.name, y.values[cell.y]);
-    if (panel.name) exactly(panel.name, panel.values[cell.panel]);
+  const kept = page.kept();
+  if (kept >= 0) {
+    const run = page.run.get(state.kept);
+    const used = [cells.x, cells.y, cells.panel].filter(({ name }) => name);
+    const code = used.map(({ name }) => equals(name, json(valueOf(page, name, run)))).join(" & ");
+    if (code) found.push({ test: (i) => cells.cellOf[i] === kept, code });
   }
-  Object.entries(page.state.find).forEach(([name, typed]) => {
-    const column = page.columns.get(name);
-    const one = column && condition(name, column, typed);
-    if (one) found.push({ of: column.of, ...one });
-  });
+  if (state.rows) {
+    const code = about.phases.findIndex(({ name }) => name === state.rows);
+    found.push({ test: (i) => phases[i] === code, code: equals("phase", json(state.rows)) });
+  }
   return found;
 }
 
-// The runs that are shown, in order.
+function equals(name, value) {
+  const column = `table[${JSON.stringify(name)}]`;
+  return value === "null" ? `${column}.isna()` : `(${column} == ${value})`;
+}
+
+// The runs that are shown, in order: what is missing last, either way.
 function tableRows(page) {
   const asked = conditions(page);
-  const rows = [];
-  for (let i = 0; i < page.about.runs; i++) if (asked.every(({ of, test }) => test(of(i)))) rows.push(i);
-  const [name, ascending] = page.state.sort || [];
-  if (!page.columns.has(name)) return rows;
-  const column = page.columns.get(name);
-  const key = column.sort || column.of;
-  const keys = new Map(rows.map((i) => [i, key(i)]));
+  const rows = Array.from({ length: page.about.runs }, (_, i) => i).filter((i) => asked.every(({ test }) => test(i)));
+  const [name, down] = page.sort();
+  if (!name) return rows;
   const missing = (value) => value === null || Number.isNaN(value);
-  return rows.sort((i, j) => {
-    const [a, b] = [keys.get(i), keys.get(j)];
-    if (missing(a) || missing(b)) return missing(a) - missing(b); // last, either way
-    return (a < b ? -1 : a > b ? 1 : 0) * (ascending ? 1 : -1);
-  });
+  const keys = rows.map((i) => [name === "phase" ? page.phases[i] : valueOf(page, name, i), i]);
+  keys.sort(([a], [b]) => missing(a) - missing(b) || (missing(a) ? 0 : (down ? -1 : 1) * ((a > b) - (a < b))));
+  return keys.map(([, i]) => i);
 }
 
 function pandasCode(page) {
   const { about, state } = page;
   const folder = JSON.stringify(about.folder);
+  const { definition, min_loss, max_ratio } = state;
+  const pair = `analysis.classify(runs, min_loss=${Number(min_loss)}, max_ratio=${Number(max_ratio)})`;
+  const built_in = definition === "pair" ? pair : `analysis.classify(runs, definition="${definition}", curves=curves)`;
   // The user's own file, which says how, is not run to look at results.
-  const how = about.computed ? "" :
-    state.definition !== "pair"
-      ? `definition="${state.definition}", curves=curves`
-      : `min_loss=${JSON.stringify(state.min_loss)}, max_ratio=${JSON.stringify(state.max_ratio)}`;
-  const lines = [
+  const own = `analysis.load_phases(${folder}, runs, ${JSON.stringify(definition)})`;
+  const [name, down] = page.sort();
+  const asked = conditions(page).map(({ code }) => code);
+  return [
     "import analysis",
     "",
     `runs, curves = analysis.load_runs(${folder}), analysis.load_curves(${folder})`,
-    about.computed
-      ? `table = analysis.load_phases(${folder}, runs, ${JSON.stringify(about.own.definition)})`
-      : `table = analysis.classify(runs, ${how})`,
+    `table = ${"pair" in about.definitions ? built_in : own}`,
     'steps = analysis.steps(runs, curves)[["run_id", "memorize_step", "generalize_step", "grok_delay"]]',
     'table = table.merge(steps, on="run_id")',
-  ];
-  const asked = conditions(page).map((one) => `(${one.code})`);
-  lines.push(asked.length ? `shown = table[${asked.join(" & ")}]` : "shown = table");
-  const [name, ascending] = state.sort || [];
-  if (page.columns.has(name))
-    lines.push(`shown = shown.sort_values(${JSON.stringify(name)}, ascending=${ascending ? "True" : "False"}, kind="stable")`);
-  lines.push(`print(shown[${JSON.stringify([...page.columns.keys()]).replace(/,/g, ", ")}])`);
-  return lines.join("\n") + "\n";
+    `shown = table${asked.length ? `[${asked.join(" & ")}]` : ""}`,
+    ...(name ? [`shown = shown.sort_values(${JSON.stringify(name)}, ascending=${down ? "False" : "True"}, kind="stable")`] : []),
+    `print(shown[${JSON.stringify(about.columns).replace(/,/g, ", ")}])`,
+    "",
+  ].join("\n");
 }
 
-function drawTable(page, table) {
+function drawTable(page) {
   const rows = tableRows(page);
-  const names = [...page.columns.keys()];
-  const [head, body] = [table.tHead, table.tBodies[0]];
-  if (!head.rows.length) tableHead(page, head, names);
-  names.forEach((name, k) => {
-    const [sorted, ascending] = page.state.sort || [];
-    const cell = head.rows[0].cells[k];
-    cell.setAttribute("aria-sort", sorted !== name ? "none" : ascending ? "ascending" : "descending");
-    cell.firstChild.textContent = name + (sorted !== name ? "" : ascending ? " ▲" : " ▼");
-    const typed = page.state.find[name];
-    const input = head.rows[1].cells[k].firstChild;
-    input.setAttribute("aria-invalid", String(Boolean(typed) && !condition(name, page.columns.get(name), typed)));
+  const [sorted, down] = page.sort();
+  const said = rows.length > ROWS ? `, of which ${ROWS} are shown` : "";
+  byId("rows_said").textContent = `· ${number(rows.length)} of ${number(page.about.runs)}${said}`;
+  byId("code").hidden = true;
+  const heads = page.about.columns.map((name) => {
+    const arrow = sorted !== name ? "" : down ? " ▼" : " ▲";
+    const next = sorted !== name ? name : down ? "" : `-${name}`;
+    const button = element("button", { type: "button", onclick: () => page.set("sort", next) }, name + arrow);
+    return element("th", { ariaSort: sorted !== name ? "none" : down ? "descending" : "ascending" }, button);
   });
-  const drawn = rows.slice(0, page.rowsShown).map((i) => {
-    const row = document.createElement("tr");
-    names.forEach((name) => {
-      const value = page.columns.get(name).of(i);
-      const cell = row.insertCell();
-      if (value === null || Number.isNaN(value)) return;
-      cell.textContent =
-        !page.columns.get(name).measured ? words(value)
-        : value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e5) ? value.toExponential(3)
-        : String(Number(value.toPrecision(5)));
-    });
-    return row;
-  });
-  body.replaceChildren(...drawn);
-  return rows.length;
-}
-
-function tableHead(page, head, names) {
-  const [titles, fields] = [head.insertRow(), head.insertRow()];
-  names.forEach((name) => {
-    const title = document.createElement("th");
-    const button = document.createElement("button");
-    button.type = "button";
-    button.addEventListener("click", () => {
-      const [sorted, ascending] = page.state.sort || [];
-      page.set({ sort: sorted !== name ? [name, true] : ascending ? [name, false] : null });
-    });
-    title.append(button);
-    titles.append(title);
-    const field = document.createElement("th");
-    const input = document.createElement("input");
-    input.setAttribute("aria-label", `rows by ${name}`);
-    input.title = "a value, or a comparison such as > 0.1 or != grok";
-    input.placeholder = page.columns.get(name).text ? "all" : "e.g. > 1";
-    input.value = page.state.find[name] || "";
-    input.addEventListener("input", () => {
-      const find = { ...page.state.find };
-      if (input.value.trim()) find[name] = input.value;
-      else delete find[name];
-      page.set({ find });
-    });
-    field.append(input);
-    fields.append(field);
-  });
+  const text = (value) => (value === null || Number.isNaN(value) ? "" : words(value));
+  const body = rows.slice(0, ROWS).map((i) =>
+    element("tr", {}, ...page.about.columns.map((name) => element("td", {}, text(valueOf(page, name, i))))),
+  );
+  byId("table").tHead.replaceChildren(element("tr", {}, ...heads));
+  byId("table").tBodies[0].replaceChildren(...body);
 }
