@@ -2,12 +2,14 @@
 
 import argparse
 import contextlib
+import itertools
 import os
 import re
 import shlex
 import signal
 import sys
 import textwrap
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import NoReturn
@@ -16,9 +18,9 @@ from grok_sweep import __version__
 from grok_sweep.core import registry
 from grok_sweep.core.choices import GROUPS, choices
 from grok_sweep.core.config import SETTINGS, parse
-from grok_sweep.errors import ConfigError, LaunchError
+from grok_sweep.core.number import Number
+from grok_sweep.errors import ConfigError, LaunchError, StoreError
 from grok_sweep.stop import SIGNALS, Stopped
-from grok_sweep.store import StoreError
 
 HELP = """\
 grok-sweep sweeps=NAME [KEY=VALUE ...]
@@ -45,11 +47,10 @@ Hyperparameters, each a key of its group and, with a list of values, of grid:
 
 Settings:
 {settings}
-
+{metrics}
 Flags: {flags}
 """
-MOST_TOLD = 50  # problems of a command line
-FLAGS = "--help -h, --version, --cfg -c job|hydra|all, --resolve, --package -p KEY, --shell-completion -sc"
+FLAGS = "--help -h, --version, --cfg -c job, --shell-completion -sc"
 
 
 class _Flags(argparse.ArgumentParser):
@@ -83,16 +84,10 @@ def main(argv: list[str] | None = None) -> int:
 def _message(problems: list[str]) -> str:
     if len(problems) == 1:
         return f"grok-sweep: {problems[0]}"
-    lines = [f"grok-sweep: {len(problems)} problems:", *(f"  {problem}" for problem in problems[:MOST_TOLD])]
-    more = len(problems) - MOST_TOLD
-    return "\n".join([*lines, *([f"  ... and {more} more"] if more > 0 else [])])
+    return "\n  ".join([f"grok-sweep: {len(problems)} problems:", *problems])
 
 
 def _main(argv: list[str]) -> int:
-    try:
-        Path.cwd()
-    except OSError:
-        raise ConfigError(["the current folder is not there any more; change to one that is"]) from None
     if argv[:1] == ["init"]:
         return _init(argv[1:])
     flags, arguments, problems = _flags(argv)
@@ -119,11 +114,12 @@ def _main(argv: list[str]) -> int:
     if problems:
         raise ConfigError(problems)
     if flags.cfg:
-        package = ["--package", flags.package] if flags.package else []
-        resolve = ["--resolve"] if flags.resolve else []
         with compose.using(source):
-            compose.answer(["--cfg", flags.cfg, *resolve, *package, *map(compose.override, arguments)])
+            compose.answer(["--cfg", flags.cfg, *map(compose.override, arguments)])
         return 0
+    # As values, where it has spans: the record is read without them.
+    seeds = config["seeds"] if isinstance(config["seeds"], int) else [*sweep.seeds]
+    config |= {"grid": {key: [*values] for key, values in sweep.axes.items()}, "seeds": seeds}
     from grok_sweep.worker.environment import environment, set_environment
 
     # Before jax computes. On Ray the driver trains nothing: it takes no accelerator from its workers.
@@ -146,9 +142,7 @@ def _init(argv: list[str]) -> int:
     if there := [str(path) for path in files if path.exists()]:
         raise ConfigError([f"init: {' and '.join(there)}: already there; choose another name"])
     if name in choices("sweeps"):
-        raise ConfigError(
-            [f"init: {name} is a sweep of the package, which yours would hide; choose another name"]
-        )
+        raise ConfigError([f"init: {name} is a sweep of the package; choose another name"])
     try:
         folder.mkdir(exist_ok=True)
         for path, template in files.items():
@@ -165,15 +159,11 @@ def _flags(argv: list[str]) -> tuple[argparse.Namespace, list[str], list[str]]:
     parser = _Flags(prog="grok-sweep", add_help=False, allow_abbrev=False)
     parser.add_argument("-h", "--help", action="store_true")
     parser.add_argument("--version", action="store_true")
-    parser.add_argument("-c", "--cfg", choices=["job", "hydra", "all"])
-    parser.add_argument("--resolve", action="store_true")
-    parser.add_argument("-p", "--package")
+    parser.add_argument("-c", "--cfg", choices=["job"])
     parser.add_argument("-sc", "--shell-completion", action="store_true")
     parser.add_argument("overrides", nargs="*")
     flags, unknown = parser.parse_known_intermixed_args(argv)
     problems = [f"{flag}: no such flag; keys are given as KEY=VALUE, flags are {FLAGS}" for flag in unknown]
-    if (flags.resolve or flags.package is not None) and not flags.cfg:
-        problems.append("--resolve, --package: go with --cfg only")
     return flags, flags.overrides, problems
 
 
@@ -182,13 +172,10 @@ def _complete(arguments: list[str]) -> int:
     from grok_sweep import compose
     from grok_sweep.sweep_file import source_of
 
-    if len(arguments) != 1 or not re.fullmatch("(install|uninstall|query)=(bash|fish|zsh)", arguments[0]):
-        raise ConfigError(
-            ["--shell-completion: goes with install=bash, or uninstall=, and bash, fish or zsh"]
-        )
     # The line that is being completed may have chosen a sweep, whose file of parts has more to offer.
     line = os.environ.get("COMP_LINE", "").split()
-    with contextlib.suppress(ConfigError), compose.using(source_of(line)):
+    quiet = contextlib.suppress(ConfigError) if line else contextlib.nullcontext()
+    with quiet, compose.using(source_of(line)):
         compose.answer(["--shell-completion", *arguments])
     return 0
 
@@ -200,27 +187,26 @@ def _help(arguments: list[str]) -> str:
         from grok_sweep.sweep_file import source_of
 
         source = source_of(arguments)
-    there = registry.parts_of(source)
-    numbers = {
-        key: n for kind in registry.KINDS for part in there[kind].values() for key, n in part.numbers.items()
-    }
-    defined = {key: n for part in there["definition"].values() for key, n in part.numbers.items()}
-    settings = SETTINGS | {f"phases.{key}": n for key, n in defined.items()}
-    rows = {key: f"{n.meaning}; {n.allowed}" for key, n in settings.items()}
-    rows["phases.definition"] = f"of phases; {' or '.join(choices('definition', source))}"
 
-    def table(rows: dict[str, str]) -> str:
-        entries = (f"  {key:23} {words}" for key, words in rows.items())
-        return "\n".join("\n".join(textwrap.wrap(e, 118, subsequent_indent=26 * " ")) for e in entries)
+    def numbers(*kinds: str) -> dict[str, Number]:
+        there = registry.parts_of(source)
+        parts = itertools.chain(*(there[kind].values() for kind in kinds))
+        return {key: number for part in parts for key, number in part.numbers.items()}
 
-    logged = ", ".join(registry.metrics(source))
-    own = f"\n\nMetrics of its file, columns of the curves: {logged}" if logged else ""
-    return (
-        HELP.format(
-            groups=table({group: ", ".join(choices(group, source)) for group in GROUPS}),
-            hyperparameters=table({key: f"{n.meaning}; {n.allowed}" for key, n in numbers.items()}),
-            settings=table(rows),
-            flags=FLAGS,
-        ).rstrip()
-        + own
-    )
+    def table(rows: Mapping[str, str | Number]) -> str:
+        words = {
+            key: of if isinstance(of, str) else f"{of.meaning}; {of.allowed}" for key, of in rows.items()
+        }
+        entries = (f"  {key:23} {of}" for key, of in words.items())
+        return "\n".join(textwrap.fill(entry, 118, subsequent_indent=26 * " ") for entry in entries)
+
+    phases = {f"phases.{key}": number for key, number in numbers("definition").items()}
+    definition = {"phases.definition": f"of phases; {' or '.join(choices('definition', source))}"}
+    metrics = dict.fromkeys(registry.metrics(source), "of its file")
+    return HELP.format(
+        groups=table({group: ", ".join(choices(group, source)) for group in GROUPS}),
+        hyperparameters=table(numbers(*registry.KINDS)),
+        settings=table({**SETTINGS, **phases, **definition}),
+        metrics=f"\nMetrics, columns of the curves:\n{table(metrics)}\n" if metrics else "",
+        flags=FLAGS,
+    ).rstrip()

@@ -18,16 +18,19 @@ class LaunchError(Exception):
     """Workers that cannot be had: where, why, what to do."""
 
 
+class StoreError(Exception):
+    """A results folder that cannot be used: says which, why, and what to do."""
+
+
+def problem(where: str, message: str, value: Any) -> str:
+    """What is wrong with the value of a key."""
+    return f"{shorten(where)}={show(value)}: {message}"
+
+
 def one_of(word: str, options: list[str]) -> str:
     """What is allowed where `word` is not, with the nearest."""
     near = nearest_of(word, options)
     return f"must be one of {', '.join(options)}{f'; did you mean {near}?' if near else ''}"
-
-
-def nearest(word: str, known: list[str]) -> str:
-    """A hint for a misspelt key."""
-    near = nearest_of(word, known)
-    return f"; did you mean {near}?" if near else f"; allowed are {', '.join(known)}"
 
 
 def nearest_of(word: str, known: list[str]) -> str | None:
@@ -48,19 +51,13 @@ class _Show(reprlib.Repr):
     def repr_bool(self, value: bool, level: int) -> str:
         return str(value).lower()
 
-    def repr_int(self, value: int, level: int) -> str:
-        try:
-            return super().repr_int(value, level)
-        except ValueError:  # Python writes no whole number of more than 4300 digits
-            return "(a number of thousands of digits)"
-
-
-_SHOW = _Show()
-
 
 def show(value: Any) -> str:
     """A value as a message holds it."""
-    return shorten(_SHOW.repr(value))
+    try:
+        return shorten(_Show().repr(value))
+    except ValueError:  # Python writes no whole number of more than 4300 digits
+        return "(a number of thousands of digits)"
 
 
 def shorten(text: str) -> str:

@@ -150,24 +150,15 @@ ONE = {
     ),
     "repeated value": (
         [("grid.b1", [0.9, 0.5, 0.9])],
-        "grid.b1=0.9: is given more than once; values must be different",
-    ),
-    "repeated as another type": (
-        [("grid.weight_decay", [1, 1.0])],
-        "grid.weight_decay=1.0: is given more than once; values must be different",
-    ),
-    "zero twice": (
-        [("grid.weight_decay", [0.0, -0.0])],
-        "grid.weight_decay=0.0: is given more than once; values must be different",
+        "grid.b1=[0.9]: given more than once; values must be different (in float32)",
     ),
     "two values repeated": (
         [("grid.hidden_size", [1, 2, 3, 2, 1, 1])],
-        "grid.hidden_size=1, 2: is given more than once; values must be different",
+        "grid.hidden_size=[1, 2]: given more than once; values must be different (in float32)",
     ),
     "repeated in float32": (
         [("grid.b1", [0.9, 0.9000000001])],
-        "grid.b1=0.9, 0.9000000001: is given more than once in float32, which runs are computed in; "
-        "values must be different",
+        "grid.b1=[0.9]: given more than once; values must be different (in float32)",
     ),
     "axis of truth values": (
         [("grid.hidden_size", [True])],
@@ -179,11 +170,11 @@ ONE = {
     ),
     "axis of lists": (
         [("grid.hidden_size", [[16], [32]])],
-        "grid.hidden_size=[16], [32]: must be a whole number from 1 to 1000000",
+        "grid.hidden_size=[[16], [32]]: must be a whole number from 1 to 1000000",
     ),
     "axis of many bad values": (
         [("grid.weight_decay", [-1, -2, -3, math.nan, math.nan, -math.inf, "a"])],
-        "grid.weight_decay=-1, -2, -3, nan, nan, ...: must be a finite number of at least 0",
+        "grid.weight_decay=[-1, -2, -3, nan, nan, -inf, ...]: must be a finite number of at least 0",
     ),
     "axis that is a block": (
         [("grid.b1", {"a": 1})],
@@ -237,33 +228,33 @@ ONE = {
     "missing as Hydra writes it": ([("name", "???")], f"name: is missing; {NAME}"),
     "snapshots off the log": (
         [("train.snapshot_every", 150)],
-        "train.snapshot_every=150: must be a multiple of train.log_every=100, or null",
+        "train.snapshot_every=150: must be a multiple of train.log_every=100 and divide train.steps=200",
     ),
     "snapshots that miss the end": (
         [("train.steps", 500), ("train.snapshot_every", 200)],
-        "train.snapshot_every=200: must divide train.steps=500, so that the last step is recorded too",
+        "train.snapshot_every=200: must be a multiple of train.log_every=100 and divide train.steps=500",
     ),
     "no snapshots at all": (
         [("train.snapshot_every", 0)],
         "train.snapshot_every=0: must be a whole number from 1 to 1000000000",
     ),
-    "zip of nothing": ([("zip", 5)], "zip=5: must be a list of lists of at least two keys of grid"),
-    "zip of one": (
-        [("zip", [["hidden_size"]])],
-        "zip=[['hidden_size']]: must be a list of lists of at least two keys of grid",
+    "zip of nothing": (
+        [("zip", 5)],
+        "zip=5: must be lists of at least two keys of grid, each once",
     ),
     "zip of what is no axis": (
         [("zip", [["hidden_size", "b1"]])],
-        "zip='b1': names no key of grid; there are weight_decay, hidden_size",
+        "zip=[['hidden_size', 'b1']]: must be lists of at least two keys of grid, each once",
     ),
     "zip twice": (
         [("zip", [["hidden_size", "weight_decay"], ["weight_decay", "hidden_size"]])],
-        "zip=[['hidden_size', 'weight_decay'], ['weight_decay', 'hidden_size']]: names a key twice",
+        "zip=[['hidden_size', 'weight_decay'], ['weight_decay', 'hidden_size']]: "
+        "must be lists of at least two keys of grid, each once",
     ),
     "zip of unequal lengths": (
         [("zip", [["hidden_size", "weight_decay"]]), ("grid.hidden_size", [1, 2, 3])],
-        "zip=['hidden_size', 'weight_decay']: axes must be of as many values each; "
-        "there are hidden_size 3, weight_decay 2",
+        "grid.hidden_size and grid.weight_decay=[3, 2]: "
+        "axes that change together must have as many values each",
     ),
     "zip of equal points": (
         [
@@ -271,7 +262,8 @@ ONE = {
             ("grid.hidden_size", [4, 4]),
             ("grid.weight_decay", [1, 1]),
         ],
-        "zip=['hidden_size', 'weight_decay']: has 4, 1.0 more than once; points must be different",
+        "grid.hidden_size and grid.weight_decay=[(4, 1.0)]: "
+        "given more than once; values must be different (in float32)",
     ),
     "a model of another task": (
         [("model", {"name": "modular_circle", "hidden_size": 5, "init_scale": 1.0, "float_bits": 32})],
@@ -285,26 +277,15 @@ ONE = {
     ),
     "missing block": (
         [("train", GONE)],
-        "train: is missing; must be a block of steps, log_every, batch_size, snapshot_every",
+        "train: is missing; must be a block of key: value",
     ),
     "null block": (
         [("train", None)],
-        "train=null: must be a block of steps, log_every, batch_size, snapshot_every",
+        "train=null: must be a block of key: value",
     ),
     "a number for a block": (
         [("phases", 1)],
-        "phases=1: must be a block of min_loss, max_ratio, definition",
-    ),
-    "a list for a group": (
-        [("model", ["relu_mlp"])],
-        "model=['relu_mlp']: must be a block of name, hidden_size, init_scale, float_bits",
-    ),
-    "a number for the grid": ([("grid", 1)], f"grid=1: must be a block of {AXES}"),
-    "no cluster": (
-        [("cluster", GONE)],
-        "cluster: is missing; must be a block of "
-        "executor, device, shard_seconds, address, workers, workers_per_gpu, max_retries, "
-        "deadline_factor, deadline_seconds",
+        "phases=1: must be a block of key: value",
     ),
     "no seeds": ([("seeds", 0)], f"seeds=0: {SEEDS}"),
     "empty seeds": ([("seeds", [])], f"seeds=[]: {SEEDS}"),
@@ -313,14 +294,17 @@ ONE = {
     "true seeds": ([("seeds", True)], f"seeds=true: {SEEDS}"),
     "too many seeds": ([("seeds", MAX_RUNS + 1)], f"seeds=20000001: {SEEDS}"),
     "half a seed": ([("seeds", 1.5)], f"seeds=1.5: {SEEDS}"),
-    "repeated seed": ([("seeds", [0, 1, 0])], "seeds=0: is given more than once; values must be different"),
+    "repeated seed": (
+        [("seeds", [0, 1, 0])],
+        "seeds=[0]: given more than once; values must be different (in float32)",
+    ),
     "bad seeds": (
         [("seeds", [0, -1, 2**31, None, True])],
-        "seeds=-1, 2147483648, null, true: must be a whole number from 0 to 2147483647",
+        "seeds=[-1, 2147483648, null, true]: must be a whole number from 0 to 2147483647",
     ),
     "too many runs": (
         [("seeds", MAX_RUNS)],
-        "grid: 4 combinations x 20,000,000 seeds are 80,000,000; at most 20,000,000, so split the sweep",
+        "grid=80000000: combinations and seeds are at most 20,000,000; split the sweep",
     ),
     "unknown task": (
         [("task.name", "nonsense")],
@@ -335,7 +319,7 @@ ONE = {
     "misspelt key": ([("train.stepz", 1)], "train.stepz=1: no such key; did you mean train.steps?"),
     "misspelt axis": (
         [("grid.hiden_size", [1])],
-        "grid.hiden_size=[1]: no such key; did you mean grid.hidden_size?",
+        "grid.hiden_size=[1]: no such key; did you mean model.hidden_size or grid.hidden_size?",
     ),
     "key of another block": (
         [("learning_rate", 0.1)],
@@ -346,7 +330,7 @@ ONE = {
         "grid.steps=[1, 2]: no such key; did you mean train.steps?",
     ),
     "a key that is no text": ([(1, 2)], f"1=2: no such key; allowed are {TOP}"),
-    "a key of null": ([(None, 2)], f"null=2: no such key; allowed are {TOP}"),
+    "a key of null": ([(None, 2)], f"None=2: no such key; allowed are {TOP}"),
     "a key of two lines": ([("a\nb\x1b\udcff", 2)], f"a\\nb\\x1b\\udcff=2: no such key; allowed are {TOP}"),
     "a key of letters": ([("ünï", "ü")], f"ünï='ü': no such key; allowed are {TOP}"),
     "a dotted key": ([("grid.a.b", 1)], f"grid.a.b=1: no such key; allowed are {AXES}"),
@@ -358,18 +342,9 @@ ONE = {
     "no out": ([("out", None)], "out=null: must be text, the path of a folder"),
     "empty out": ([("out", " ")], "out=' ': must be text, the path of a folder"),
     "missing out": ([("out", "???")], "out: is missing; must be text, the path of a folder"),
-    "a scheme that nobody reads": (
-        [("out", "ftp://x/y")],
-        "out='ftp://x/y': must be text, the path of a folder, "
-        "or a URI of s3, gs, gcs, abfs, abfss, hdfs, viewfs, file",
-    ),
     "null byte in out": (
         [("out", "a\0b")],
-        "out='a\\x00b': must be text, the path of a folder; embedded null byte",
-    ),
-    "out too long": (
-        [("out", "x" * 300)],
-        f"out='{'x' * 27}...{'x' * 28}': must be text, the path of a folder; File name too long",
+        "out='a\\x00b': must be text, the path of a folder",
     ),
     "dry_run that is neither": ([("dry_run", "maybe")], "dry_run='maybe': must be one of false, true"),
     "dry_run of one": ([("dry_run", 1)], "dry_run=1: must be one of false, true"),
@@ -388,11 +363,11 @@ ONE = {
     "no workers": ([("cluster.workers", 0)], "cluster.workers=0: must be a whole number from 1 to 1000000"),
     "workers of inline": (
         [("cluster.executor", "inline"), ("cluster.workers", 4)],
-        "cluster.workers=4: executor inline has one worker, this process; use null",
+        "cluster.executor='inline': is one worker, this process; workers and address must be null",
     ),
     "address of inline": (
         [("cluster.executor", "inline"), ("cluster.address", "auto")],
-        "cluster.address='auto': executor inline joins no cluster; use null",
+        "cluster.executor='inline': is one worker, this process; workers and address must be null",
     ),
     "workers of a GPU on the CPU": (
         [("cluster.workers_per_gpu", 2)],
@@ -435,36 +410,42 @@ def test_a_problem_names_the_key_the_value_and_what_is_allowed(changes, line):
     assert problems(*changes) == [line]
 
 
-def test_all_problems_come_at_once():
-    """Every row of ONE that does not undo another, in one config."""
+def test_all_problems_of_values_come_at_once():
     assert problems(
         ("nonsense", 1),
         ("seeds", []),
         ("name", ""),
         ("grid.b1", []),
-        ("grid.hidden_size", [True, 0, 7, 7]),
+        ("grid.hidden_size", [True, 0, 7]),
         ("grid.nope", [1]),
         ("train.steps", 0),
-        ("phases", None),
         ("optimizer.learning_rate", math.inf),
-        ("task.n_parity_bits", 31),
         ("cluster.device", "cuda"),
         ("out", None),
     ) == [
         f"nonsense=1: no such key; allowed are {TOP}",
         f"grid.nope=[1]: no such key; allowed are {AXES}",
-        "phases=null: must be a block of min_loss, max_ratio, definition",
         "optimizer.learning_rate=inf: must be a finite number greater than 0",
-        "grid.hidden_size=true, 0: must be a whole number from 1 to 1000000",
-        "grid.hidden_size=7: is given more than once; values must be different",
+        "grid.hidden_size=[true, 0]: must be a whole number from 1 to 1000000",
         ONE["empty axis"][1],
         f"seeds=[]: {SEEDS}",
         "train.steps=0: must be a whole number from 1 to 1000000000",
-        "task.n_parity_bits=31: must be at most n_bits=30",
         f"name='': {NAME}",
         "out=null: must be text, the path of a folder",
         "cluster.device='cuda': must be one of cpu, gpu, tpu",
     ]
+
+
+def test_all_that_does_not_go_together_comes_at_once():
+    assert [
+        line.partition("=")[0]
+        for line in problems(
+            ("train.steps", 250),
+            ("grid.weight_decay", [1, 1]),
+            ("seeds", [0, 0]),
+            ("cluster.workers_per_gpu", 2),
+        )
+    ] == ["train.steps", "cluster.workers_per_gpu", "grid.weight_decay", "seeds"]
 
 
 @pytest.mark.parametrize(
@@ -508,7 +489,7 @@ def test_the_largest_grid_is_good_and_one_seed_more_is_not():
     axis = [("grid", {"hidden_size": list(range(1, 1001))})]
     assert parse(changed(*axis, ("seeds", MAX_RUNS // 1000))).n_runs == MAX_RUNS
     assert problems(*axis, ("seeds", MAX_RUNS // 1000 + 1)) == [
-        "grid: 1,000 combinations x 20,001 seeds are 20,001,000; at most 20,000,000, so split the sweep"
+        "grid=20001000: combinations and seeds are at most 20,000,000; split the sweep"
     ]
 
 

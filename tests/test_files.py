@@ -14,8 +14,8 @@ import pytest
 from s3 import serving
 
 from grok_sweep.core.uris import shown
-from grok_sweep.store import Store
-from grok_sweep.store.files import TEMPORARY, Files, StoreError
+from grok_sweep.store import Store, StoreError
+from grok_sweep.store.files import TEMPORARY, Files
 from grok_sweep.store.locks import LOCK, locked
 
 

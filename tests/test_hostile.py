@@ -163,9 +163,7 @@ def check(argv, folder):
     return code
 
 
-flags = st.sampled_from(
-    ["-m", "--", "--cfg", "job", "-x", "--help", "--version", "-c", "-sc", "--resolve", "-p", "-1"]
-)
+flags = st.sampled_from(["-m", "--", "--cfg", "job", "-x", "--help", "--version", "-c", "-sc", "-1"])
 HOSTILE = """
     seeds=20000000 seeds=1e9 seeds=range(10) seeds='${oc.decode:[1,2]}' seeds=[] seeds.0=1 ~seeds
     out=/dev/null out=/proc/self out=. out=.. out=/ out=ftp://x out=~nobody/x out='${oc.env:HOME}/x'
@@ -273,24 +271,18 @@ def test_what_is_not_refused_is_trained(last, tmp_path):
 @pytest.mark.parametrize(
     "argv",
     [
-        ["sweeps=laughs"],
         ["sweeps=pipe"],
         ["sweeps=quickstart", "seeds=20000000", "grid.b1=[0.1,0.2]", "grid.b2=[0.1,0.2]"],
         ["sweeps=quickstart", "train.steps=1000000000", "train.log_every=1"],
         ["sweeps=quickstart", "task.test_size=10000000", "model.hidden_size=1000000", "~grid.hidden_size"],
-        ["sweeps=quickstart", "x=" + "[" * 100_000],
         ["sweeps=quickstart", "a=${b}", "b=${a}${a}"],
     ],
-    ids=["laughs", "pipe", "runs", "curves", "rows", "brackets", "interpolations"],
+    ids=["pipe", "runs", "curves", "rows", "interpolations"],
 )
 def test_bombs_are_one_message_soon(argv, command, tmp_path):
     folder = tmp_path / "sweeps"
     folder.mkdir()
     os.mkfifo(folder / "pipe.yaml")
-    bomb = "".join(
-        f"{b}: &{b} [*{a}, *{a}, *{a}]\n" for a, b in zip("abcdefghijk", "bcdefghijkl", strict=True)
-    )
-    (folder / "laughs.yaml").write_text("a: &a [1, 1]\n" + bomb)
     before = listing(tmp_path)
     done = subprocess.run(
         [*command, *argv], capture_output=True, text=True, check=False, cwd=tmp_path, timeout=60

@@ -191,7 +191,7 @@ def test_what_is_not_allowed_is_said_at_once_with_what_is(capfd):
     assert lines == [
         "  model.hidden_size=3: no such key; allowed are name, width, temperature, float_bits",
         "  optimizer.b1=0.5: no such key; allowed are name, learning_rate, momentum, warmup",
-        "  grid.widht=[1]: no such key; did you mean grid.width?",
+        "  grid.widht=[1]: no such key; did you mean model.width or grid.width?",
         "  task.largest=0: must be a whole number from 1 to 1000",
         "  task.share='half': must be a number greater than 0 and less than 1",
         "  model.temperature=0: must be a finite number greater than 0",
@@ -424,7 +424,7 @@ def test_a_sweep_to_begin_from(tmp_path, monkeypatch, capfd):
         assert main(["init", name]) == 2
         assert "init: goes with a name for the sweep" in capfd.readouterr().err
     assert main(["init", "parity_1125"]) == 2
-    assert "parity_1125 is a sweep of the package, which yours would hide" in capfd.readouterr().err
+    assert "parity_1125 is a sweep of the package" in capfd.readouterr().err
     assert main(["init"]) == main(["init", "a", "b"]) == 2
     assert content(tmp_path) == before
     (tmp_path / "elsewhere").mkdir()

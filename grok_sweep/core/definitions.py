@@ -1,15 +1,19 @@
 """The built-in definitions of phases, as parts; what they mean is in `analysis.classify`."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from grok_sweep.core.look import Look
 from grok_sweep.core.number import Number
 from grok_sweep.core.parts import Definition, definition, real
+
+if TYPE_CHECKING:
+    import pandas as pd  # which takes half a second: not for --help
 
 # As in the article; the marks since two of the colours are one grey in print. In the order of all tables.
 FOUR = {

@@ -3,14 +3,20 @@
 Needs no jax: grids are expanded, and tables read, without it.
 """
 
+from __future__ import annotations
+
 import functools
 import math
 import operator
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
+
+if TYPE_CHECKING:
+    import pandas as pd  # which takes half a second: not for --help
+
+Loops = Sequence[Mapping[str, Sequence[float]]]  # of a grid, each axes that change together: name -> values
 
 # model -> hyperparameter -> cases: it has no effect on a run that has all values of one of them. What a case
 # names must have an effect itself. Tests train the runs of each case, and find them equal bit by bit.
@@ -53,8 +59,8 @@ def effective(model: str, runs: pd.DataFrame) -> pd.DataFrame:
     return runs.assign(**{name: runs[name].mask(off_R) for name, off_R in off.items()})
 
 
-def concerned(model: str, loops: Sequence[Mapping[str, Sequence[float]]]) -> list[int]:
-    """Which loops of a grid, each axes (name -> values) that change together, matter to `first_alike`.
+def concerned(model: str, loops: Loops) -> list[int]:
+    """Which loops of a grid matter to `first_alike`.
 
     None where nothing that may be without effect is swept.
     """
@@ -65,63 +71,29 @@ def concerned(model: str, loops: Sequence[Mapping[str, Sequence[float]]]) -> lis
     return [i for i, names in enumerate(several) if names & keys]
 
 
-def first_alike(
-    model: str, values: Mapping[str, float], loops: Sequence[Mapping[str, Sequence[float]]]
-) -> np.ndarray:
+def first_alike(model: str, values: Mapping[str, float], loops: Loops) -> np.ndarray:
     """Of each combination of the `concerned` loops, which is the first that is the same run: int, shape (C,).
 
     `values`: of all hyperparameters; where one is in `loops`, they decide. Combinations are counted with the
     last loop fastest; one that repeats no other is its own first.
     """
-    runs = _effective_table(model, values, loops, [loops[i] for i in concerned(model, loops)])
+    import pandas as pd
+
+    sizes = [len(next(iter(loops[i].values()))) for i in concerned(model, loops)]
+    index = np.indices(sizes).reshape(len(sizes), math.prod(sizes))
+    first = {**values, **{name: of[0] for loop in loops for name, of in loop.items()}}
+    columns: dict[str, Any] = {key: first[key] for key in deciding(model)}
+    for i, place_C in zip(concerned(model, loops), index, strict=True):
+        columns |= {name: np.asarray(of)[place_C] for name, of in loops[i].items()}
+    runs = effective(model, pd.DataFrame(columns, index=range(index.shape[1])))
     group_C = runs.groupby(list(runs), sort=False, dropna=False).ngroup().to_numpy()
     _, first_G = np.unique(group_C, return_index=True)
     first_C: np.ndarray = first_G[group_C]
     return first_C
 
 
-def n_cells(model: str, values: Mapping[str, float], loops: Sequence[Mapping[str, Sequence[float]]]) -> int:
-    """How many combinations of a grid are different runs, seeds apart. The arguments are `first_alike`'s.
-
-    Only the loops that decide are expanded: the others count by how many of their values have an effect.
-    """
+def n_cells(model: str, values: Mapping[str, float], loops: Loops) -> int:
+    """How many combinations of a grid are different runs, seeds apart. The arguments are `first_alike`'s."""
     among = concerned(model, loops)
-    rest = math.prod(_size(loop) for i, loop in enumerate(loops) if i not in among)
-    if not among:
-        return rest
-    keys = deciding(model)
-    swept = [loops[i] for i in among if loops[i].keys() & keys]
-    others = [loops[i] for i in among if not loops[i].keys() & keys]
-    table = _effective_table(model, values, loops, swept).drop_duplicates()
-    off = pd.DataFrame(without_effect(model, table), index=table.index)
-    total = 0
-    for _, flags in off.iterrows():
-        without = {str(name) for name in off.columns if flags[name]}
-        total += math.prod(_effective_values(loop, without) for loop in others)
-    return rest * total
-
-
-def _effective_table(
-    model: str,
-    values: Mapping[str, float],
-    loops: Sequence[Mapping[str, Sequence[float]]],
-    swept: Sequence[Mapping[str, Sequence[float]]],
-) -> pd.DataFrame:
-    """`effective`, of the combinations of some loops, the last fastest, the others at their first values."""
-    sizes = [_size(loop) for loop in swept]
-    index = np.indices(sizes).reshape(len(sizes), math.prod(sizes))
-    first = {**values, **{name: of[0] for loop in loops for name, of in loop.items()}}
-    columns: dict[str, Any] = {key: first[key] for key in deciding(model)}
-    for loop, place_C in zip(swept, index, strict=True):
-        columns |= {name: np.asarray(of)[place_C] for name, of in loop.items()}
-    return effective(model, pd.DataFrame(columns, index=range(index.shape[1])))
-
-
-def _effective_values(loop: Mapping[str, Sequence[float]], without: set[str]) -> int:
-    """How many values of a loop are different, where those of `without` have no effect."""
-    kept = [of for name, of in loop.items() if name not in without]
-    return len(set(zip(*kept, strict=True))) if kept else 1
-
-
-def _size(loop: Mapping[str, Sequence[float]]) -> int:
-    return len(next(iter(loop.values())))
+    rest = math.prod(len(next(iter(loop.values()))) for i, loop in enumerate(loops) if i not in among)
+    return rest * len({*first_alike(model, values, loops).tolist()}) if among else rest

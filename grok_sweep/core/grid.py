@@ -6,7 +6,6 @@ Of combinations that are one training, as they differ in nothing that has an eff
 """
 
 import hashlib
-import itertools
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -69,93 +68,59 @@ class Grid:
 
 def expand(sweep: Sweep) -> Grid:
     """The table of runs of `sweep`, in the order of its axes, the seed fastest."""
-    lengths = [len(sweep.axes[loop[0]]) for loop in sweep.loops] + [len(sweep.seeds)]
-    index = np.indices(lengths, dtype=np.int32).reshape(len(lengths), -1)
-    at = {key: index[i] for i, loop in enumerate([*sweep.loops, ("seed",)]) for key in loop}
-    run_id_R = _run_ids(sweep, at)
+    loops = [{key: sweep.axes[key] for key in loop} for loop in sweep.loops] + [{"seed": sweep.seeds}]
+    sizes = [len(next(iter(loop.values()))) for loop in loops]
+    index = np.indices(sizes, dtype=np.int32).reshape(len(sizes), -1)
+    run_id_R = _run_ids(sweep, loops, index)
     copies: dict[str, str] = {}
-    copy_C, run_C = _copies(sweep, index, lengths)
+    copy_C, run_C = _copies(sweep, loops[:-1], index, sizes)
     if len(copy_C):
         copies = dict(zip(run_id_R[copy_C].tolist(), run_id_R[run_C].tolist(), strict=True))
-        run_id_R = np.delete(run_id_R, copy_C)
-        index = np.delete(index, copy_C, axis=1)
-        at = {key: index[i] for i, loop in enumerate([*sweep.loops, ("seed",)]) for key in loop}
+        run_id_R, index = np.delete(run_id_R, copy_C), np.delete(index, copy_C, axis=1)
     columns: dict[str, np.ndarray] = {}
-    for key, value in sweep.values.items():
-        kind = np.int64 if sweep.numbers[key].kind is int else np.float64
+    for key, value in {**sweep.values, "seed": 0}.items():
+        kind = np.int64 if key == "seed" or sweep.numbers[key].kind is int else np.float64
         # A constant is a column that takes no room.
         columns[key] = np.broadcast_to(np.asarray(value, kind), index.shape[1])
-    for key, values in sweep.axes.items():
-        columns[key] = np.asarray(values, columns[key].dtype)[at[key]]
-    columns["seed"] = np.asarray(sweep.seeds, np.int64)[at["seed"]]
-    columns["run_id"] = run_id_R
-    return Grid(columns, copies)
+    for loop, index_R in zip(loops, index, strict=True):
+        columns |= {key: np.asarray(of, columns[key].dtype)[index_R] for key, of in loop.items()}
+    return Grid({**columns, "run_id": run_id_R}, copies)
 
 
-def _copies(sweep: Sweep, index: np.ndarray, lengths: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+def _copies(
+    sweep: Sweep, loops: Sequence[Mapping[str, Sequence[float]]], index: np.ndarray, sizes: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
     """Which combinations repeat others, and which those are, the first of the grid: int, shape (C,) each.
 
-    `index`: which value each combination has in each loop, the seed last; `lengths`: how many there are.
+    `index`: which value each combination has in each loop, the seed last; `sizes`: how many there are.
     """
-    loops = [{key: sweep.axes[key] for key in loop} for loop in sweep.loops]
     among = effects.concerned(sweep.model, loops)
     if not among:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     # The same for every value of the other loops, in whose order the first stays the first.
-    sizes = [lengths[i] for i in among]
+    sizes_among = [sizes[i] for i in among]
     first_P = effects.first_alike(sweep.model, sweep.values, loops)
-    place_R = np.ravel_multi_index([*index[among]], sizes)
+    place_R = np.ravel_multi_index([*index[among]], sizes_among)
     copy_C = np.flatnonzero(first_P[place_R] != place_R)
     run_LC = index[:, copy_C]
-    run_LC[among] = np.unravel_index(first_P[place_R[copy_C]], sizes)
-    return copy_C, np.ravel_multi_index([*run_LC], lengths)
+    run_LC[among] = np.unravel_index(first_P[place_R[copy_C]], sizes_among)
+    return copy_C, np.ravel_multi_index([*run_LC], sizes)
 
 
-def _run_ids(sweep: Sweep, at: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The ids of all runs, `at` which of its values each axis and the seed are."""
-    # Which axes are at the value at which they stay out of the id.
-    off = {
-        key: np.asarray(values)[at[key]] == sweep.numbers[key].since
-        for key, values in sweep.axes.items()
-        if sweep.numbers[key].since in values
-    }
-    ids_R = np.empty(len(at["seed"]), dtype="U16")
-    for flags in itertools.product((False, True), repeat=len(off)):
-        these_R = np.full(len(ids_R), True)
-        for flag, off_R in zip(flags, off.values(), strict=True):
-            these_R &= off_R == flag
-        without = {key for key, flag in zip(off, flags, strict=True) if flag}
-        ids_R[these_R] = _ids_with(sweep, {k: a[these_R] for k, a in at.items() if k not in without}, without)
-    return ids_R
-
-
-def _ids_with(sweep: Sweep, at: Mapping[str, np.ndarray], without: Collection[str]) -> np.ndarray:
-    """The ids of runs that have no field for some axes. The JSON is cut once where the values of the others
-    stand, and filled in per run: ten times faster than a json.dumps each.
-    """
-    values: dict[str, Sequence[float]] = {k: v for k, v in sweep.axes.items() if k not in without}
-    values["seed"] = sweep.seeds
-    constant = {key: value for key, value in sweep.values.items() if key not in without}
-    holes = {name: f"\0{name}\0" for name in values}
-    template = canonical({**identity(sweep, constant, 0), **holes})
-    pieces, order = [], []
-    for part in template.split('"\\u0000'):
-        name, hole, rest = part.partition('\\u0000"')
-        if hole:
-            order.append(name)
-        pieces.append(rest if hole else part)
-    # Every value's text, with the constant text that follows it.
-    texts = [
-        np.array([canonical_value(value) + piece for value in values[axis]], dtype=object)[at[axis]]
-        for axis, piece in zip(order, pieces[1:], strict=True)
-    ]
-    sha, head = hashlib.sha256, pieces[0]
-    return np.array(
-        [sha((head + "".join(parts)).encode()).hexdigest()[:16] for parts in zip(*texts, strict=True)],
-        dtype="U16",
-    )
-
-
-def canonical_value(value: float) -> str:
-    """One number as it stands in the canonical JSON."""
-    return json.dumps(value, allow_nan=False)
+def _run_ids(sweep: Sweep, loops: Sequence[Mapping[str, Sequence[float]]], index: np.ndarray) -> np.ndarray:
+    """The ids of all runs, of `canonical` of their `identity`: the text of each value is made once."""
+    at = {key: (values, of) for loop, of in zip(loops, index, strict=True) for key, values in loop.items()}
+    fields = identity(sweep, sweep.values, 0)
+    texts: list[np.ndarray] = []
+    before = ""  # the text of constants, which goes with that of the next axis
+    for key in sorted({*fields, *at}):
+        values, index_R = at.get(key, ([fields.get(key)], None))
+        since = sweep.numbers[key].since if key in sweep.numbers else None
+        text = ["" if value == since else "," + canonical({key: value})[1:-1] for value in values]
+        if index_R is None:
+            before += text[0]
+        else:
+            texts.append(np.array([before + one for one in text], object)[index_R])
+            before = ""
+    jsons = ("{" + "".join(parts)[1:] + before + "}" for parts in zip(*texts, strict=True))
+    return np.array([hashlib.sha256(json.encode()).hexdigest()[:16] for json in jsons], dtype="U16")

@@ -6,7 +6,6 @@ how many rows a run has and nothing else: rows may be padded, so it may be eithe
 """
 
 import math
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -134,26 +133,13 @@ class MissingError(AttributeError):
     """A part asked for a hyperparameter that none of the sweep's parts has."""
 
 
-class Values(Mapping[str, Any]):
+class Values(dict[str, Any]):
     """The hyperparameters of a run, or of a program, as its parts get them: h.b1 or h["b1"].
 
     Static ones are Python's numbers, traced ones in a training jax's.
     """
 
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self._values = dict(values)
-
-    def __getitem__(self, name: str) -> Any:
-        return self._values[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name not in self._values:
-            there = ", ".join(sorted(self._values)) if not name.startswith("_") else ""
-            raise MissingError(f"there is no hyperparameter {name}; there are {there}")
-        return self._values[name]
+        if name in self:
+            return self[name]
+        raise MissingError(f"there is no hyperparameter {name}; there are {', '.join(sorted(self))}")

@@ -27,8 +27,9 @@ import pandas as pd
 import pyarrow as pa
 import yaml
 
+from grok_sweep.errors import StoreError
 from grok_sweep.store import locks
-from grok_sweep.store.files import Files, StoreError
+from grok_sweep.store.files import Files
 from grok_sweep.store.inspection import Inspection, inspect
 from grok_sweep.store.parquet import DamagedError, decode, encode
 from grok_sweep.store.schemas import (

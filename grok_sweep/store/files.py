@@ -18,6 +18,7 @@ import pyarrow as pa
 from pyarrow.fs import FileSelector, FileSystem, LocalFileSystem
 
 from grok_sweep.core import uris
+from grok_sweep.errors import StoreError
 
 TEMPORARY = ".grok-sweep-"  # how the hidden neighbour begins that a file is written into before it is renamed
 
@@ -28,10 +29,6 @@ _OPTIONS = {
     "gs": "retry_limit_seconds=30",
     "gcs": "retry_limit_seconds=30",
 }
-
-
-class StoreError(Exception):
-    """A results folder that cannot be used: says which, why, and what to do."""
 
 
 class Files:

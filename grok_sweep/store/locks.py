@@ -14,7 +14,8 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from grok_sweep.store.files import Files, StoreError
+from grok_sweep.errors import StoreError
+from grok_sweep.store.files import Files
 
 LOCK = ".lock"
 

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from grok_sweep.core.parts import FLOAT_BITS
-from grok_sweep.store.files import Files, StoreError
+from grok_sweep.errors import StoreError
+from grok_sweep.store.files import Files
 from grok_sweep.store.parquet import DamagedError, decode
 from grok_sweep.store.schemas import CURVES_SCHEMA, FOLDERS, runs_schema, together
 
