@@ -21,6 +21,7 @@ from grok_sweep.core.config import SETTINGS, parse
 from grok_sweep.core.number import Number
 from grok_sweep.errors import ConfigError, LaunchError, StoreError
 from grok_sweep.stop import SIGNALS, Stopped
+from grok_sweep.sweep_file import source_of
 
 HELP = """\
 grok-sweep sweeps=NAME [KEY=VALUE ...]
@@ -99,7 +100,6 @@ def _main(argv: list[str]) -> int:
         return 0
     # Hydra is imported here, and jax and ray further down, so that each answer comes as soon as it can.
     from grok_sweep import compose
-    from grok_sweep.sweep_file import source_of
 
     if flags.shell_completion:
         return _complete(arguments)
@@ -117,9 +117,8 @@ def _main(argv: list[str]) -> int:
         with compose.using(source):
             compose.answer(["--cfg", flags.cfg, *map(compose.override, arguments)])
         return 0
-    # As values, where it has spans: the record is read without them.
-    seeds = config["seeds"] if isinstance(config["seeds"], int) else [*sweep.seeds]
-    config |= {"grid": {key: [*values] for key, values in sweep.axes.items()}, "seeds": seeds}
+    # Spans as their values: the record is read without them.
+    config["grid"] = {key: [*values] for key, values in sweep.axes.items()}
     from grok_sweep.worker.environment import environment, set_environment
 
     # Before jax computes. On Ray the driver trains nothing: it takes no accelerator from its workers.
@@ -170,7 +169,6 @@ def _flags(argv: list[str]) -> tuple[argparse.Namespace, list[str], list[str]]:
 def _complete(arguments: list[str]) -> int:
     """Shell completion, by Hydra. What cannot be completed prints nothing: the terminal is in use."""
     from grok_sweep import compose
-    from grok_sweep.sweep_file import source_of
 
     # The line that is being completed may have chosen a sweep, whose file of parts has more to offer.
     line = os.environ.get("COMP_LINE", "").split()
@@ -182,11 +180,7 @@ def _complete(arguments: list[str]) -> int:
 
 def _help(arguments: list[str]) -> str:
     """All that can be given; of a sweep that is chosen its file's parts too."""
-    source = None
-    if any(argument.startswith("sweeps=") for argument in arguments):
-        from grok_sweep.sweep_file import source_of
-
-        source = source_of(arguments)
+    source = source_of(arguments)
 
     def numbers(*kinds: str) -> dict[str, Number]:
         there = registry.parts_of(source)

@@ -18,7 +18,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from grok_sweep.core import registry, spans
 from grok_sweep.core.choices import BLOCKS, GROUPS, choices, configs
@@ -105,11 +105,9 @@ def compose(arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
 
 
 def _quoted(argument: str) -> str:
-    """A span, or a long list, as text: to Hydra log(...) is a function, and 1,000 values take a minute."""
+    """A span as text: to Hydra log(...) is a function."""
     key, _, value = argument.partition("=")
-    is_axis = key.lstrip("+").startswith("grid.")
-    as_text = (is_axis and spans.is_span(value)) or spans.is_long_list(value)
-    return f"{key}='{value}'" if as_text else argument
+    return f"{key}='{value}'" if key.lstrip("+").startswith("grid.") and spans.is_span(value) else argument
 
 
 def _problem(argument: str) -> str | None:
@@ -150,16 +148,12 @@ def answer(argv: list[str]) -> None:
     sys.argv = ["grok-sweep", *argv]
     try:
         with _hydra(), contextlib.redirect_stderr(said):
-            application(_nothing)()
+            application(lambda config: None)()
     except SystemExit:
         lines = [line for line in said.getvalue().splitlines() if line and "HYDRA_FULL_ERROR" not in line]
         raise ConfigError(lines[-1:]) from None
     finally:
         sys.argv = before
-
-
-def _nothing(config: DictConfig) -> None:
-    """The application, as far as Hydra is concerned."""
 
 
 @contextlib.contextmanager

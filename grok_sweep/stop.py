@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 import threading
-from types import TracebackType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 GRACE_SECONDS = 8.0  # for the driver to see that it was asked; then the process ends all the same
@@ -37,15 +36,13 @@ class Stop:
         # What is ignored, as SIGINT is in the background of a script, stays so.
         self._before = {n: h for n in SIGNALS if (h := signal.getsignal(n)) is not signal.SIG_IGN}
         self._wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-        for number in self._before:
-            signal.signal(number, _nothing)
+        for number in self._before:  # a handler there must be, or the signal does what it does by default
+            signal.signal(number, lambda number, frame: None)
         self._thread = threading.Thread(target=self._watch, name="stop", daemon=True)
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         signal.set_wakeup_fd(self._wakeup)
         for number, handler in self._before.items():
             signal.signal(number, handler)
@@ -71,12 +68,8 @@ class Stop:
                 timer = threading.Timer(self._grace_seconds, _end, (number, "stopped"))
                 timer.daemon = True
                 timer.start()
-        if timer is not None:
+        if timer:
             timer.cancel()
-
-
-def _nothing(number: int, frame: object) -> None:
-    """A handler there must be, or the signal would do what it does by default."""
 
 
 def _end(number: int, how: str) -> None:

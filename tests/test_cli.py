@@ -53,11 +53,9 @@ def test_a_good_command_line_is_driven_and_recorded(driven):
 
 
 def test_a_span_is_recorded_as_its_values(driven):
-    long = ",".join(map(str, range(1000, 1200)))
-    assert cli.main([QUICK, "grid.weight_decay=log(0.1, 10, 3)", f"seeds=[{long}]"]) == 0
+    assert cli.main([QUICK, "grid.weight_decay=log(0.1, 10, 3)"]) == 0
     _, config, _ = driven[0]
     assert config["grid"]["weight_decay"] == [0.1, 1.0, 10.0]
-    assert config["seeds"] == list(range(1000, 1200))
 
 
 def test_a_dry_run_is_no_run(driven):

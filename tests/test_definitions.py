@@ -381,7 +381,7 @@ LOOKS = '"cold": Look("#aaaaaa", "cross")'
 @pytest.mark.parametrize(
     ("phases", "message"),
     [
-        ("{}", 'declares no phases; give them as {"name": Look("#rrggbb", "circle"), ...}'),
+        ("{}", "declares no phases, or more than can be told apart; give 1 to 12, as {"),
         ("['a']", "declares no phases"),
         (
             '{"Cold": Look("#aaaaaa", "cross")}',
@@ -405,11 +405,11 @@ LOOKS = '"cold": Look("#aaaaaa", "cross")'
         ('{"cold": Look("#aaaaaa", ["cross"])}', "phase cold has the mark ['cross']"),
         (
             '{"cold": Look("#aaaaaa", "cross"), "hot": Look("#bbbbbb", "cross")}',
-            "phases cold and hot have the same mark, cross; give each another",
+            "has several phases of one mark, cross; give each another",
         ),
         (
             '{"p" + "abcdefghijklm"[k]: Look("#aaaaaa", "cross") for k in range(13)}',
-            "declares 13 phases; at most 12 can be told apart",
+            "declares no phases, or more than can be told apart",
         ),
         (f"{{{LOOKS}}}, wide=3", "wide must be declared by whole(...) or real(...)"),
         (
@@ -448,8 +448,7 @@ def test_steps_and_the_like_may_be_thresholds_and_all_marks_used():
 def test_source_of_names_what_is_wrong(own, capfd):
     assert own(wrong=('"diamond"', '"cross"')) == 2
     assert capfd.readouterr().err == (
-        "grok-sweep: own.py: definition temper: phases cold and mild have the same mark, cross; give each "
-        "another\n"
+        "grok-sweep: own.py: definition temper: has several phases of one mark, cross; give each another\n"
     )
     with pytest.raises(ConfigError):
         source_of(["sweeps=own"])

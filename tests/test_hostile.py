@@ -114,14 +114,7 @@ def test_any_config_is_a_sweep_or_refused(change_list):
 @settings(max_examples=200)
 def test_good_configs_are_sweeps(change_list):
     made = put([change for change in change_list if change[0] != "grid.n_parity_bits"])
-    assert judged(made) == (made["seeds"] != [] and cells(made) <= 20_000_000)
-
-
-def cells(config):
-    count = config["seeds"] if isinstance(config["seeds"], int) else len(config["seeds"])
-    for values_of_axis in config["grid"].values():
-        count *= len(values_of_axis)
-    return count
+    assert judged(made) == (made["seeds"] != [])
 
 
 @given(st.dictionaries(any_keys, anything, max_size=12) | st.dictionaries(any_keys, huge, max_size=3))

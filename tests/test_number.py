@@ -25,7 +25,7 @@ def test_whole_numbers_are_static_and_the_others_traced():
     assert static == {*shapes.split(), *switches.split()}
     rows = {key for key, number in NUMBERS.items() if number.use == "rows"}
     assert rows == {"train_size", "test_size", "train_share"}
-    traced = {key for key, number in NUMBERS.items() if number.traced}
+    traced = {key for key, number in NUMBERS.items() if number.use == "traced"}
     assert traced == NUMBERS.keys() - static - rows
 
 

@@ -417,16 +417,12 @@ def test_two_parts_of_a_sweep_may_not_share_a_hyperparameter():
 
 def test_whole_numbers_are_static_and_fractions_traced_unless_declared_otherwise():
     assert whole(3, "x", 1, 9) == Number(int, "x", 1, 9, use="static", default=3)
-    assert whole(3, "x", 1, 9, traced=True).traced
+    assert whole(3, "x", 1, 9, traced=True).use == "traced"
     assert not whole(3, "x", 1, 9, traced=True).static
     assert whole(3, "x", 1, 9, rows=True).use == "rows"
     assert real(0.5, "x", 0, 1) == Number(float, "x", 0, 1, use="traced", default=0.5)
     assert real(0.5, "x", 0, 1, static=True).static
-    assert not real(0.5, "x", 0, 1, static=True).traced
     assert real(0.5, "x", 0, 1, rows=True).use == "rows"
-    of_rows = real(0.5, "x", 0, 1, rows=True)
-    assert not of_rows.static
-    assert not of_rows.traced
 
 
 @pytest.mark.parametrize(

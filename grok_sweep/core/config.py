@@ -19,12 +19,12 @@ from grok_sweep.core.number import Number
 from grok_sweep.core.parts import PartError
 from grok_sweep.core.source import Source
 from grok_sweep.core.sweep import Cluster, Sweep
-from grok_sweep.core.together import MAX_RUNS, misfits
+from grok_sweep.core.together import misfits
 from grok_sweep.errors import ConfigError, nearest_of, one_of, problem
 
 MISSING = "???"  # what OmegaConf writes for a value that has to be given
 SEED = Number(int, "of data and initial weights", 0, 2**31 - 1)
-SEEDS = Number(int, "how many seeds, from 0 on", 1, MAX_RUNS)
+SEEDS = Number(int, "how many seeds, from 0 on", 1, 2**31 - 1)
 SETTINGS = {
     "train.steps": Number(int, "steps of each run", 1, 1_000_000_000),
     "train.log_every": Number(int, "steps between two rows of a curve", 1, 1_000_000_000),
@@ -180,22 +180,16 @@ def _unknown_keys(read: _Reader, known: Mapping[str, Collection[str]]) -> None:
             read.wrong(f"{block}.{key}".lstrip("."), f"no such key; {hint}", value)
 
 
-def _listed(given: Any, kind: type[int] | type[float]) -> tuple[Any, str]:
-    """A span, or a list that is long and so text, as its values, all else as it is; and why it is no list."""
-    try:
-        if spans.is_span(given):
-            return spans.spread(given, kind), ""
-        return (spans.values_of(given) if spans.is_long_list(given) else given), ""
-    except ValueError as error:
-        return given, f"; {error}"
-
-
 def _axis(read: _Reader, key: str, number: Number) -> tuple[Any, ...]:
-    given, why = _listed(read.at(f"grid.{key}"), number.kind)
+    where, given, why = f"grid.{key}", read.at(f"grid.{key}"), ""
+    if spans.is_span(given):
+        try:
+            given = spans.spread(given, number.kind)
+        except ValueError as error:
+            why = f"; {error}"
     if isinstance(given, list) and given:
-        return read.numbers(f"grid.{key}", given, number)
-    message = f"must be a list [...] of at least one value, each {number.allowed}{why}"
-    read.wrong(f"grid.{key}", message, given)
+        return read.numbers(where, given, number)
+    read.wrong(where, f"must be a list [...] of at least one value, each {number.allowed}{why}", given)
     return ()
 
 
@@ -211,11 +205,11 @@ def _zip(read: _Reader) -> tuple[tuple[str, ...], ...]:
 
 
 def _seeds(read: _Reader) -> Sequence[Any]:
-    given, why = _listed(read.at("seeds"), int)
+    given = read.at("seeds")
     if isinstance(given, list) and given:
         return read.numbers("seeds", given, SEED)
     if SEEDS.problem(given):
-        message = f"must be a count, {SEEDS.allowed}, or a list of seeds, each {SEED.allowed}{why}"
+        message = f"must be a count, {SEEDS.allowed}, or a list of seeds, each {SEED.allowed}"
         read.wrong("seeds", message, given)
         return ()
     return range(given)

@@ -7,7 +7,7 @@ Of combinations that are one training, as they differ in nothing that has an eff
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,10 +56,9 @@ class Grid:
     def __len__(self) -> int:
         return len(self.columns["run_id"])
 
-    def rows(self, index_R: np.ndarray, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
-        """The columns of some runs, or those among `names`."""
-        wanted = self.columns if names is None else self.columns.keys() & names
-        return {name: self.columns[name][index_R] for name in wanted}
+    def rows(self, index_R: np.ndarray) -> dict[str, np.ndarray]:
+        """The columns of some runs."""
+        return {name: column[index_R] for name, column in self.columns.items()}
 
     def standing(self, run_ids: Iterable[str]) -> list[str]:
         """For each id the id of the run that stands for it: its own, unless it is that of a copy."""

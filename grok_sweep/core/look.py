@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+# No two phases of one definition have the same.
 MARKS = (
     *("square", "triangle", "circle", "cross", "diamond", "pentagon", "star", "plus"),
     *("hexagon", "triangle_down", "triangle_left", "triangle_right"),
 )
-MOST_PHASES = len(MARKS)  # no two of one definition have the same
 DARKER = 0.6  # of a colour, for the outline
 
 
@@ -44,26 +44,22 @@ class Look:
 
 def problem(phases: Any) -> str | None:
     """Why these cannot be the phases of a definition; None where they can."""
-    if not isinstance(phases, Mapping) or not phases:
-        return 'declares no phases; give them as {"name": Look("#rrggbb", "circle"), ...}'
-    if len(phases) > MOST_PHASES:
-        return f"declares {len(phases)} phases; at most {MOST_PHASES} can be told apart"
-    first: dict[str, str] = {}  # mark -> the phase that has it
+    if not isinstance(phases, Mapping) or not 0 < len(phases) <= len(MARKS):
+        some = f'1 to {len(MARKS)}, as {{"name": Look("#rrggbb", "circle"), ...}}'
+        return f"declares no phases, or more than can be told apart; give {some}"
     for name, look in phases.items():
-        if not isinstance(name, str) or not re.fullmatch("[a-z_]{1,40}", name):
+        if not re.fullmatch("[a-z_]{1,40}", str(name)):
             return f"{repr(name)[:60]} cannot be the name of a phase; use 1 to 40 of a-z and _"
         if not isinstance(look, Look):
             return f'phase {name} must be a Look, such as Look("#7cb9df", "circle"), and is {repr(look)[:60]}'
-        for colour in (look.colour, *([look.outline] if look.outline else [])):
-            if not isinstance(colour, str) or not re.fullmatch("#[0-9a-fA-F]{6}", colour):
+        for colour in (look.colour, look.outline or look.colour):
+            if not re.fullmatch("#[0-9a-fA-F]{6}", str(colour)):
                 return f'phase {name} has the colour {repr(colour)[:40]}; give one as "#7cb9df"'
-        if not isinstance(look.shade, str):
-            return f"phase {name} has the shade {repr(look.shade)[:40]}; give the name of a column of runs"
         if look.mark not in MARKS:
             return f"phase {name} has the mark {repr(look.mark)[:40]}; give one of {', '.join(MARKS)}"
-        if look.mark in first:
-            return f"phases {first[look.mark]} and {name} have the same mark, {look.mark}; give each another"
-        first[look.mark] = name
+    marks = [look.mark for look in phases.values()]
+    if twice := [mark for mark in MARKS if marks.count(mark) > 1]:
+        return f"has several phases of one mark, {twice[0]}; give each another"
     return None
 
 

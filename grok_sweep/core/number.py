@@ -43,11 +43,6 @@ class Number:
         return self.use == "static"
 
     @property
-    def traced(self) -> bool:
-        """Whether the compiled program gets it as a number."""
-        return self.use == "traced"
-
-    @property
     def allowed(self) -> str:
         """What a value may be, in words."""
         if self.among:

@@ -1,7 +1,4 @@
-"""Axes written as a span: log(1e-5, 1, 20) and linear(0, 1, 5), lowest, highest, how many values.
-
-And long lists of numbers, which are not worth a grammar that reads them in the square of their length.
-"""
+"""Axes written as a span: log(1e-5, 1, 20) and linear(0, 1, 5), lowest, highest, how many values."""
 
 import re
 
@@ -9,25 +6,11 @@ import numpy as np
 
 MOST = 100_000
 FORM = re.compile(r"\s*(log|linear)\s*\(([^()]*)\)\s*")
-NUMBER = r"\s*[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?\s*"
-LIST = re.compile(rf"\s*\[{NUMBER}(?:,{NUMBER})*\]\s*")
-LONG = 300  # characters, from which on a list is read here
 
 
 def is_span(value: object) -> bool:
     """Whether a value of the grid is written so."""
     return isinstance(value, str) and FORM.fullmatch(value) is not None
-
-
-def is_long_list(text: object) -> bool:
-    """Whether a text is a long list of plain numbers."""
-    return isinstance(text, str) and len(text) >= LONG and LIST.fullmatch(text) is not None
-
-
-def values_of(text: str) -> list[float]:
-    """Those of a list of plain numbers."""
-    words = text.strip()[1:-1].split(",")
-    return [int(word) if re.fullmatch(r"\s*[-+]?\d+\s*", word) else float(word) for word in words]
 
 
 def spread(text: str, kind: type[int] | type[float]) -> list[float]:

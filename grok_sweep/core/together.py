@@ -13,27 +13,22 @@ from grok_sweep.core.source import blaming
 from grok_sweep.core.sweep import Sweep
 from grok_sweep.errors import ConfigError
 
-MAX_RUNS = 20_000_000
 MOST_CHECKED = 10_000  # combinations of a task's hyperparameters
 Misfit = tuple[str, str, Any]  # key, what it must be, value
 
 
 def misfits(sweep: Sweep) -> list[Misfit]:
     """All that does not fit. Raises ConfigError where a user's task fails at being asked."""
-    found = [*_train(sweep), *_cluster(sweep), *_grid(sweep)]
-    return found or _task(sweep)
+    return [*_settings(sweep), *_grid(sweep)] or _task(sweep)
 
 
-def _train(sweep: Sweep) -> Iterator[Misfit]:
+def _settings(sweep: Sweep) -> Iterator[Misfit]:
     if sweep.steps % sweep.log_every:
         yield "train.steps", f"must be a multiple of train.log_every={sweep.log_every}", sweep.steps
     elif (every := sweep.snapshot_every) and (every % sweep.log_every or sweep.steps % every):
         message = f"must be a multiple of train.log_every={sweep.log_every} and divide train.steps"
         yield "train.snapshot_every", f"{message}={sweep.steps}", every
-
-
-def _cluster(sweep: Sweep) -> Iterator[Misfit]:
-    """What would have no effect is refused rather than ignored."""
+    # What would have no effect is refused rather than ignored.
     cluster = sweep.cluster
     if cluster.executor == "inline" and (cluster.workers, cluster.address) != (None, None):
         yield "cluster.executor", "is one worker, this process; workers and address must be null", "inline"
@@ -53,12 +48,6 @@ def _grid(sweep: Sweep) -> Iterator[Misfit]:
         counts = Counter(zip(*loop.values(), strict=True))
         if twice := [point if len(loop) > 1 else point[0] for point, count in counts.items() if count > 1]:
             yield where, "given more than once; values must be different (in float32)", twice
-    if sweep.n_combinations > MAX_RUNS:
-        yield (
-            "grid",
-            f"combinations and seeds are at most {MAX_RUNS:,}; split the sweep",
-            sweep.n_combinations,
-        )
 
 
 def _task(sweep: Sweep) -> list[Misfit]:
@@ -72,15 +61,16 @@ def _task(sweep: Sweep) -> list[Misfit]:
         message = f"needs accuracies, which task {sweep.task} has not; choose pair, or one of your own"
         return [("phases.definition", message, sweep.definition)]
     axes = [{key: sweep.axes[key] for key in loop if key in task.numbers} for loop in sweep.loops]
-    points = [[*zip(*loop.values(), strict=True)] for loop in axes]
-    if math.prod(len(of_loop) for of_loop in points if of_loop) > MOST_CHECKED:
-        # Most conditions are monotone in each hyperparameter: then extremes suffice.
-        points = [[min(of_loop), max(of_loop)] if of_loop else [] for of_loop in points]
-    choices = [
-        [dict(zip(loop, p, strict=True)) for p in of_loop] for loop, of_loop in zip(axes, points, strict=True)
+    points = [
+        [dict(zip(loop, point, strict=True)) for point in zip(*loop.values(), strict=True)]
+        for loop in axes
+        if loop
     ]
+    if math.prod(map(len, points)) > MOST_CHECKED:
+        # Most conditions are monotone in each hyperparameter: then extremes suffice.
+        points = [[end(of_loop, key=lambda p: [*p.values()]) for end in (min, max)] for of_loop in points]
     said: dict[str, Misfit] = {}
-    for changed in itertools.product(*filter(None, choices)):
+    for changed in itertools.product(*points):
         run = Values({**sweep.values, **ChainMap(*changed), "steps": sweep.steps})
         for key, message in _of_run(sweep, task, run):
             block = "grid." if key in sweep.axes else "task." if key in task.numbers else ""

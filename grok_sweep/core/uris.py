@@ -3,10 +3,8 @@
 import re
 from urllib.parse import urlsplit
 
-SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs", "file")  # of pyarrow.fs
-
 # A URI, or what was to be one (s3:/bucket/x); its place, without options.
-_URI = re.compile(rf"((?:{'|'.join(SCHEMES)}):/*|[A-Za-z][\w+.-]*://)([^?#]*)", re.IGNORECASE)
+_URI = re.compile(r"([A-Za-z][\w+.-]*:/+)([^?#]*)")
 _USER = re.compile(r"\A([^/@:]*)(?:@|:(?:[^/]*@|.*@))")  # a name; a password, which may have a /
 
 
@@ -27,8 +25,9 @@ def has_secret(root: str) -> bool:
     """Whether a URI holds a password, or of S3 a key: those are for the environment."""
     if not (uri := _URI.match(root)):
         return False
-    user, at, _ = uri[2].partition("/")[0].rpartition("@")
-    return bool(at) and (uri[1].lower().startswith("s3:") or ":" in user)
+    # A secret may have a /; then of S3 it ends what seems to be the bucket.
+    secret = "[@:]" if uri[1].lower().startswith("s3:") else ":.*@"
+    return re.search(secret, uri[2].partition("/")[0]) is not None
 
 
 def trouble(root: str) -> str | None:
@@ -36,16 +35,12 @@ def trouble(root: str) -> str | None:
     scheme = root.partition(":")[0]
     if "://" not in root:
         return f"a URI begins with {scheme}://"
+    if scheme == "file" and not re.fullmatch(r"file://(localhost)?/[^?#]*", root):
+        return "a folder of this machine is file:///PATH, where ? is %3F and # is %23"
     try:
         parts = urlsplit(root)
     except ValueError:
         return "it is no URI"
     if parts.scheme == "s3" and ":" in parts.netloc and "@" not in parts.netloc:
         return "a bucket has no port; and in a URI / of a secret is %2F"
-    if parts.scheme != "file":
-        return None
-    if parts.netloc:
-        return "it names another machine; a folder of this one is file:///PATH"
-    if not parts.path:
-        return "it names no folder"
-    return "in such a URI ? is %3F and # is %23" if "?" in root or "#" in root else None
+    return None
