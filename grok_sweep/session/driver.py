@@ -13,6 +13,7 @@ from grok_sweep.core.parts import PartError
 from grok_sweep.core.plan import few, outline
 from grok_sweep.core.source import blaming
 from grok_sweep.core.sweep import Sweep
+from grok_sweep.errors import StoreError
 from grok_sweep.executors import executor
 from grok_sweep.session import capacity, provenance, sorting
 from grok_sweep.session import dry_run as plan_table
@@ -105,6 +106,9 @@ def _session(sweep: Sweep, config: Mapping[str, Any], command: str, results: Sto
             if is_new:  # from here on something is written
                 results.make_folders()
                 stack.enter_context(results.locked())
+                if results.exists():
+                    begun = "another session has begun it meanwhile; give the command again to go on with it"
+                    raise StoreError(f"{results.place()}: {begun}")
         for line in results.put_aside(left.found):
             _say(line)
         if not left.plan.shards:
