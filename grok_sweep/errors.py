@@ -22,11 +22,6 @@ class StoreError(Exception):
     """A results folder that cannot be used: says which, why, and what to do."""
 
 
-def problem(where: str, message: str, value: Any) -> str:
-    """What is wrong with the value of a key."""
-    return f"{shorten(where)}={show(value)}: {message}"
-
-
 def one_of(word: str, options: list[str]) -> str:
     """What is allowed where `word` is not, with the nearest."""
     near = nearest_of(word, options)

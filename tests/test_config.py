@@ -19,6 +19,7 @@ GOOD = {
     "out": "results/small",
     "dry_run": False,
     "retry_failed": False,
+    "accept_code": False,
     "fail_fast": False,
     "report": None,
     "grid": {"weight_decay": [0.1, 1], "hidden_size": [16, 64]},

@@ -20,23 +20,17 @@ from grok_sweep.core.parts import PartError
 from grok_sweep.core.source import Source
 from grok_sweep.core.sweep import Cluster, Sweep
 from grok_sweep.core.together import misfits
-from grok_sweep.errors import ConfigError, nearest_of, one_of, problem
+from grok_sweep.errors import ConfigError, nearest_of, one_of, shorten, show
 
 MISSING = "???"  # what OmegaConf writes for a value that has to be given
 SEED = Number(int, "of data and initial weights", 0, 2**31 - 1)
 SEEDS = Number(int, "how many seeds, from 0 on", 1, 2**31 - 1)
+FLAGS = ("dry_run", "retry_failed", "accept_code", "fail_fast")
 SETTINGS = {
     "train.steps": Number(int, "steps of each run", 1, 1_000_000_000),
     "train.log_every": Number(int, "steps between two rows of a curve", 1, 1_000_000_000),
-    "train.batch_size": Number(
-        int,
-        "rows of a mini-batch, permuted anew each epoch, the last incomplete one dropped; null: all rows",
-        1,
-        10_000_000,
-    ),
-    "train.snapshot_every": Number(
-        int, "steps between two records of all weights; null: none", 1, 1_000_000_000
-    ),
+    "train.batch_size": Number(int, "rows of a mini-batch, anew each epoch; null: all rows", 1, 10_000_000),
+    "train.snapshot_every": Number(int, "steps between records of weights; null: none", 1, 1_000_000_000),
     "cluster.shard_seconds": Number(float, "about what a worker does in one call", 0, above=True),
     "cluster.workers": Number(int, "worker processes; null: one per core or accelerator", 1, 1_000_000),
     "cluster.workers_per_gpu": Number(int, "workers that share one GPU and its memory", 1, 64),
@@ -78,12 +72,11 @@ def parse(config: Mapping[str, Any], source: Source | None = None) -> Sweep:
         for group in BLOCKS
         for key, number in own[group].items()
     }
+    axes = {key: _axis(read, key, numbers[key]) for key in config["grid"] if key in numbers}
     found = {
         **names,
         "values": MappingProxyType(values),
-        "axes": MappingProxyType(
-            {key: _axis(read, key, numbers[key]) for key in config["grid"] if key in numbers}
-        ),
+        "axes": MappingProxyType(axes),
         "together": _zip(read),
         "seeds": _seeds(read),
         "steps": read.setting("train.steps"),
@@ -92,8 +85,7 @@ def parse(config: Mapping[str, Any], source: Source | None = None) -> Sweep:
         "snapshot_every": read.setting("train.snapshot_every", None),
         "name": _name(read),
         "out": _out(read),
-        **{key: read.one_of(key, [False, True]) for key in ("dry_run", "retry_failed", "fail_fast")},
-        "accept_code": read.one_of("accept_code", [False, True], False),
+        **{key: read.one_of(key, [False, True]) for key in FLAGS},
         "report": read.one_of("report", [None, "live"]),
         "cluster": _cluster(read),
         "thresholds": MappingProxyType(
@@ -102,8 +94,9 @@ def parse(config: Mapping[str, Any], source: Source | None = None) -> Sweep:
     }
     read.done()
     sweep = Sweep(**found, numbers=MappingProxyType(numbers), source=source)
-    if problems := [problem(*misfit) for misfit in misfits(sweep)]:
-        raise ConfigError(problems)
+    for misfit in misfits(sweep):
+        read.wrong(*misfit)
+    read.done()
     return sweep
 
 
@@ -120,7 +113,8 @@ class _Reader:
 
     def wrong(self, where: str, message: str, value: Any) -> None:
         missing = isinstance(value, str) and value == MISSING
-        self.problems.append(f"{where}: is missing; {message}" if missing else problem(where, message, value))
+        given = ": is missing; " if missing else f"={show(value)}: "
+        self.problems.append(f"{shorten(where)}{given}{message}")
 
     def number(self, where: str, number: Number, default: Any = MISSING) -> Any:
         """A canonical number, or None where that is the default."""
@@ -135,8 +129,8 @@ class _Reader:
     def setting(self, where: str, default: Any = MISSING) -> Any:
         return self.number(where, SETTINGS[where], default)
 
-    def one_of(self, where: str, options: list[Any], default: Any = MISSING) -> Any:
-        value = self.at(where, default)
+    def one_of(self, where: str, options: list[Any]) -> Any:
+        value = self.at(where)
         if any(type(value) is type(option) and value == option for option in options):
             return value
         words = [option if isinstance(option, str) else json.dumps(option) for option in options]
