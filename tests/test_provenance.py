@@ -53,19 +53,22 @@ def test_a_session_says_what_ran_where_and_earlier_ones_are_kept(tiny):
 
 
 def test_a_session_that_computes_with_other_things_says_so():
-    def said(*sessions):
-        return changes({"sessions": [*sessions]})
-
-    first = {"machine": "a", "versions": {"jax": "0.10.2", "numpy": "2.4.6", "ray": "2.60.0"}}
-    assert said(first) is None
-    assert said(first, first) is None
-    assert said({}, first) is None  # sessions of before that was recorded
-    assert said(first, first | {"versions": {"jax": "0.10.2", "numpy": "2.4.6", "ray": "3"}}) is None
+    first = {"machine": "a", "devices": ["cpu"]}
+    first["versions"] = {"jax": "0.10.2", "numpy": "2.4.6", "ray": "2.60.0"}
+    first["random"] = {"default_prng_impl": "threefry2x32"}
+    assert changes([], first) is None
+    assert changes([first], first) is None
+    assert changes([{}], first) is None  # sessions of before that was recorded
+    assert changes([first], first | {"versions": {"jax": "0.10.2", "numpy": "2.4.6", "ray": "3"}}) is None
+    begun = {"versions": {"jax": "0.11", "numpy": "2.4.6"}, "machine": "a"}
+    ended = {"devices": ["cpu", "NVIDIA H100"]}
     may = "numbers may differ in their last digits; rows name their session"
-    other = {"versions": {"jax": "0.11", "numpy": "2.4.6"}, "machine": "b"}
-    assert said({}, first, other) == (
-        f"this session has machine b (before: a); jax 0.11 (before: 0.10.2): {may}"
-    )
+    # A session that was killed says less than the one before it.
+    for earlier in ([begun | ended, first], [first, {"machine": "a"}]):
+        assert changes(earlier, begun) == f"this session has jax 0.11 (before: 0.10.2): {may}"
+        assert changes(earlier, ended) == f"this session has devices cpu, NVIDIA H100 (before: cpu): {may}"
+    rbg = first | {"random": {"default_prng_impl": "rbg"}}
+    assert "random default_prng_impl rbg (before: threefry2x32)" in changes([first], rbg)
 
 
 def test_it_is_said_when_a_sweep_goes_on(tmp_path, capfd):

@@ -130,11 +130,12 @@ def _recorded(
     sweep: Sweep, record: dict[str, Any], results: Store, stop: Stop, training: Training, started: float
 ) -> None:
     """Train, with what the session is written down in `record` of the folder; `started`: by the clock."""
-    mine, metrics = record["sessions"][-1], registry.metrics(sweep.source)
+    *earlier, mine = record["sessions"]
+    metrics = registry.metrics(sweep.source)
     kinds = {key: number.kind for key, number in sweep.numbers.items()}
     none = runs_schema(kinds, metrics, batches=sweep.batch_size is not None).empty_table()
     schema, curves = in_session(none, mine["session"]).schema, curves_schema(metrics)
-    if changed := provenance.changes(record):
+    if changed := provenance.changes(earlier, mine):
         _say(changed)
     results.create(record, schema, curves)
     if sweep.source is not None:
@@ -146,6 +147,8 @@ def _recorded(
     share = training.seconds / (seconds * max(1, told["workers"]))
     mine |= {"seconds": round(seconds, 1), **told, "training_share_of_worker_time": round(share, 4)}
     results.create(record, schema, curves)
+    if changed := provenance.changes(earlier, {"devices": told["devices"]}):  # known at the end
+        _say(changed)
     runs, at_once = told["runs"], told["not_finite_at_step_0"]
     _say(f"{runs:,} run{'s' * (runs != 1)} in {seconds:,.1f} s, {share:.1%} of worker time in training")
     if at_once:

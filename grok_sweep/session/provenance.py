@@ -3,7 +3,8 @@
 import platform
 import re
 import subprocess
-from collections.abc import Mapping
+from collections import ChainMap
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -64,17 +65,21 @@ def other_code(stored: Mapping[str, Any], sweep: Sweep) -> str | None:
     return None
 
 
-def changes(stored: Mapping[str, Any]) -> str | None:
-    """With which other versions or machine the last session computes than the one before; None: the same.
+def changes(earlier: Sequence[Mapping[str, Any]], now: Mapping[str, Any]) -> str | None:
+    """What a session computes with that the last to say did not; None: nothing.
 
-    Numbers may then differ in their last digits.
+    Numbers may then differ in their last digits. What `now` does not say is no change.
     """
-    before, now = (
-        {"machine": session.get("machine")} | {key: session.get("versions", {}).get(key) for key in COMPUTE}
-        for session in [{}, *stored["sessions"]][-2:]
-    )
-    changed = [key for key, old in before.items() if old not in (None, now[key])]
-    words = [f"{key} {now[key]} (before: {before[key]})" for key in changed]
+
+    def of(session: Mapping[str, Any]) -> dict[str, str]:
+        found = {key: session.get("versions", {}).get(key) for key in COMPUTE}
+        found |= {f"random {key}": value for key, value in session.get("random", {}).items()}
+        found |= {"machine": session.get("machine"), "devices": ", ".join(session.get("devices", []))}
+        return {key: str(value) for key, value in found.items() if value}
+
+    before = dict(ChainMap(*[of(session) for session in reversed(earlier)]))
+    changed = {key: new for key, new in of(now).items() if before.get(key, new) != new}
+    words = [f"{key} {new} (before: {before[key]})" for key, new in changed.items()]
     may = "numbers may differ in their last digits; rows name their session"
     return f"this session has {'; '.join(words)}: {may}" if words else None
 
