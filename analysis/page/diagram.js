@@ -12,7 +12,7 @@ function arrange(page) {
   const [x, y, panel] = ["x", "y", "panel"].map((key) => page.axis(state[key]) ?? { name: "", values: [""], ticks: [[], []] });
   const [nx, ny, panels] = [x, y, panel].map((axis) => axis.values.length);
   const [placeX, placeY, placeP] = [x, y, panel].map(({ name }) => arrays[`axis ${name}`]);
-  const filters = page.filters().map(([name, value]) => filterOf(page, name, value));
+  const filters = page.filters().map(([name, place]) => filterOf(page, name, place));
   const cells = Array.from({ length: panels * nx * ny }, () => []);
   const cellOf = Int32Array.from({ length: about.runs }, (_, i) => {
     const cell = ((placeP?.[i] ?? 0) * ny + (placeY?.[i] ?? 0)) * nx + (placeX?.[i] ?? 0);
@@ -27,9 +27,9 @@ function arrange(page) {
 }
 
 // Whether a run passes a filter: one that the hyperparameter has no effect on is at any of its values.
-function filterOf({ arrays }, name, value) {
-  const [place, anywhere] = [arrays[`axis ${name}`], arrays[`anywhere ${name}`]];
-  return (i) => place[i] === value || Boolean(anywhere?.[i]);
+function filterOf({ arrays }, name, place) {
+  const [places, anywhere] = [arrays[`axis ${name}`], arrays[`anywhere ${name}`]];
+  return (i) => places[i] === place || Boolean(anywhere?.[i]);
 }
 
 // What colours the runs of a cell or dot: the share of a phase, or the median of a number; null for their phase.
@@ -54,8 +54,8 @@ function mostCommon(page, runs) {
 
 // The colour and the outline of a phase.
 function colours({ about, state }, code) {
-  const { colours, outline } = about.phases[code];
-  return state.safe ? [colours[1][1], colour("--ink")] : [colours[0][1], outline];
+  const phase = about.phases[code];
+  return state.safe ? [phase.colours[1][1], colour("--ink")] : [phase.colours[0][1], phase.outline];
 }
 
 // The marks of one panel: a run each, in rows within its cell, or a cell each. `across` and `up`: how many a cell has.
@@ -119,8 +119,8 @@ function drawDiagram(page) {
     const few = values.map((_, place) => place).filter((place) => place % every === 0);
     const [tickvals, texts] = ticks[0].length ? ticks : [few, few.map((place) => words(values[place]))];
     const [range, title] = [[-0.5, values.length - 0.5], { text: first ? plain(name) : "", standoff: 8 }];
-    const bare = { showgrid: false, zeroline: false, automargin: true, ticks: "" };
-    return { ...bare, range, title, tickvals, ticktext: texts.map(plain) };
+    const plainly = { showgrid: false, zeroline: false, automargin: true, ticks: "" };
+    return { ...plainly, range, title, tickvals, ticktext: texts.map(plain) };
   };
   const layout = {
     ...bare(), height: rows * (high + 34) + 50, margin: { l: 10, r: 10, t: 24, b: 10 }, showlegend: false, annotations: [],

@@ -71,10 +71,10 @@ function drawWaves(run, w_in, w_out, end) {
       const id = row * shown.length + i + 1;
       const axis = { showgrid: false, fixedrange: true, zerolinecolor: colour("--rule") };
       const high = row ? star[row - 1] : end;
-      const up = { ...axis, range: [-high, high], showticklabels: !row && !i };
-      if (!i) up.title = { text: title, font: { size: 11 }, standoff: 2 };
-      layout[`yaxis${id}`] = row ? { ...up, scaleanchor: `x${id}` } : up;
-      layout[`xaxis${id}`] = row ? { ...up, title: undefined, showticklabels: false } : { ...axis, nticks: 4, zeroline: false };
+      const square = { ...axis, range: [-high, high], showticklabels: false };
+      layout[`xaxis${id}`] = row ? square : { ...axis, nticks: 4, zeroline: false };
+      layout[`yaxis${id}`] = row ? { ...square, scaleanchor: `x${id}` } : { ...square, showticklabels: i === 0 };
+      if (i === 0) layout[`yaxis${id}`].title = { text: title, font: { size: 11 }, standoff: 2 };
       const on = { xaxis: `x${id}`, yaxis: `y${id}`, type: "scatter", hoverinfo: "skip" };
       if (!row) {
         layout.annotations.push(heading(`frequency ${frequency} · ${plural(members.length, "neuron")}`, on.xaxis, on.yaxis));
