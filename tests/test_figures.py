@@ -212,7 +212,7 @@ def test_further_axes_multiply_the_panels():
     assert [len(labels(plot.xaxis)) for plot in figure.axes] == [0, 0, 2, 2]
     assert [len(labels(plot.yaxis)) for plot in figure.axes] == [2, 0, 2, 0]
     figure.draw_without_rendering()
-    tops = [plot.get_position().y1 for plot in figure.axes]
+    tops = [plot.get_position().y1.round(6) for plot in figure.axes]
     assert tops[0] == tops[1] > tops[2] == tops[3]
 
 
