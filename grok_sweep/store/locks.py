@@ -47,7 +47,10 @@ def _flock(files: Files, folder: Path, holder: str) -> Iterator[None]:
         lock.truncate()
         lock.write(holder)
         lock.flush()
-        yield
+        try:
+            yield
+        finally:
+            lock.truncate(0)
 
 
 @contextmanager
