@@ -5,7 +5,7 @@ python -m grok_sweep.bench plan                   one part
 python -m grok_sweep.bench sweep --device gpu     all of parity_1125 in one process, cold cache
 
 `sweep` needs jax, flax, optax, pandas and pyarrow only: Ray, Hydra and matplotlib come with the command line,
-which `orchestration` and `short_runs` start as a process.
+which `short_runs` starts as a process.
 """
 
 import argparse
@@ -16,19 +16,14 @@ from subprocess import CalledProcessError
 
 import pandas as pd
 
-from grok_sweep.bench.cores import orchestration, plan, short_runs, training
+from grok_sweep.bench.cores import plan, short_runs, training
 from grok_sweep.bench.device import Figures, parity_1125, sweep
 from grok_sweep.errors import ConfigError
 from grok_sweep.session.provenance import machine
 from grok_sweep.store import StoreError
 from grok_sweep.versions import versions
 
-PARTS: dict[str, Callable[[], Figures]] = {
-    "training": training,
-    "plan": plan,
-    "orchestration": orchestration,
-    "short_runs": short_runs,
-}
+PARTS: dict[str, Callable[[], Figures]] = {"training": training, "plan": plan, "short_runs": short_runs}
 
 
 def show(part: str, figures: Figures) -> None:

@@ -29,7 +29,6 @@ from grok_sweep.core.config import parse
 from grok_sweep.core.grid import expand
 from grok_sweep.core.plan import Plan, make_plan
 from grok_sweep.core.program import Program
-from grok_sweep.store import Store
 from grok_sweep.worker import Order, train_shard
 from grok_sweep.worker.environment import cores, environment
 
@@ -109,13 +108,8 @@ def plan(runs: int = 1_000_000) -> Figures:
     return {**figures, "seconds_with_imports": seconds, "times_one_json_per_run": seconds / plain}
 
 
-def orchestration(*overrides: str) -> Figures:
-    """What Ray and the driver cost in a sweep of about a minute, cold cache."""
-    return command("sweeps=quickstart", f"seeds={2 * CORES}", *overrides)
-
-
 def short_runs(runs: int = 100_000, *overrides: str) -> Figures:
-    """Runs per second where a run is hardly anything, and the driver's memory."""
+    """Runs per second where a run is hardly anything, the time until the first, and the driver's memory."""
     decays = DECAYS[:10]
     grid = [f"grid.weight_decay={decays}".replace(" ", ""), "grid.hidden_size=[16]", "grid.train_size=[64]"]
     train = ["task.test_size=64", "train.steps=100", "train.log_every=100"]
@@ -142,14 +136,12 @@ def command(*overrides: str) -> Figures:
             raise subprocess.CalledProcessError(driver.returncode, arguments)
         seconds = time.time() - started
         files = [(f.stat().st_mtime, pq.read_metadata(f).num_rows) for f in Path(out, "runs").iterdir()]
-        session = Store(out).sweep()["sessions"][-1]
     landed = sorted((at, rows) for at, rows in files if rows)
     runs, (first, first_rows), (last, _) = sum(rows for _, rows in landed), landed[0], landed[-1]
     return {
         "runs": runs,
         "seconds": seconds,
         "seconds_to_first_row": first - started,
-        "training_share": session["training_share_of_worker_time"],
         "runs_per_second_after_first": (runs - first_rows) / (last - first) if last > first else 0.0,
         "peak_gb_of_driver": peak,
     }
