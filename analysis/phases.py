@@ -1,14 +1,14 @@
 """Which phase each run is in, by a definition: a built-in one, or a part of a user's file."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analysis.read import need
+from analysis.read import need, need_curves
 from grok_sweep.core import definitions, look
 from grok_sweep.core.definitions import LIU_APART, MAX_RATIO, MIN_LOSS
 from grok_sweep.core.look import Look
@@ -23,6 +23,7 @@ BUILT_IN: dict[str, Definition] = {name: getattr(definitions, name) for name in 
 DEFINITIONS = definitions.NAMES
 PHASES = tuple(definitions.FOUR)  # of the built-in ones
 LOSSES = ("min_train_loss", "min_eval_loss", "max_loss_ratio")
+ACCURACIES = ["train_accuracy", "eval_accuracy"]
 
 
 def classify(
@@ -68,28 +69,28 @@ def classify(
     Raises ValueError where an argument is not allowed, a column is missing or, for "liu" and
     "liu_lasting", a run has no curve.
     """
-    wrong = problems(definition=definition, **thresholds)
-    if wrong:
+    if wrong := problems(definition=definition, **thresholds):
         raise ValueError("; ".join(wrong))
     part = BUILT_IN[definition] if isinstance(definition, str) else definition
-    given: dict[str, Any] = {key: number.default for key, number in part.numbers.items()} | thresholds
-    values = {key: number.kind(given[key]) for key, number in part.numbers.items()}
-    if why := look.problem(part.phases):
-        raise PartError(f"definition {part.name}: {why}")
+    built_in = part in BUILT_IN.values()
     need(runs, ["run_id", "diverged_step", *(LOSSES if part is BUILT_IN["pair"] else ())], "a runs table")
-    curves = _curves_of(runs, curves, part.name) if part.reads_curves and len(runs) else None
-    if part.name in definitions.BY_ACCURACY and _without_accuracy(curves):
-        raise ValueError(f'definition "{part.name}" needs accuracies, of which these runs have none')
-    names = list(part.phases)
-    found = _sorted_by(part, runs, curves, Values(values)) if len(runs) else np.array([], dtype=object)
-    phases = runs.assign(phase=pd.Categorical(found, categories=pd.Index(names)))
-    # Parquet keeps attrs, so that a table says what its phases mean.
-    attrs: dict[Any, Any] = {"definition": part.name}
-    if part.name in BUILT_IN and part is BUILT_IN[part.name]:
-        attrs |= values
+    if not part.reads_curves or not len(runs):
+        curves = None
+    elif curves is None:
+        raise ValueError(f'definition "{part.name}" needs curves: the accuracies of each run by step')
     else:
-        attrs |= {"thresholds": values, "phases": look.to_plain(part.phases)}
-    phases.attrs = attrs
+        need_curves(runs, curves, ACCURACIES)
+        if built_in and curves[ACCURACIES].isna().all(axis=None):
+            raise ValueError(f'definition "{part.name}" needs accuracies, of which these runs have none')
+    given: dict[str, Any] = {key: number.default for key, number in part.numbers.items()} | thresholds
+    values: dict[str, Any] = {key: number.kind(given[key]) for key, number in part.numbers.items()}
+    sort = part.make if built_in else partial(_by_own, part)
+    found = sort(runs, curves, Values(values)) if len(runs) else []
+    phases = runs.assign(phase=pd.Categorical(found, categories=pd.Index(list(part.phases))))
+    # Parquet keeps attrs, so that a table says what its phases mean.
+    own = {"thresholds": values, "phases": look.to_plain(part.phases)}
+    meaning: dict[Any, Any] = values if built_in else own
+    phases.attrs = {"definition": part.name, **meaning}
     return phases
 
 
@@ -108,65 +109,41 @@ def problems(*, definition: Any = "pair", **thresholds: Any) -> list[str]:
     return wrong
 
 
-def _without_accuracy(curves: pd.DataFrame | None) -> bool:
-    return curves is not None and bool(curves[["train_accuracy", "eval_accuracy"]].isna().all(axis=None))
-
-
-def _curves_of(runs: pd.DataFrame, curves: pd.DataFrame | None, definition: str) -> pd.DataFrame:
-    """Those of the runs. Raises ValueError where a column is missing or a run has no curve."""
-    if curves is None:
-        raise ValueError(f'definition "{definition}" needs curves: the accuracies of each run by step')
-    need(curves, ["run_id", "step", "train_accuracy", "eval_accuracy"], "a curves table")
-    without = runs.loc[~runs["run_id"].isin(curves["run_id"]), "run_id"]
-    if len(without):
-        raise ValueError(f"{len(without)} of {len(runs)} runs have no curve, the first is {without.iloc[0]}")
-    return curves
-
-
-def _sorted_by(part: Definition, runs: pd.DataFrame, curves: pd.DataFrame | None, h: Values) -> np.ndarray:
-    """The phase of each run, by name. Raises PartError where the definition gives anything else."""
-    if part in BUILT_IN.values():
-        named: np.ndarray = part.make(runs, curves, h)
-        return named
-    theirs = curves
+def _by_own(part: Definition, runs: pd.DataFrame, curves: pd.DataFrame | None, h: Values) -> list[str]:
+    """What a user's definition gives for copies, in order. PartError where it is not a phase for each run."""
     if curves is not None:
-        theirs = curves[curves["run_id"].isin(runs["run_id"])]
-        theirs = theirs.sort_values(["run_id", "step"], kind="stable", ignore_index=True)
-    # Copies, which it may change.
-    given = part.make(runs.reset_index(drop=True), theirs, h)
-    what = f"definition {part.name}"
+        curves = curves[curves["run_id"].isin(runs["run_id"].unique())]
+        curves = curves.sort_values(["run_id", "step"], kind="stable", ignore_index=True)
+    given = part.make(runs.reset_index(drop=True), curves, h)
+    if why := _refused(given, runs["run_id"], part.phases):
+        raise PartError(f"definition {part.name}: gives {why}")
+    return list(given)
+
+
+def _refused(given: Any, ids: pd.Series, phases: Mapping[str, Look]) -> str | None:
+    """Why what a definition gave for some runs is no list of their phases."""
     if not isinstance(given, list | tuple) and getattr(given, "ndim", 0) != 1:
-        raise PartError(f"{what}: gives {type(given).__name__}; give the name of a phase for each run")
-    if len(given) != len(runs):
-        raise PartError(
-            f"{what}: gives {len(given)} phases for {len(runs)} runs; give one for each, in order"
-        )
-    if isinstance(given, pd.Series):
-        for order in (range(len(runs)), runs["run_id"]):
-            # What has been grouped is in the order of the groups.
-            if set(given.index) == set(order) and list(given.index) != list(order):
-                order_of = 'reindex(runs["run_id"])'
-                raise PartError(
-                    f"{what}: gives its phases in another order than that of runs; use .{order_of}"
-                )
-    plain = given.tolist() if hasattr(given, "tolist") else list(given)  # no numpy.str_
-    found: np.ndarray = pd.Series(plain, dtype=object).to_numpy()
-    for run_id, name in zip(runs["run_id"], found, strict=True):
-        if isinstance(name, str) and name in part.phases:
-            continue
-        which = f"give one of its phases, {', '.join(part.phases)}"
-        raise PartError(f"{what}: gives {repr(name)[:60]} for run {run_id}; {which}")
-    return found
+        return f"{type(given).__name__}; give the name of a phase for each run"
+    if len(given) != len(ids):
+        return f"{len(given)} phases for {len(ids)} runs; give one for each, in order"
+    if isinstance(given, pd.Series):  # what has been grouped is in the order of the groups
+        for order in (list(range(len(ids))), ids.tolist()):
+            if set(given.index) == set(order) and given.index.tolist() != order:
+                return 'its phases in another order than that of runs; use .reindex(runs["run_id"])'
+    for run_id, name in zip(ids, pd.Series(given, dtype=object).tolist(), strict=True):
+        if not isinstance(name, str) or name not in phases:
+            return f"{repr(name)[:60]} for run {run_id}; give one of its phases, {', '.join(phases)}"
+    return None
 
 
-def looks(phases: pd.DataFrame) -> Mapping[str, Look]:
+def looks(phases: pd.DataFrame) -> dict[str, Look]:
     """The phases that a table of them may have, in order, and how each looks: of its definition.
 
     The four of the built-in definitions where the table does not say (see `classify`). Raises ValueError
     where what it says cannot be used.
     """
     own = phases.attrs.get("phases")
-    return MappingProxyType(definitions.FOUR if own is None else look.from_plain(own))
+    return dict(definitions.FOUR) if own is None else look.from_plain(own)
 
 
 def ties(phases: pd.DataFrame) -> tuple[str, ...]:
@@ -207,5 +184,5 @@ def liu_steps(
     in the steps that count, or, with `lasting`, not in the end (see `classify`). Raises ValueError where a
     column is missing or a run has no curve.
     """
-    name = "liu_lasting" if lasting else "liu"
-    return definitions.crossings(runs, _curves_of(runs, curves, name), lasting=lasting)
+    need_curves(runs, curves, ACCURACIES)
+    return definitions.crossings(runs, curves, lasting=lasting)

@@ -158,3 +158,12 @@ def need(frame: pd.DataFrame, columns: Iterable[str], what: str) -> None:
         raise ValueError(
             f"{what} needs the columns {', '.join(missing)}; there are {', '.join(frame.columns)}"
         )
+
+
+def need_curves(runs: pd.DataFrame, curves: pd.DataFrame, metrics: Iterable[str]) -> None:
+    """Raise ValueError unless `curves` has all of `metrics`, and a curve of each run."""
+    need(runs, ["run_id"], "a runs table")
+    need(curves, ["run_id", "step", *metrics], "a curves table")
+    without = runs.loc[~runs["run_id"].isin(curves["run_id"].unique()), "run_id"]
+    if len(without):
+        raise ValueError(f"{len(without)} of {len(runs)} runs have no curve, the first is {without.iloc[0]}")
