@@ -34,10 +34,10 @@ def circuits(
             continue  # it has finished since `runs` was read
         run = runs.iloc[place[run_id]]
         known = network(run, of_run)
-        if known == "addition":
-            found[run_id] = addition(run, of_run)
-        elif known == "digits":
-            found[run_id] = digits(run, of_run, curve_of.get_group(run_id))
+        if known is None or not all(np.isfinite(of_run.arrays[name][-1]).all() for name in ("w_in", "w_out")):
+            continue  # not one that we know, or it diverged
+        curve = curve_of.get_group(run_id)
+        found[run_id] = addition(run, of_run) if known == "addition" else digits(run, of_run, curve)
     # In the order of the runs: that of the weights is the shards'.
     rows = [found.get(run_id, {}) for run_id in table["run_id"]]
     names = dict.fromkeys(name for row in rows for name in row)
@@ -75,8 +75,6 @@ def addition(run: pd.Series, weights: Weights) -> dict[str, Any]:
     """
     modulus = int(run["modulus"])
     w_in, w_out = (weights.arrays[name][-1] for name in ("w_in", "w_out"))
-    if not (np.isfinite(w_in).all() and np.isfinite(w_out).all()):
-        return {}  # it diverged
     used = fourier.frequencies(w_in, modulus)
     energy_F = fourier.energies(w_in, modulus)
     train_N2, test_N2 = registry.find("task", "modular_addition").pairs(run, int(run["seed"]))
@@ -102,13 +100,13 @@ def digits(run: pd.Series, weights: Weights, curve: pd.DataFrame) -> dict[str, A
     """
     w_in_SDH, w_out_SH = weights.arrays["w_in"], weights.arrays["w_out"]
     bits = int(run["n_parity_bits"])
-    if not (np.isfinite(w_in_SDH[-1]).all() and np.isfinite(w_out_SH[-1]).all()):
-        return {}  # it diverged
-    last = parity.digit_weights(w_in_SDH, w_out_SH, bits).iloc[-1]
+    last_DH = np.abs(w_in_SDH[-1])
+    rows = parity.digits(w_in_SDH, bits)
     x_test_ND = registry.find("task", "parity").data(run, int(run["seed"])).x_test_ND
+    distractors = last_DH[rows["distractors"]]
     return {
-        "signal_weight": last["signal_mean"],
-        "distractor_weight": last["distractor_mean"],
+        "signal_weight": last_DH[rows["signal"]].mean(),
+        "distractor_weight": distractors.mean() if distractors.size else np.nan,
         "last_distractor_step": parity.last_distractor_step(weights.step_S, w_in_SDH, bits),
         "loss_fall_step": parity.loss_fall_step(curve),
         "n_neurons": len(parity.smallest_subnetwork(w_in_SDH[-1], w_out_SH[-1], x_test_ND)),

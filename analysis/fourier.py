@@ -122,25 +122,16 @@ def logits(w_in: np.ndarray, w_out: np.ndarray, pairs_N2: np.ndarray) -> np.ndar
 
 
 def contribution(w_in: np.ndarray, w_out: np.ndarray, pairs_N2: np.ndarray, frequency: int) -> np.ndarray:
-    """The logits (N, P) that the neurons of one frequency give, all others masked; 0: those of none.
-
-    Raises ValueError where the modulus has no such frequency.
-    """
-    modulus = w_out.shape[1]
-    _check([frequency], modulus, least=0)
-    table = neurons(w_in, modulus)
+    """The logits (N, P) that the neurons of one frequency give, all others masked; 0: those of none."""
+    table = neurons(w_in, w_out.shape[1])
     mine = table.loc[table["frequency"] == frequency, "neuron"].to_numpy()
     return logits(w_in[:, mine], w_out[mine], pairs_N2)
 
 
 def energy_share(w_in: np.ndarray, modulus: int, keys: Collection[int]) -> float:
-    """The share of the weights' energy, the constant's included, in the frequencies `keys`.
-
-    nan where all weights are zero. Raises ValueError where the modulus has no such frequency.
-    """
-    _check(keys, modulus)
+    """The share of the weights' energy, the constant's included, in the frequencies `keys`; nan of none."""
     energy_F = energies(w_in, modulus)
-    return float(energy_F[sorted(set(keys))].sum() / energy_F.sum()) if energy_F.any() else float("nan")
+    return float(energy_F[sorted(keys)].sum() / energy_F.sum()) if energy_F.any() else float("nan")
 
 
 def gini(values: np.ndarray) -> float:
@@ -172,8 +163,7 @@ def restricted_loss(
     """The loss on pairs where of the logits only the key frequencies are kept (Nanda et al., 2301.05217).
 
     Of the logits over all P x P inputs the constant and the directions cos and sin of 2 pi k (a + b) / P
-    stay, k in `keys`. Cross entropy, mean over the pairs and the P classes, nats. Raises ValueError where the
-    modulus has no such frequency.
+    stay, k in `keys`. Cross entropy, mean over the pairs and the P classes, nats.
     """
     mean_C, key_DC = _key_part(w_in, w_out, keys)
     modulus = len(mean_C)
@@ -194,8 +184,7 @@ def excluded_loss(w_in: np.ndarray, w_out: np.ndarray, keys: Collection[int], pa
 def _key_part(w_in: np.ndarray, w_out: np.ndarray, keys: Collection[int]) -> tuple[np.ndarray, np.ndarray]:
     """Of the logits over all pairs the mean (P,), and the coefficients in the key directions (D, P)."""
     modulus = w_out.shape[1]
-    _check(keys, modulus)
-    sum_C, key_DC = np.zeros(modulus), np.zeros((2 * len(set(keys)), modulus))
+    sum_C, key_DC = np.zeros(modulus), np.zeros((2 * len(keys), modulus))
     for of_N2 in _blocks(np.argwhere(np.ones((modulus, modulus), bool)), modulus):
         logits_NC = logits(w_in, w_out, of_N2)
         sum_C += logits_NC.sum(axis=0)
@@ -205,7 +194,7 @@ def _key_part(w_in: np.ndarray, w_out: np.ndarray, keys: Collection[int]) -> tup
 
 def _directions(keys: Collection[int], pairs_N2: np.ndarray, modulus: int) -> np.ndarray:
     """cos and sin of 2 pi k (a + b) / P at some pairs, orthonormal over all P x P: shape (D, N)."""
-    angle_KN = 2 * np.pi * np.outer(sorted(set(keys)), pairs_N2.sum(axis=1)) / modulus
+    angle_KN = 2 * np.pi * np.outer(sorted(keys), pairs_N2.sum(axis=1)) / modulus
     # Over all pairs the mean of cos^2, and of sin^2, is one half.
     return np.sqrt(2) / modulus * np.vstack([np.cos(angle_KN), np.sin(angle_KN)])
 
@@ -238,10 +227,3 @@ def _parts(w_in: np.ndarray, modulus: int) -> np.ndarray:
 def _by_frequency(values_PH: np.ndarray) -> np.ndarray:
     """Sums over the cos and the sin of each frequency, the constant first."""
     return np.concatenate([values_PH[:1], values_PH[1::2] + values_PH[2::2]])
-
-
-def _check(keys: Collection[int], modulus: int, least: int = 1) -> None:
-    most = (modulus - 1) // 2
-    wrong = [key for key in keys if key != int(key) or not least <= key <= most]
-    if wrong:
-        raise ValueError(f"frequency: {wrong[0]} is not allowed; modulus {modulus} has {least} to {most}")

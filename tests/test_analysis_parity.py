@@ -8,40 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.parity import FALLEN, digit_weights, last_distractor_step, loss_fall_step, smallest_subnetwork
+from analysis.parity import FALLEN, VANISHED, last_distractor_step, loss_fall_step, smallest_subnetwork
 from grok_sweep.core import registry
-
-
-def by_hand():
-    """Two snapshots of 2 signal digits, 2 distractors and the bias, of 2 neurons."""
-    w_in = np.array(
-        [
-            [[1, -2], [3, -4], [0.5, -0.25], [0, 0.25], [-6, 2]],
-            [[2, -2], [2, -2], [0, 0], [0, -0.125], [0, 1]],
-        ]
-    )
-    return w_in, np.array([[1.0, -3.0], [0.5, 0.5]])
-
-
-def test_digit_weights_by_hand():
-    table = digit_weights(*by_hand(), n_parity_bits=2)
-    assert table.to_dict("list") == {
-        "signal_mean": [2.5, 2.0],
-        "signal_max": [4.0, 2.0],
-        "distractor_mean": [0.25, 0.03125],
-        "distractor_max": [0.5, 0.125],
-        "bias_mean": [4.0, 0.5],
-        "bias_max": [6.0, 1.0],
-        "output_mean": [2.0, 0.5],
-        "output_max": [3.0, 0.5],
-    }
-
-
-def test_without_distractors_there_are_no_weights_of_them():
-    table = digit_weights(*by_hand(), n_parity_bits=4)
-    assert table[["distractor_mean", "distractor_max"]].isna().all(axis=None)
-    assert table["bias_max"].tolist() == [6.0, 1.0]
-    assert last_distractor_step(np.arange(2), by_hand()[0], 4) is None
 
 
 def snapshots(distractors, signal=1.0):
@@ -72,18 +40,13 @@ def test_the_last_distractor_goes(distractors, signal, step):
     assert last_distractor_step(np.arange(4) * 100, snapshots(distractors, signal), 3) == step
 
 
-def test_the_threshold_can_be_moved():
-    assert last_distractor_step(np.arange(3) * 100, snapshots([1, 0.5, 0.4]), 3, threshold=0.5) == 200
-    assert last_distractor_step(np.arange(3) * 100, snapshots([1, 0.5, 0.4]), 3, threshold=0.6) == 100
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=20), st.floats(0.1, 10))
+@given(st.lists(st.floats(0, 2 * VANISHED), min_size=1, max_size=20), st.floats(0.1, 10))
 def test_the_scale_of_the_weights_does_not_matter(distractors, scale):
     step_S, w_in_SDH = np.arange(len(distractors)), snapshots(distractors)
-    found = last_distractor_step(step_S, w_in_SDH, 3, threshold=0.3)
+    found = last_distractor_step(step_S, w_in_SDH, 3)
     # Powers of two scale without rounding.
-    assert last_distractor_step(step_S, 2.0 ** round(scale) * w_in_SDH, 3, threshold=0.3) == found
-    big = [step for step, weight in enumerate(distractors) if weight >= 0.3]
+    assert last_distractor_step(step_S, 2.0 ** round(scale) * w_in_SDH, 3) == found
+    big = [step for step, weight in enumerate(distractors) if weight >= VANISHED]
     after = max(big, default=-1) + 1
     assert found == (after if after < len(distractors) else None)
 
@@ -143,26 +106,24 @@ def test_neurons_that_do_nothing_are_left_out():
 
 
 @settings(max_examples=50)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 7), st.sampled_from([0.6, 0.9, 1.0]))
-def test_a_subnetwork_agrees_and_has_no_neuron_to_spare(seed, hidden, agreement):
+@given(st.integers(0, 2**32 - 1), st.integers(1, 7))
+def test_a_subnetwork_agrees_and_has_no_neuron_to_spare(seed, hidden):
     random = np.random.default_rng(seed)
     w_in_DH, w_out_H = random.normal(size=(5, hidden)), random.normal(size=hidden)
     x_ND = all_rows(4)
-    kept = smallest_subnetwork(w_in_DH, w_out_H, x_ND, agreement).tolist()
+    kept = smallest_subnetwork(w_in_DH, w_out_H, x_ND).tolist()
     whole = predictions(w_in_DH, w_out_H, x_ND, range(hidden))
 
-    def share(neurons):
-        return np.mean(np.array(predictions(w_in_DH, w_out_H, x_ND, neurons)) == whole)
+    def agrees(neurons):
+        return predictions(w_in_DH, w_out_H, x_ND, neurons) == whole
 
     assert kept == sorted(set(kept))
-    assert share(kept) >= agreement
-    assert all(share([other for other in kept if other != neuron]) < agreement for neuron in kept)
+    assert agrees(kept)
+    assert not any(agrees([other for other in kept if other != neuron]) for neuron in kept)
     # The scale of a neuron can be in either of its weights.
     scale_H = 2.0 ** random.integers(-3, 4, size=hidden)
-    assert smallest_subnetwork(w_in_DH * scale_H, w_out_H / scale_H, x_ND, agreement).tolist() == kept
-    fewest = next(
-        k for k in range(hidden + 1) if any(share(s) >= agreement for s in combinations(range(hidden), k))
-    )
+    assert smallest_subnetwork(w_in_DH * scale_H, w_out_H / scale_H, x_ND).tolist() == kept
+    fewest = next(k for k in range(hidden + 1) if any(agrees(s) for s in combinations(range(hidden), k)))
     assert fewest <= len(kept)
 
 
@@ -174,17 +135,10 @@ def test_rows_of_the_task_fit():
     assert smallest_subnetwork(np.ones((6, 2)), -np.ones(2), data.x_test_ND).tolist() == []
 
 
-def test_what_does_not_fit_is_named():
-    w_in_SDH, w_out_SH = by_hand()
+def test_without_distractors_none_goes():
+    assert last_distractor_step(np.arange(2), np.ones((2, 4, 3)), 3) is None
+
+
+def test_weights_of_another_shape_are_named():
     with pytest.raises(ValueError, match=r"w_in of shape \(2, 5, 2\) does not fit 5 digits and a bias"):
-        digit_weights(w_in_SDH, w_out_SH, 5)
-    with pytest.raises(ValueError, match=r"w_out of shape \(2, 1\) does not fit w_in"):
-        digit_weights(w_in_SDH, w_out_SH[:, :1], 2)
-    with pytest.raises(ValueError, match="3 steps do not fit 2 snapshots"):
-        last_distractor_step(np.arange(3), w_in_SDH, 2)
-    with pytest.raises(
-        ValueError, match="agreement: 0 is not allowed; give a share greater than 0, at most 1"
-    ):
-        smallest_subnetwork(w_in_SDH[0], w_out_SH[0], np.ones((1, 5)), 0)
-    with pytest.raises(ValueError, match="a curve needs the columns eval_loss"):
-        loss_fall_step(pd.DataFrame({"step": [0]}))
+        last_distractor_step(np.arange(2), np.ones((2, 5, 2)), 5)

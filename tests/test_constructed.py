@@ -98,16 +98,3 @@ def test_blocks_do_not_change_the_accuracy(monkeypatch):
     for block in (1, 1000, 67**2 * 10):
         monkeypatch.setattr(module, "BLOCK", block)
         assert (accuracy(6, 67), accuracy(5, 66, "square")) == whole
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((0, 67), "neurons: 0 is not allowed; give a whole number of at least 1"),
-        ((5, 2), "modulus: 2 is not allowed; give a whole number of at least 3"),
-        ((5, 67, "tanh"), "activation: 'tanh' is not allowed; give one of relu, square"),
-    ],
-)
-def test_what_is_not_allowed_is_refused(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        accuracy(*arguments)
