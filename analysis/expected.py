@@ -1,8 +1,8 @@
 """Which runs a sweep has in the end: the combinations of its grid, as its sweep.yaml says."""
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -24,24 +24,15 @@ def expected_runs(config: Mapping[str, Any]) -> pd.DataFrame | None:
     out. None where the config does not say, or there are more than MOST_RUNS combinations.
     """
     try:
-        loops, seeds = _loops(config), _seeds(config)
-        sizes = [len(next(iter(loop.values()))) for loop in loops]
-        if not 0 < math.prod(sizes) * len(seeds) <= MOST_RUNS:
+        loops = [*_loops(config), {"seed": _seeds(config)}]
+        if not 0 < math.prod(len(next(iter(loop.values()))) for loop in loops) <= MOST_RUNS:
             return None
-        points = [
-            [dict(zip(loop, values, strict=True)) for values in zip(*loop.values(), strict=True)]
-            for loop in (*loops, {"seed": seeds})
-        ]
-        rows = [
-            dict(itertools.chain.from_iterable(map(dict.items, one))) for one in itertools.product(*points)
-        ]
-        runs = pd.DataFrame(rows)
+        runs = reduce(lambda left, right: left.merge(right, how="cross"), map(pd.DataFrame, loops))
         for kind in ("task", "model", "optimizer"):
-            block = config.get(kind) or {}
-            fixed = {key: value for key, value in block.items() if key != "name" and key not in runs}
-            named = {kind: block["name"]} if "name" in block else {}
-            runs = runs.assign(**named, **fixed)
-        model = str((config.get("model") or {}).get("name"))
+            block = dict(config.get(kind, {}))
+            named = {kind: block.pop("name")} if "name" in block else {}
+            runs = runs.assign(**named, **{key: value for key, value in block.items() if key not in runs})
+        model = str(config.get("model", {}).get("name"))
         return runs[~effects.effective(model, runs).duplicated()]
     except SAYS_NOTHING:
         return None
@@ -50,7 +41,7 @@ def expected_runs(config: Mapping[str, Any]) -> pd.DataFrame | None:
 def n_expected(config: Mapping[str, Any]) -> int:
     """How many runs a sweep has in the end; 0 where its config does not say."""
     try:
-        model = config.get("model") or {}
+        model = config.get("model", {})
         return effects.n_cells(str(model.get("name")), model, _loops(config)) * len(_seeds(config))
     except SAYS_NOTHING:
         return 0

