@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from grok_sweep.core import effects, parts, registry
-from grok_sweep.store import BEFORE, RESULTS, SESSION, Store, StoreError, own_finals
+from grok_sweep.core import effects
+from grok_sweep.store import BEFORE, RESULTS, SESSION, Store, StoreError
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,7 @@ def load_runs(folder: str | Path) -> pd.DataFrame:
     all seeds of a setting have the same values of these. Raises StoreError where `folder` holds no sweep or
     cannot be read.
     """
-    store = Store(folder)
-    runs = store.runs()
+    runs = Store(folder).runs()
     whole = {"diverged_step", SESSION} & {*runs}  # whole numbers, although some are missing
     runs = runs.astype(dict.fromkeys(whole, "Int64"))
     runs = runs.sort_values(["task", *settings(runs), "seed", "run_id"])
@@ -47,38 +46,7 @@ def load_runs(folder: str | Path) -> pd.DataFrame:
         for name, off_R in off.items():
             runs[name] = runs[name].mask(off_R, runs.groupby(setting_R)[name].transform("first"))
         runs = runs[~effective.assign(seed=runs["seed"]).duplicated()]
-    return _with_ratios(_with_finals(runs.reset_index(drop=True), store), store)
-
-
-def _with_finals(runs: pd.DataFrame, store: Store) -> pd.DataFrame:
-    """`runs` with the last values of metrics of one's own, from the curves where older code wrote none."""
-    names = own_finals(map(str, runs))
-    lacking_R = runs[names].isna().any(axis=1)
-    if not lacking_R.any():
-        return runs
-    curves = store.curves(runs.loc[lacking_R, "run_id"])
-    last = curves.drop_duplicates("run_id", keep="last").set_index("run_id")
-    known = {name: runs["run_id"].map(last[name[6:]]) for name in names if name[6:] in last}
-    return runs.assign(**{name: runs[name].fillna(value_R.astype(float)) for name, value_R in known.items()})
-
-
-def _with_ratios(runs: pd.DataFrame, store: Store) -> pd.DataFrame:
-    """`runs` with the largest ratio of their losses where it is not finite although all was.
-
-    So older versions, which knew the built-in tasks only, left it where a loss came to 0. From the curves.
-    """
-    bad_R = ~np.isfinite(runs["max_loss_ratio"]) & runs["diverged_step"].isna()
-    if not bad_R.any():
-        return runs
-    curves = store.curves(runs.loc[bad_R, "run_id"])
-    floors = {
-        run["run_id"]: registry.find("task", run["task"]).loss_floor(run) for _, run in runs[bad_R].iterrows()
-    }
-    train_N, eval_N = (curves[f"{side}_loss"].astype(float) for side in ("train", "eval"))
-    ratio_N = parts.loss_ratio(train_N, eval_N, curves["run_id"].map(floors))
-    largest = ratio_N.groupby(curves["run_id"]).max()
-    ratio_R = runs["max_loss_ratio"].mask(bad_R, runs["run_id"].map(largest))
-    return runs.assign(max_loss_ratio=ratio_R)
+    return runs.reset_index(drop=True)
 
 
 def select(runs: pd.DataFrame, **values: Any) -> pd.DataFrame:
