@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 
 from grok_sweep.bench.process import jax_product
-from grok_sweep.core.choices import configs, load_yaml
+from grok_sweep.core.choices import configs, root
 from grok_sweep.core.config import parse
 from grok_sweep.core.grid import expand
 from grok_sweep.errors import ConfigError
@@ -25,9 +26,10 @@ PRODUCT = (4096, 1.0)  # rows and columns of the product by which the device is 
 def parity_1125(device: str = "cpu") -> Config:
     """The recorded config, for this process on a device; what it lacks is as in conf/."""
     conf, sweeps = configs()
-    root = {key: value for key, value in load_yaml(conf / "config.yaml").items() if key != "defaults"}
-    cluster = {**load_yaml(conf / "cluster" / "inline.yaml"), "device": device}
-    return {**root, **load_yaml(sweeps / "parity_1125" / "sweep.yaml")["config"], "cluster": cluster}
+    files = (conf / "cluster" / "inline.yaml", sweeps / "parity_1125" / "sweep.yaml")
+    cluster, recorded = (yaml.safe_load(path.read_text(encoding="utf-8")) for path in files)
+    known = {key: value for key, value in root().items() if key != "defaults"}
+    return {**known, **recorded["config"], "cluster": {**cluster, "device": device}}
 
 
 def sweep(config: Config, out: Path | None = None) -> Figures:
