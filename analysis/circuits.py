@@ -46,15 +46,16 @@ def circuits(
 
 
 def network(run: pd.Series, weights: Weights) -> Literal["addition", "digits"] | None:
-    """Which of the networks that we know how to open this is, by its task and its arrays (see `Weights`)."""
-    if not {"w_in", "w_out"} <= weights.arrays.keys():
+    """Which of the networks that we know how to open this is, as its task says and its arrays have it."""
+    task = registry.parts_of(None)["task"].get(run["task"])
+    if task is None or not {"w_in", "w_out"} <= weights.arrays.keys():
         return None
     w_in, w_out = (weights.arrays[name].shape[1:] for name in ("w_in", "w_out"))
-    if run["task"] == "modular_addition" and len(w_in) == 2:
+    if task.opens == "addition" and len(w_in) == 2:
         modulus = int(run["modulus"])
         if w_in[0] in (modulus, 2 * modulus) and w_out == (w_in[1], modulus):
             return "addition"
-    if run["task"] == "parity" and w_in[:1] == (int(run["n_bits"]) + 1,) and w_out == w_in[1:2]:
+    if task.opens == "digits" and w_in[:1] == (int(run["n_bits"]) + 1,) and w_out == w_in[1:2]:
         return "digits"
     return None
 
@@ -77,7 +78,7 @@ def addition(run: pd.Series, weights: Weights) -> dict[str, Any]:
     w_in, w_out = (weights.arrays[name][-1] for name in ("w_in", "w_out"))
     used = fourier.frequencies(w_in, modulus)
     energy_F = fourier.energies(w_in, modulus)
-    train_N2, test_N2 = registry.find("task", "modular_addition").pairs(run, int(run["seed"]))
+    train_N2, test_N2 = registry.find("task", run["task"]).pairs(run, int(run["seed"]))
     return {
         "n_frequencies": len(used),
         "frequencies": " ".join(map(str, used)),
@@ -102,7 +103,7 @@ def digits(run: pd.Series, weights: Weights, curve: pd.DataFrame) -> dict[str, A
     bits = int(run["n_parity_bits"])
     last_DH = np.abs(w_in_SDH[-1])
     rows = parity.digits(w_in_SDH, bits)
-    x_test_ND = registry.find("task", "parity").data(run, int(run["seed"])).x_test_ND
+    x_test_ND = registry.find("task", run["task"]).data(run, int(run["seed"])).x_test_ND
     distractors = last_DH[rows["distractors"]]
     return {
         "signal_weight": last_DH[rows["signal"]].mean(),

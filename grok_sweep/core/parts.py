@@ -103,12 +103,13 @@ class Task:
 
     `models`: the models that take its rows and give what its loss takes; none named: any. `version`: raise it
     where its meaning changes, so that runs of before and after are different ones. `unit`: of its loss, in
-    pictures, which may have numbers in it, as "nats / {modulus}"; of the package's tasks only, for a user's
-    file is not run to draw.
+    pictures, which may have numbers in it, as "nats / {modulus}"; `opens`: how its networks are opened there,
+    "addition" or "digits". Both of the package's tasks only, for a user's file is not run to draw.
     """
 
     name: str = ""
     unit: str = ""
+    opens: str = ""
     version: int = 1
     rows_axis: int = 0  # of the output that `loss` gets
     models: ClassVar[tuple[str, ...]] = ()

@@ -24,6 +24,7 @@ class ModularAddition(Task):
 
     models = ("modular_mlp", "modular_circle")
     unit = "nats per row / {modulus}"  # a mean over the classes, too
+    opens = "addition"
     rows_axis = -1  # of the logits: the fastest layout for few neurons
     numbers = {  # noqa: RUF012
         "modulus": whole(67, "of modular addition, odd", 3, 1_001),
