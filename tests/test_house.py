@@ -28,7 +28,6 @@ LONG = {  # and why they may be
     "grok_sweep/core/plan.py": 310,  # one algorithm, from the grid to its shards
     "grok_sweep/core/parts.py": 280,  # what a user reads to write a part: all five kinds
     "grok_sweep/store/__init__.py": 350,  # the one owner of all names
-    "grok_sweep/compose.py": 295,  # all that knows Hydra
     "analysis/page/__init__.py": 265,  # all that a page says
     "analysis/page/page.js": 317,  # the page's state, and who changes it
 }
