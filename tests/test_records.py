@@ -46,8 +46,8 @@ class Record:
         self.config = Store(self.folder).sweep()["config"]
         self.source = source_of([f"sweeps={name}"])  # its file of parts, if it has one
         with using(self.source):
-            # The first two records are older than these.
-            later = {"retry_failed": False, "fail_fast": False, "report": None}
+            # Some records are older than these.
+            later = {"retry_failed": False, "fail_fast": False, "report": None, "accept_code": False}
             self.sweep = parse(later | self.config, self.source)
         self.runs = analysis.load_runs(self.folder)
         self.curves = analysis.load_curves(self.folder)
