@@ -30,8 +30,12 @@ def cells(phases: pd.DataFrame, by: Sequence[str] | None = None) -> pd.DataFrame
     if len(unknown):
         raise ValueError(f"phase: {unknown.iloc[0]!r} is not allowed; give one of {', '.join(names)}")
     hits = {f"n_{name}": (phases["phase"] == name).astype("int64") for name in names}
-    counted = phases[by].assign(runs=1, **hits)
-    table = counted.groupby(by, dropna=False)[["runs", *hits]].sum().reset_index()
+    keys = phases[by].assign(runs=1, **hits)
+    counted = ["runs", *hits]
+    if by:
+        table = keys.groupby(by, dropna=False)[counted].sum().reset_index()
+    else:  # nothing varies
+        table = keys[counted].sum().to_frame().T
     most = table[[f"n_{name}" for name in tested]].to_numpy().argmax(axis=1)
     table["majority"] = pd.Categorical(np.array(tested)[most], categories=names)
     for name in names:

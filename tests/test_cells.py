@@ -101,6 +101,7 @@ def test_default_axes_are_what_varies_and_the_article_s_three():
 def test_axes_can_be_named():
     phases = classify(grid_table(3, weight_decay=(0.1, 1.0), hidden_size=(16, 64)))
     assert cells(phases, by=["hidden_size"])["runs"].tolist() == [6, 6]
+    assert cells(phases, by=[])["runs"].tolist() == [12]
     with pytest.raises(ValueError, match="needs the columns width"):
         cells(phases, by=["width"])
 
