@@ -156,7 +156,8 @@ class Store:
             raise StoreError(f"{self.place()}: {none}") from None
         try:
             sweep = dict(yaml.safe_load(text))
-            blocks, sessions = (sweep["config"], sweep["config"].get("grid", {})), sweep.get("sessions", [])
+            config, sessions = sweep["config"], sweep.get("sessions", [])
+            blocks = (config, config.get("grid", {}), config.get("phases", {}))
             whole = all(isinstance(block, dict) for block in blocks) and isinstance(sessions, list)
         except Exception:  # YAML raises all kinds at values that it cannot make
             whole = False
