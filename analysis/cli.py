@@ -25,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         done = analyze(folder, **options)
         print(done)
         if record is not None:
+            Path(record).mkdir(parents=True, exist_ok=True)
             store, target = Store(folder), Store(record)
             runs, said = sum(done.counts.values()), ""
             if runs <= MOST_RECORDED:
@@ -63,12 +64,12 @@ def _options(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
 
 
 def _target_problems(record: str, folder: str) -> list[str]:
-    """Why a record of the sweep in `folder` cannot go to `record`; else that folder is made."""
+    """Why a record of the sweep in `folder` cannot go to `record`. Raises StoreError as `check_usable`."""
     target, source = Path(record), Store(folder).path
     inside = source is not None and target.resolve().is_relative_to(source.resolve())
     if "://" in record or inside or (target.exists() and any(target.iterdir())):
         return [f"--record {record}: give a new or empty folder on this machine, outside {folder}"]
-    target.mkdir(parents=True, exist_ok=True)
+    Store(record).check_usable()
     return []
 
 

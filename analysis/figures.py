@@ -92,8 +92,8 @@ def _draw(phases: pd.DataFrame, places: Places, title: str) -> Figure:
         title,
         _caption(phases, places, dots, phase_PYX),
         mosaic(spots),
-        width=max(len(across) * cell, LETTER * max(map(len, lines))) + 0.3,
-        heights=[max(len(up) * cell, 0.4)] * rows,
+        width=max(len(across) * cell, 1.5 if places.fine else 0, LETTER * max(map(len, lines))) + 0.3,
+        heights=[max(len(up) * cell, 1.5 if places.fine else 0.4)] * rows,
         room=above + longest_text / rows if turned else above,
         keys=_keys(phases, places, dots, int((phase_PYX < 0).sum())),
         compress=True,
@@ -111,7 +111,7 @@ def _draw(phases: pd.DataFrame, places: Places, title: str) -> Figure:
             _ruler(plot.yaxis, up, places.fine)
         here = np.flatnonzero(places.panel.places == index)
         if image_PYX4 is not None:
-            plot.imshow(image_PYX4[index], origin="lower", aspect=plot.get_aspect())
+            plot.imshow(image_PYX4[index], origin="lower", aspect=plot.get_aspect(), interpolation="nearest")
             plot.patch.set(**NO_RUN)  # seen where a pixel is transparent: a phase may be white or grey
             continue
         x, y = np.unique(np.stack([across.places[here], up.places[here]]), axis=1)

@@ -132,7 +132,7 @@ def step_axis(plot: Axes, steps: np.ndarray, *, name: str = "step", log: bool = 
         every = math.ceil(len(powers) / MOST_POWERS) or 1
         locator = FixedLocator([first, *sorted(powers[::-every]), last])
         plot.xaxis.set_minor_locator(NullLocator())
-    plot.set_xlim(first, last)
+    plot.set_xlim(first, last if last > first else first + 1)
     plot.xaxis.set_major_locator(locator)
     plot.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     plot.set_xlabel(name, size=9, color=INK, labelpad=3)

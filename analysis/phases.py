@@ -5,19 +5,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from analysis.read import need, need_curves
 from grok_sweep.core import definitions, look
-from grok_sweep.core.definitions import LIU_APART, MAX_RATIO, MIN_LOSS
+from grok_sweep.core.definitions import MAX_RATIO, MIN_LOSS
 from grok_sweep.core.look import Look
 from grok_sweep.core.number import Values
 from grok_sweep.core.parts import Definition, PartError
 from grok_sweep.store import PHASES as TABLE
 from grok_sweep.store import Store, StoreError
 
-__all__ = ["LIU_APART", "MAX_RATIO", "MIN_LOSS"]
+__all__ = ["MAX_RATIO", "MIN_LOSS"]
 
 BUILT_IN: dict[str, Definition] = {name: getattr(definitions, name) for name in definitions.NAMES}
 DEFINITIONS = definitions.NAMES
@@ -175,14 +174,3 @@ def load_phases(folder: str | Path, runs: pd.DataFrame, definition: str) -> pd.D
     phases = phases[phases["phase"].notna()].reset_index(drop=True)
     phases.attrs = dict(table.attrs)
     return phases
-
-
-def liu_steps(
-    runs: pd.DataFrame, curves: pd.DataFrame, *, lasting: bool = False
-) -> tuple[np.ndarray, np.ndarray]:
-    """When each run's train and its test accuracy first is more than 90 %: two float arrays, NaN for not
-    in the steps that count, or, with `lasting`, not in the end (see `classify`). Raises ValueError where a
-    column is missing or a run has no curve.
-    """
-    need_curves(runs, curves, ACCURACIES)
-    return definitions.crossings(runs, curves, lasting=lasting)

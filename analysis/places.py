@@ -44,7 +44,7 @@ class Axis:
 class Places:
     """Where each run stands.
 
-    `columns`: the most panels side by side; `spots`: the row and column of each panel; `cell`: which of all,
+    `spots`: the row and column of each panel; `cell`: which of all,
     counted through panels, y and x, int, by run; `slot`: the run's place within it, int, by run, one of
     `slots`; `pooled`: the columns that differ within a cell.
     """
@@ -52,7 +52,6 @@ class Places:
     panel: Axis
     x: Axis
     y: Axis
-    columns: int
     spots: list[tuple[int, int]]
     cell: np.ndarray
     slot: np.ndarray
@@ -70,8 +69,15 @@ def arrange(phases: pd.DataFrame, panels: Sequence[str] | None, x: str | None, y
 
     Raises ValueError where a column is missing or named twice, or there is no room.
     """
-    panels, x, y = _choose(phases, panels, x, y)
-    panel = _product([_axis(phases, name) for name in panels], runs=len(phases))
+    named = [name for name in (*(panels or ()), x, y) if name is not None]
+    need(phases, named, "this diagram")
+    twice = sorted({name for name in named if named.count(name) > 1})
+    if twice:
+        raise ValueError(f"{', '.join(twice)}: named twice; panels, x and y are different columns")
+    counts = {name: phases[name].nunique(dropna=False) for name in axes(phases)}
+    x, y, panels = chosen(counts, x, y, panels)
+    parts = [_axis(phases, name) for name in panels]
+    panel = _product(parts, runs=len(phases))
     across, up = _axis(phases, x, descending=x == "hidden_size"), _axis(phases, y)
     for axis in (across, up):
         if len(axis) > MAX_PIXELS:
@@ -80,12 +86,11 @@ def arrange(phases: pd.DataFrame, panels: Sequence[str] | None, x: str | None, y
                 "filter the runs or choose other axes"
             )
     # A row has the values of the last axis, or an equal part of them: then it is one story.
-    columns, spots = rows_of(len(panel), _count(phases, panels[-1]) if panels else 1, MOST_COLUMNS)
+    _, spots = rows_of(len(panel), len(parts[-1]) if parts else 1, MOST_COLUMNS)
     cell = (panel.places * len(up) + up.places) * len(across) + across.places
     slot, slots = _slots(cell, phases["seed"])
-    shown = {*panels, x, y}
-    pooled = [name for name in axes(phases) if name not in shown and _count(phases, name) > 1]
-    return Places(panel, across, up, columns, spots, cell, slot, slots, pooled)
+    pooled = [name for name, count in counts.items() if name not in {*panels, x, y} and count > 1]
+    return Places(panel, across, up, spots, cell, slot, slots, pooled)
 
 
 def rows_of(panels: int, values: int, most: int) -> tuple[int, list[tuple[int, int]]]:
@@ -98,25 +103,6 @@ def rows_of(panels: int, values: int, most: int) -> tuple[int, list[tuple[int, i
     columns = math.ceil(values / parts)
     spots = [(i // values * parts + i % values // columns, i % values % columns) for i in range(panels)]
     return columns, spots
-
-
-def _choose(
-    phases: pd.DataFrame, panels: Sequence[str] | None, x: str | None, y: str | None
-) -> tuple[list[str], str | None, str | None]:
-    """The columns of panels, x and y; None where the table has none to give."""
-    named = [name for name in (*(panels or ()), x, y) if name is not None]
-    need(phases, named, "this diagram")
-    twice = sorted({name for name in named if named.count(name) > 1})
-    if twice:
-        raise ValueError(f"{', '.join(twice)}: named twice; panels, x and y are different columns")
-
-    counts = {name: _count(phases, name) for name in axes(phases)}
-    across, up, product = chosen(counts, x, y, panels)
-    return product, across, up
-
-
-def _count(phases: pd.DataFrame, name: str) -> int:
-    return phases[name].nunique(dropna=False)
 
 
 def _axis(phases: pd.DataFrame, name: str | None, *, descending: bool = False) -> Axis:

@@ -16,10 +16,10 @@ import analysis
 from analysis import fourier
 from analysis.constructed import accuracy
 from analysis.gallery import NAMES
-from analysis.phases import liu_steps
 from grok_sweep.compose import compose, using
 from grok_sweep.core import registry
 from grok_sweep.core.config import parse
+from grok_sweep.core.definitions import crossings
 from grok_sweep.core.number import Values
 from grok_sweep.core.plan import outline
 from grok_sweep.session import dry_run, sorting
@@ -432,7 +432,7 @@ def modular_circle():
     learnt, others = runs.loc[first.index], runs.drop(first.index)
     assert (learnt[["final_train_accuracy", "final_eval_accuracy"]] == 1).all(axis=None)
     count = one.phases("liu")
-    train_R, eval_R = liu_steps(one.runs, one.curves)
+    train_R, eval_R = crossings(one.runs, one.curves, lasting=False)
     late = (eval_R - train_R)[eval_R - train_R >= 1000]
     assert len(late) == count["grok"]
     gaps = []
@@ -541,7 +541,7 @@ def modular_architectures():
 def passing(one):
     """By liu and by liu_lasting the phases in words; how many pass, and how many of those end under 90 %."""
     first, lasting = one.phases("liu"), one.phases("liu_lasting")
-    passed = one.runs["run_id"][~np.isnan(np.add(*liu_steps(one.runs, one.curves)))]
+    passed = one.runs["run_id"][~np.isnan(np.add(*crossings(one.runs, one.curves, lasting=False)))]
     end = one.circuits().loc[passed, "end_eval_accuracy"]
     return first, lasting, len(passed), int((end <= 0.9).sum())
 

@@ -52,10 +52,10 @@ def page(
     """The page of the runs in `phases` (see `classify`), with the `curves` of all of them.
 
     Of many runs a sample of curves is kept, evenly from all cells, so that the page of 100,000 stays under
-    10 MB; each further one takes 40 bytes. `weights`: of a few runs, until there is no more room. `title` and
-    `folder`: what to call the sweep, and where analysis.load_runs finds it. `expected`: how many runs the
-    sweep will have; `live`: the time of the page, where the sweep is still running. Raises ValueError where
-    there are no runs, or one has no curve.
+    10 MB; each further one takes 40 bytes, and 4 for each metric of one's own. `weights`: of a few runs, until
+    there is no more room. `title` and `folder`: what to call the sweep, and where analysis.load_runs finds it.
+    `expected`: how many runs the sweep will have; `live`: the time of the page, where the sweep is still
+    running. Raises ValueError where there are no runs, or one has no curve.
     """
     if phases.empty:
         raise ValueError("there are no runs to show: the table of phases is empty")
@@ -176,7 +176,8 @@ def _runs(arrays: Arrays, phases: pd.DataFrame, curves: pd.DataFrame, axes: list
     arrays |= {name: table[name].to_numpy(np.float32, na_value=np.nan) for name in shown}
     with np.errstate(divide="ignore"):
         log_R = np.log10(arrays["min_eval_loss"])
-    least = np.min(log_R, where=np.isfinite(log_R), initial=np.inf)
+    # Of a loss of 0, which has no logarithm, that of the least other one, if there is one.
+    least = min(log_R[np.isfinite(log_R)], default=0.0)
     arrays["log_eval_loss"] = _short(np.maximum(log_R, least).astype(np.float32))
     arrays["run_id"] = np.frombuffer("".join(table["run_id"]).encode(), np.uint8)
     arrays["shade"] = np.rint(255 * shades(phases)).astype(np.uint8)

@@ -105,7 +105,9 @@ function pixels(page, panel) {
 function drawDiagram(page) {
   const { x, y, panel, nx, ny, panels, most, fine, dots } = page.cells;
   const width = byId("diagram").clientWidth;
-  const columns = Math.min(panels, Math.max(1, Math.floor(width / Math.min(300, 30 * nx))));
+  const longest = Math.max(...panel.values.map((value) => `${panel.name} ${words(value)}`.length));
+  const least = Math.max(Math.min(300, 30 * nx), panel.name ? 8 * longest : 0); // a panel is as wide as its heading
+  const columns = Math.min(panels, Math.max(1, Math.floor(width / least)));
   const rows = Math.ceil(panels / columns);
   page.cells.columns = columns;
   // Of a panel, about: cells are square where there is room, and as wide as there is.

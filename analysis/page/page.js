@@ -175,6 +175,7 @@ function listen(page) {
       // The axis that is chosen leaves where it stood, which gets the one that was here.
       const other = roles.find((role) => role !== target.name && target.value && byId(role).value === target.value);
       if (other) byId(other).value = page.state[target.name];
+      if (other && byId(other).selectedIndex < 0) byId(other).value = ""; // too many values for that
       page.at = -1;
     }
     if (!target.closest("#opened")) page.draw();
