@@ -150,7 +150,7 @@ def test_of_too_many_runs_the_record_is_cells_and_picture(sweep, tmp_path, capsy
         (["--record", "{sweep}"], "--record {sweep}: give a new or empty folder"),
         (["--record", "{full}"], "--record {full}: give a new or empty folder"),
         (["--record", "{file}"], "{file}: Not a directory"),
-        (["--record", "{file}/new"], "{file}/new: Not a directory"),
+        (["--record", "{file}/new"], "{file}/new: cannot be written; choose another folder"),
         (["--record", "s3://bucket/x"], "--record s3://bucket/x: give a new or empty folder on this machine"),
         (["--run", "unknown"], "{sweep}: run unknown is not there; run_ids are in its runs"),
     ],

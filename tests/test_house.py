@@ -28,8 +28,8 @@ LONG = {  # and why they may be
     "grok_sweep/core/plan.py": 310,  # one algorithm, from the grid to its shards
     "grok_sweep/core/parts.py": 280,  # what a user reads to write a part: all five kinds
     "grok_sweep/store/__init__.py": 350,  # the one owner of all names
-    "analysis/page/__init__.py": 265,  # all that a page says
-    "analysis/page/page.js": 317,  # the page's state, and who changes it
+    "analysis/page/__init__.py": 266,  # all that a page says
+    "analysis/page/page.js": 318,  # the page's state, and who changes it
 }
 ALL = {
     path.relative_to(ROOT / "grok_sweep").parts[0].removesuffix(".py")

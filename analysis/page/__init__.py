@@ -52,10 +52,10 @@ def page(
     """The page of the runs in `phases` (see `classify`), with the `curves` of all of them.
 
     Of many runs a sample of curves is kept, evenly from all cells, so that the page of 100,000 stays under
-    10 MB; each further one takes 40 bytes, and 4 for each metric of one's own. `weights`: of a few runs, until
-    there is no more room. `title` and `folder`: what to call the sweep, and where analysis.load_runs finds it.
-    `expected`: how many runs the sweep will have; `live`: the time of the page, where the sweep is still
-    running. Raises ValueError where there are no runs, or one has no curve.
+    10 MB; each further one takes 40 bytes, and 4 for each metric of one's own. `weights`: of a few runs,
+    until there is no more room. `title` and `folder`: what to call the sweep, and where analysis.load_runs
+    finds it. `expected`: how many runs the sweep will have; `live`: the time of the page, where the sweep is
+    still running. Raises ValueError where there are no runs, or one has no curve.
     """
     if phases.empty:
         raise ValueError("there are no runs to show: the table of phases is empty")

@@ -122,7 +122,8 @@ class Files:
 
     def is_writable(self) -> bool:
         """Whether the folder can be written, or made, as far as that is known without trying."""
-        return self.path is None or os.access(_nearest(self.path), os.W_OK | os.X_OK)
+        above = _nearest(self.path) if self.path else None
+        return above is None or (above.is_dir() and os.access(above, os.W_OK | os.X_OK))
 
     def free_bytes(self) -> int | None:
         """The room left; None where that is unknown."""
