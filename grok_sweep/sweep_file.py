@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from grok_sweep.core import registry
 from grok_sweep.core.choices import GROUPS, choices, sweep_folders
@@ -39,7 +40,10 @@ def source_of(arguments: list[str]) -> Source | None:
     if not chosen or chosen[-1] not in choices("sweeps"):
         return None
     path, config = load(chosen[-1])
-    named = config.get("parts")
+    try:
+        named = config.get("parts")
+    except OmegaConfBaseException as error:  # an interpolation
+        raise ConfigError([f"{path}: parts: {' '.join(str(error).split())}"]) from None
     if named is None:
         return None
     if not isinstance(named, str) or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*\.py", named):

@@ -1,7 +1,5 @@
 """Stars, trained and constructed, and the frequencies of a sweep."""
 
-import inspect
-
 import numpy as np
 import pytest
 from drawn import (
@@ -20,9 +18,9 @@ from drawn import (
 from matplotlib.collections import PathCollection
 from matplotlib.colors import to_hex
 
-import analysis
 from analysis.circuit_pictures import constructed_circle, frequency_distribution, stars
 from analysis.constructed import constructed
+from analysis.steps import ACCURACY
 from analysis.wave_pictures import logits_picture, waves
 
 
@@ -122,8 +120,7 @@ def test_frequencies_are_counted_over_runs():
     assert len(colours) == 2
     # The run of unknown frequencies is left out.
     assert key(figure) == ["generalised 2", "not generalised 2"]
-    default = inspect.signature(analysis.steps).parameters["accuracy"].default
-    meaning = f"generalised: a test accuracy of {100 * default:g} % or more at a logged step"
+    meaning = f"generalised: a test accuracy of {100 * ACCURACY:g} % or more at a logged step"
     assert (title(figure), figure.get_supxlabel()) == ("d", meaning)
     assert_inside(figure)
 

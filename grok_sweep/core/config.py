@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from grok_sweep.core import registry, spans, uris
+from grok_sweep.core import definitions, registry, spans, uris
 from grok_sweep.core.choices import BLOCKS, GROUPS, choices, root
 from grok_sweep.core.number import Number
 from grok_sweep.core.parts import PartError
@@ -73,6 +73,8 @@ def parse(config: Mapping[str, Any], source: Source | None = None) -> Sweep:
         for key, number in own[group].items()
     }
     axes = {key: _axis(read, key, numbers[key]) for key in config["grid"] if key in numbers}
+    every = {**definitions.pair.numbers, **thresholds}  # those of pair are in every config
+    phases = {key: read.number(f"phases.{key}", number, number.default) for key, number in every.items()}
     found = {
         **names,
         "values": MappingProxyType(values),
@@ -88,9 +90,7 @@ def parse(config: Mapping[str, Any], source: Source | None = None) -> Sweep:
         **{key: read.one_of(key, [False, True]) for key in FLAGS},
         "report": read.one_of("report", [None, "live"]),
         "cluster": _cluster(read),
-        "thresholds": MappingProxyType(
-            {key: read.number(f"phases.{key}", number, number.default) for key, number in thresholds.items()}
-        ),
+        "thresholds": MappingProxyType({key: phases[key] for key in thresholds}),
     }
     read.done()
     sweep = Sweep(**found, numbers=MappingProxyType(numbers), source=source)

@@ -9,12 +9,9 @@ COLUMNS = """
     final_train_loss final_train_accuracy final_eval_loss final_eval_accuracy
     memorize_step generalize_step grok_delay memorize_censored generalize_censored grok_delay_censored
 """
-OF_CELLS = [
-    f"{of}_{phase}"
-    for of in ("n", "share", "low", "high")
-    for phase in ("memorize", "grok", "generalize", "fail")
-]
-RESERVED = dict.fromkeys([*COLUMNS.split(), *OF_CELLS], "a column of a table")
+OF_CELLS = ("n", "share", "low", "high")  # what the table of cells has of each phase, as n_grok
+OF_FOUR = [f"{of}_{phase}" for of in OF_CELLS for phase in ("memorize", "grok", "generalize", "fail")]
+RESERVED = dict.fromkeys([*COLUMNS.split(), *OF_FOUR], "a column of a table")
 RESERVED |= {"version": "the version of a part"}
 OF_CONFIG = dict.fromkeys(("definition", "min_loss", "max_ratio"), "a key of phases in every config")
 OF_CONFIG |= dict.fromkeys(("runs", "curves"), "what the definition gets")

@@ -28,7 +28,7 @@ def spread(text: str, kind: type[int] | type[float]) -> list[float]:
     if not (np.isfinite([low, high]).all() and low < high and (how == "linear" or low > 0)):
         above = " greater than 0" if how == "log" else ""
         raise ValueError(f"{how} takes the lowest number{above} first and then a higher one")
-    if count != int(count) or not 2 <= count <= MOST:
+    if not 2 <= count <= MOST or count != int(count):
         raise ValueError(
             f"{how} takes as its third number how many values: a whole number from 2 to {MOST:,}"
         )

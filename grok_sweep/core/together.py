@@ -9,6 +9,7 @@ from typing import Any
 from grok_sweep.core import definitions, registry
 from grok_sweep.core.number import Values
 from grok_sweep.core.parts import PartError, Task
+from grok_sweep.core.reserved import OF_CELLS
 from grok_sweep.core.source import blaming
 from grok_sweep.core.sweep import Sweep
 from grok_sweep.errors import ConfigError
@@ -19,7 +20,7 @@ Misfit = tuple[str, str, Any]  # key, what it must be, value
 
 def misfits(sweep: Sweep) -> list[Misfit]:
     """All that does not fit. Raises ConfigError where a user's task fails at being asked."""
-    return [*_settings(sweep), *_grid(sweep)] or _task(sweep)
+    return [*_settings(sweep), *_phases(sweep), *_grid(sweep)] or _task(sweep)
 
 
 def _settings(sweep: Sweep) -> Iterator[Misfit]:
@@ -34,6 +35,13 @@ def _settings(sweep: Sweep) -> Iterator[Misfit]:
         yield "cluster.executor", "is one worker, this process; workers and address must be null", "inline"
     if cluster.device != "gpu" and cluster.workers_per_gpu != 1:
         yield "cluster.workers_per_gpu", f"device {cluster.device} is no gpu; use 1", cluster.workers_per_gpu
+
+
+def _phases(sweep: Sweep) -> Iterator[Misfit]:
+    """In tables of cells a phase has columns of its own, beside those of the hyperparameters."""
+    for phase in registry.find("definition", sweep.definition, sweep.source).phases:
+        for column in sorted({f"{what}_{phase}" for what in OF_CELLS} & sweep.numbers.keys()):
+            yield "phases.definition", f"has a phase whose column would be {column}", sweep.definition
 
 
 def _grid(sweep: Sweep) -> Iterator[Misfit]:

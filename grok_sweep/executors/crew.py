@@ -65,6 +65,7 @@ class Crew:
         self.workers: list[Worker] = []
         self.refused: dict[str, str] = {}
         self.usable = False
+        self.mismatched = False  # whether a node was refused because it would compute other numbers
         self._failed_starts: Counter[str] = Counter()
         self._hired = 0
         self._looked = -POLL_SECONDS  # when, at the nodes
@@ -150,5 +151,6 @@ class Crew:
         ours = computing()
         if other := sorted(key for key in ours if theirs.get(key) != ours[key]):
             self.let_go(worker)
+            self.mismatched = True
             has = ", ".join(f"{key} {theirs.get(key)} instead of {ours[key]}" for key in other)
             self.refused[worker.node] = f"{worker.host}: has {has}; install the same there as here"

@@ -82,7 +82,7 @@ class RayExecutor:
     def start(self, ended: Callable[[], bool]) -> None:
         """Hire, and wait START_SECONDS for all workers, or as long as there is none, but not after `ended()`.
 
-        Raises LaunchError where there can be none, or where a node is refused.
+        Raises LaunchError where there can be none, or where a node would compute with other versions.
         """
         crew = self._crew
         crew.hire()
@@ -92,7 +92,7 @@ class RayExecutor:
                 "use cluster=local, or start Ray on a machine that has one"
             )
         late = time.monotonic() + START_SECONDS
-        while not (crew.refused or ended()):
+        while not (crew.mismatched or (crew.refused and not crew.workers) or ended()):
             is_late = time.monotonic() > late
             if crew.ready and (is_late or len(crew.ready) == len(crew.workers)):
                 break
@@ -100,7 +100,7 @@ class RayExecutor:
                 self._say_once(WAITING)
             crew.wait()
             crew.hire()
-        if crew.refused:
+        if crew.mismatched or (crew.refused and not crew.workers):
             raise LaunchError("; ".join(crew.refused.values()))
 
     def run(self, queue: Queue) -> Iterator[Done]:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from grok_sweep.core import registry
-from grok_sweep.core.plan import Plan, few
+from grok_sweep.core.plan import Plan
 from grok_sweep.core.sweep import Sweep
 from grok_sweep.errors import ConfigError, in_bytes
 from grok_sweep.session import sorting
@@ -70,8 +70,11 @@ def of_weights(plan: Plan) -> str:
 
 def driver_bytes(sweep: Sweep) -> int:
     """Memory of the driver, from planning to analysis, about."""
+    programs = math.prod(
+        len(sweep.axes[loop[0]]) for loop in sweep.loops if any(sweep.numbers[key].static for key in loop)
+    )
     curves = READ_CURVE_MEMORY * _logged(sweep) if sorting.chosen(sweep).reads_curves else 0
-    return sweep.n_runs * (RUN_MEMORY + curves) + PROGRAM_MEMORY * few(sweep).n_runs
+    return sweep.n_runs * (RUN_MEMORY + curves) + PROGRAM_MEMORY * programs
 
 
 def available_memory(root: Path = Path("/")) -> float:

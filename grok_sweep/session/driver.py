@@ -11,10 +11,10 @@ from grok_sweep.core import registry
 from grok_sweep.core.grid import Grid
 from grok_sweep.core.parts import PartError
 from grok_sweep.core.plan import few, outline
-from grok_sweep.core.source import blaming
+from grok_sweep.core.source import RunError, blaming
 from grok_sweep.core.sweep import Sweep
-from grok_sweep.errors import StoreError
-from grok_sweep.executors import executor
+from grok_sweep.errors import ConfigError, LaunchError, StoreError
+from grok_sweep.executors import Executor, executor
 from grok_sweep.session import capacity, provenance, sorting
 from grok_sweep.session import dry_run as plan_table
 from grok_sweep.session.left import check_folder, failed_runs, look, refusing, try_parts
@@ -25,6 +25,7 @@ from grok_sweep.store import REPORT, Store, curves_schema, in_session, runs_sche
 from grok_sweep.terminal import failures
 
 MOST_OUTLINED = 100_000  # runs of an outline
+MOST_SHOWN = 100_000_000  # runs of a plan that is shown although it does not fit
 
 
 def drive(sweep: Sweep, config: Mapping[str, Any], command: str) -> int:
@@ -72,13 +73,21 @@ def dry_run(sweep: Sweep, config: Mapping[str, Any]) -> int:
     with refusing(sweep):
         check_folder(results, sweep, config)
         free = results.free_bytes()
-        if not results.exists() and few(sweep).n_runs <= MOST_OUTLINED:
+        if sweep.n_runs > MOST_SHOWN:
+            capacity.check(sweep)
+        outlined = not results.exists() and few(sweep).n_runs <= MOST_OUTLINED
+        if outlined:
             plan = outline(sweep)
-            try_parts(sweep, plan)
-            plan_table.show(sweep, plan, free_disk=free)
-            capacity.check(sweep, plan, free)
-            return 0
-        left = look(results, sweep)
+            try:
+                try_parts(sweep, plan)
+            except RunError:  # of the first seed; it fails alone, if those of others can be made
+                look(results, sweep)
+        else:
+            left = look(results, sweep)
+    if outlined:
+        plan_table.show(sweep, plan, free_disk=free)
+        capacity.check(sweep, plan, free)
+        return 0
     for line in left.found.lines():
         _say(f"the sweep would find {line}")
     if left.failed:
@@ -96,13 +105,10 @@ def _session(sweep: Sweep, config: Mapping[str, Any], command: str, results: Sto
             if not is_new:
                 stack.enter_context(results.locked())
             left = look(results, sweep)
-            started = time.monotonic()
-            if left.plan.shards:
-                if sweep.cluster.executor == "ray":
-                    address = sweep.cluster.address
-                    _say("starting Ray" if address is None else f"joining {address}")
-                workers = stack.enter_context(executor(sweep.cluster, _say, lambda: stop.asked is not None))
-                stop.check()
+        started = time.monotonic()
+        if left.plan.shards:
+            workers = _workers(stack, sweep, stop)
+        with refusing(sweep):
             if is_new:  # from here on something is written
                 results.make_folders()
                 stack.enter_context(results.locked())
@@ -124,6 +130,18 @@ def _session(sweep: Sweep, config: Mapping[str, Any], command: str, results: Sto
         finally:
             LiveReport(sweep, _say).ended()
     return left.whole.grid
+
+
+def _workers(stack: ExitStack, sweep: Sweep, stop: Stop) -> Executor:
+    """Those of the sweep's cluster, until `stack` is left. Raises ConfigError where there are none."""
+    if sweep.cluster.executor == "ray":
+        _say("starting Ray" if sweep.cluster.address is None else f"joining {sweep.cluster.address}")
+    try:
+        found = stack.enter_context(executor(sweep.cluster, _say, lambda: stop.asked is not None))
+    except LaunchError as error:
+        raise ConfigError([str(error)]) from None
+    stop.check()
+    return found
 
 
 def _recorded(

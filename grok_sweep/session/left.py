@@ -13,7 +13,6 @@ from grok_sweep.core.plan import Plan, make_plan, unfinished
 from grok_sweep.core.source import blaming
 from grok_sweep.core.sweep import Sweep
 from grok_sweep.errors import ConfigError
-from grok_sweep.executors import LaunchError
 from grok_sweep.session import capacity, provenance, sorting
 from grok_sweep.stop import Stopped
 from grok_sweep.store import Inspection, Store, StoreError
@@ -31,11 +30,11 @@ class Left:
 
 @contextmanager
 def refusing(sweep: Sweep) -> Iterator[None]:
-    """Raises ConfigError where something given cannot be used: the folder, the cluster, the user's parts."""
+    """Raises ConfigError where something given cannot be used: the folder, the grid, the user's parts."""
     try:
         with blaming(sweep.source):
             yield
-    except (PartError, StoreError, LaunchError) as error:
+    except (PartError, StoreError) as error:
         raise ConfigError([str(error)]) from None
     except OSError as error:
         reason = f"cannot be used: {error.strerror or error}; choose another folder"
@@ -44,7 +43,9 @@ def refusing(sweep: Sweep) -> Iterator[None]:
         raise
     except Exception as error:
         if sweep.source is None:
-            raise
+            if not isinstance(error, MemoryError):
+                raise
+            raise ConfigError([f"grid: {sweep.n_runs:,} runs: not enough memory; split the sweep"]) from None
         parts = f"task {sweep.task}, model {sweep.model} and optimizer {sweep.optimizer}"
         raise ConfigError([f"{parts} cannot be trained: {type(error).__name__}: {error}"]) from None
 

@@ -56,7 +56,7 @@ def rehearse(sweep: Sweep) -> None:
     known |= {"sweep": sweep.name, "steps": sweep.steps, "log_every": sweep.log_every, "device": "cpu"}
     known |= {**sweep.values, **{key: values[0] for key, values in sweep.axes.items()}, **final}
     known |= {"min_train_loss": 0.1, "min_eval_loss": 0.1, "max_loss_ratio": 1.0, "seconds": 1.0}
-    runs = pd.DataFrame({"run_id": ids, "seed": [0, 1]}).assign(**known)
+    runs = pd.DataFrame({"run_id": ids, "seed": [0, 1], **{key: [value] * 2 for key, value in known.items()}})
     runs["diverged_step"] = pd.array([pd.NA, pd.NA], dtype="Int64")
     for name, look in chosen(sweep).phases.items():
         if look.shade and look.shade not in runs.select_dtypes("number"):

@@ -113,7 +113,8 @@ class Store:
     def check_usable(self) -> None:
         """Raise StoreError where the folder is not, and cannot become, that of a sweep. Writes nothing."""
         names = {*self._files.names()}
-        if names and SWEEP not in names and not {"runs", "curves"} <= names:
+        begun = {"runs", "curves"} <= names or names <= {"runs", "curves", locks.LOCK}
+        if SWEEP not in names and not begun:
             raise StoreError(f"{self.place()}: is there and is not a results folder; choose another")
         if not self._files.is_writable():
             raise StoreError(f"{self.place()}: cannot be written; choose another folder")
@@ -158,7 +159,7 @@ class Store:
             sweep = dict(yaml.safe_load(text))
             config, sessions = sweep["config"], sweep.get("sessions", [])
             blocks = (config, config.get("grid", {}), config.get("phases", {}))
-            whole = all(isinstance(block, dict) for block in blocks) and isinstance(sessions, list)
+            whole = isinstance(sessions, list) and all(isinstance(one, dict) for one in [*blocks, *sessions])
         except Exception:  # YAML raises all kinds at values that it cannot make
             whole = False
         if not whole:

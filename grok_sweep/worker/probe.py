@@ -25,9 +25,11 @@ def probe(plan: Plan) -> None:
 
     Nothing is computed: jax has no threads afterwards, so that the process may still start others.
     """
-    runs = {shard.program: shard.index_R[[0, -1]] for shard in reversed(plan.shards)}
-    for program, index_R in list(runs.items())[:MOST]:
-        columns = plan.grid.rows(index_R)
+    runs: dict[Program, list[int]] = {}
+    for shard in plan.shards:
+        runs.setdefault(shard.program, [shard.index_R[0]]).append(shard.index_R[-1])
+    for program, index in list(runs.items())[:MOST]:
+        columns = plan.grid.rows(np.array([index[0], index[-1]]))
         names = program.built.weight_shapes(program.row).keys() if program.snapshot_every else set()
         if taken := {"run_id", "step"} & names:
             raise PartError(
