@@ -195,6 +195,10 @@ ONE = {
         [("optimizer.weight_decay", -0.1)],
         "optimizer.weight_decay=-0.1: must be a finite number of at least 0",
     ),
+    "of pair": (
+        [("phases.definition", "liu"), ("phases.min_loss", "abc")],
+        "phases.min_loss='abc': must be a finite number greater than 0",
+    ),
     "nan": ([("phases.min_loss", math.nan)], "phases.min_loss=nan: must be a finite number greater than 0"),
     "infinite": (
         [("phases.max_ratio", math.inf)],

@@ -445,6 +445,12 @@ def test_steps_and_the_like_may_be_thresholds_and_all_marks_used():
     assert (len(part.phases), list(part.numbers), part.ties) == (12, ["steps"], tuple(part.phases))
 
 
+def test_a_phase_whose_column_is_a_hyperparameter(own, capfd):
+    assert own("dry_run=true", wrong=('"never"', '"bits"')) == 2
+    said = "phases.definition='temper': has a phase whose column would be n_bits"
+    assert capfd.readouterr().err == f"grok-sweep: {said}\n"
+
+
 def test_source_of_names_what_is_wrong(own, capfd):
     assert own(wrong=('"diamond"', '"cross"')) == 2
     assert capfd.readouterr().err == (

@@ -62,6 +62,8 @@ def test_a_dry_run_refuses_what_the_run_would(files, capfd):
     bad = "        if seed == 1: raise ValueError('none')\n"
     files(OWN.replace("        rng = np.random", bad + "        rng = np.random"))
     assert run("dry_run=true") == 0
+    assert run("dry_run=true", "seeds=[1,2]") == 0
+    assert "ValueError: none" in refused(capfd, "dry_run=true", "seeds=[1]")
 
 
 def test_a_part_that_the_sweep_misspells(files, capfd):

@@ -68,6 +68,7 @@ def test_a_span_has_its_ends_and_is_even(low, factor, count, how):
             "linear(0, 1, 1)",
             "linear takes as its third number how many values: a whole number from 2 to 100,000",
         ),
+        ("log(0.1, 1, inf)", "log takes as its third number how many values: a whole number"),
         ("linear(0, 1, 2.5)", "linear takes as its third number how many values: a whole number"),
         ("linear(0, inf, 3)", "linear takes the lowest number first and then a higher one"),
     ],

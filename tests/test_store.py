@@ -418,6 +418,8 @@ def test_a_folder_that_cannot_be_used_says_why(tmp_path, monkeypatch):
         Store("nosuch://b").check_usable()
     Store(tmp_path / "new" / "er").check_usable()
     assert not (tmp_path / "new").exists()
+    (tmp_path / "begun" / "runs").mkdir(parents=True)  # by a session that died at once
+    Store(tmp_path / "begun").check_usable()
     monkeypatch.setattr(
         os, "access", lambda path, mode: False
     )  # tests often run as root, who may write anywhere
