@@ -11,7 +11,7 @@ from pathlib import Path
 
 from grok_sweep.core import registry
 from grok_sweep.core.plan import Plan
-from grok_sweep.core.sweep import Sweep
+from grok_sweep.core.sweep import Cluster, Sweep
 from grok_sweep.errors import ConfigError, in_bytes
 from grok_sweep.session import sorting
 from grok_sweep.worker.environment import cores
@@ -98,6 +98,13 @@ def available_memory(root: Path = Path("/")) -> float:
     return max(0.0, min(free))
 
 
+def workers_of(cluster: Cluster) -> int:
+    """How many workers a sweep has as far as is known before they are started: on GPUs and TPUs, one."""
+    if cluster.executor == "inline":
+        return 1
+    return cluster.workers or (cores() if cluster.device == "cpu" else 1)
+
+
 def _worker_problems(sweep: Sweep, plan: Plan, free: float) -> Iterator[str]:
     """Why the largest run does not fit a worker, or the workers do not fit this machine."""
     largest = max(plan.programs, key=lambda program: program.bytes / program.lanes)
@@ -105,7 +112,7 @@ def _worker_problems(sweep: Sweep, plan: Plan, free: float) -> Iterator[str]:
     need = JAX_MEMORY + CURVE_MEMORY * _logged(sweep)
     if on_host:
         need += largest.bytes / largest.lanes + OPERATION_MEMORY * largest.step_operations(1)
-    workers = 1 if sweep.cluster.executor == "inline" else sweep.cluster.workers or cores()
+    workers = workers_of(sweep.cluster)
     if CERTAIN * need > free:
         sizes = {**largest.values, "rows": largest.rows, "test rows": largest.test_rows}
         shape = " x ".join(f"{key}={value}" for key, value in sizes.items())

@@ -10,9 +10,8 @@ from grok_sweep.core.plan import Plan, Shard
 from grok_sweep.core.program import Program
 from grok_sweep.core.sweep import Sweep
 from grok_sweep.errors import in_bytes
-from grok_sweep.session.capacity import JAX_MEMORY, disk_bytes, driver_bytes, of_weights
+from grok_sweep.session.capacity import JAX_MEMORY, disk_bytes, driver_bytes, of_weights, workers_of
 from grok_sweep.terminal.progress import in_time
-from grok_sweep.worker.environment import cores
 
 MOST_PROGRAMS = 40  # rows of the table; a million programs are counted, not listed
 
@@ -50,10 +49,7 @@ def show(sweep: Sweep, plan: Plan, finished: int = 0, free_disk: int | None = No
     if len(by_program) > MOST_PROGRAMS:
         console.print(f"... and {len(by_program) - MOST_PROGRAMS:,} more programs")
 
-    cluster = sweep.cluster
-    workers = (
-        1 if cluster.executor == "inline" else cluster.workers or (cores() if cluster.device == "cpu" else 1)
-    )
+    workers = workers_of(sweep.cluster)
     disk = disk_bytes(sweep, plan)
     short = free_disk is not None and free_disk < disk
     too_little = f"; only {in_bytes(free_disk or 0)} are free there" if short else ""
@@ -67,7 +63,7 @@ def show(sweep: Sweep, plan: Plan, finished: int = 0, free_disk: int | None = No
         f"memory     {in_bytes(most)} on a worker at most, beside {in_bytes(JAX_MEMORY)} for jax itself;"
         f" {in_bytes(driver_bytes(sweep))} on the driver (estimate)\n"
         f"disk       {in_bytes(disk)}{of_weights(plan)} in {sweep.out} (estimate){too_little}\n"
-        f"time       {in_time(plan.seconds(workers))} on {workers} {cluster.device} worker"
+        f"time       {in_time(plan.seconds(workers))} on {workers} {sweep.cluster.device} worker"
         f"{'s' * (workers > 1)} (estimate)",
         soft_wrap=True,
     )
