@@ -47,7 +47,7 @@ def circuits(
 
 def network(run: pd.Series, weights: Weights) -> Literal["addition", "digits"] | None:
     """Which of the networks that we know how to open this is, as its task says and its arrays have it."""
-    task = registry.parts_of(None)["task"].get(run["task"])
+    task = registry.built_in("task", run["task"])
     if task is None or not {"w_in", "w_out"} <= weights.arrays.keys():
         return None
     w_in, w_out = (weights.arrays[name].shape[1:] for name in ("w_in", "w_out"))

@@ -36,9 +36,9 @@ def definition(phases: pd.DataFrame) -> str:
 def loss_unit(runs: pd.DataFrame) -> str:
     """The unit of the losses of some runs, as their task says it; empty where they have none in common."""
     named = {str(task) for task in runs["task"].unique()}
-    if len(named) != 1 or not named <= set(registry.names("task")):
+    task = registry.built_in("task", named.pop()) if len(named) == 1 else None
+    if task is None:
         return ""
-    task = registry.find("task", named.pop())
     values = {key: runs[key].unique() for key in task.numbers if key in runs}
     same = {key: value_U[0] if len(value_U) == 1 else key for key, value_U in values.items()}
     return str(task.unit).format_map(same)

@@ -27,6 +27,11 @@ def find(kind: str, name: str, source: Source | None = None) -> Any:
     return parts_of(source)[kind][name]
 
 
+def built_in(kind: str, name: str) -> Any:
+    """The part of the package of that kind and name; None where there is none, as of a user's file."""
+    return parts_of(None)[kind].get(name)
+
+
 def metrics(source: Source | None) -> dict[str, Metric]:
     """The metrics that a user's file declares, by name, in order: all of them are logged."""
     return dict(sorted(parts_of(source)["metric"].items()))
@@ -79,9 +84,9 @@ def parts_of(source: Source | None) -> dict[str, dict[str, Any]]:
             raise PartError(
                 f"{source.name}: declares no part; derive from Task, or decorate with @model, @optimizer"
             )
-        built_in = {kind: set(named) for kind, named in found.items()}
+        ours = {kind: set(named) for kind, named in found.items()}
         for kind, name, part in theirs:
-            if name in built_in[kind]:
+            if name in ours[kind]:
                 raise PartError(f"{source.name}: there is a built-in {kind} {name}; call yours otherwise")
             if name in found[kind]:
                 raise PartError(f"{source.name}: there are two of the name {kind} {name}; call one otherwise")
