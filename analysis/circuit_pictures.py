@@ -125,7 +125,7 @@ def _star(inputs: Sequence[np.ndarray], w_out_KP: np.ndarray, modulus: int, freq
 
 def _draw(columns: Mapping[str, Star], title: str, caption: str) -> Figure:
     """Circles above stars, a column each; after MOST_COLUMNS a new pair of rows."""
-    _, spots = rows_of(len(columns), len(columns), MOST_COLUMNS)
+    spots = rows_of(len(columns), len(columns), MOST_COLUMNS)
     figure, plots = page(
         title,
         f"{caption}\n{SCALES}",

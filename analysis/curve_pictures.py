@@ -66,7 +66,8 @@ def curves_picture(
     per_panel = len(ids) / len(split.panels)
     look = {"linewidth": 1.6 if len(ids) == 1 else 0.7, "alpha": float(np.clip(20 / per_panel, 0.2, 1))}
 
-    columns, spots = rows_of(len(split.panels), split.values, MOST_COLUMNS)
+    spots = rows_of(len(split.panels), split.values, MOST_COLUMNS)
+    columns = 1 + max(column for _, column in spots)
     width, high = ((5.6, 1.7), (3.6, 1.4), (2.2, 1.1))[(columns > 1) + (columns > 2)]
     figure, plots = page(
         title,

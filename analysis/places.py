@@ -44,9 +44,9 @@ class Axis:
 class Places:
     """Where each run stands.
 
-    `spots`: the row and column of each panel; `cell`: which of all,
-    counted through panels, y and x, int, by run; `slot`: the run's place within it, int, by run, one of
-    `slots`; `pooled`: the columns that differ within a cell.
+    `spots`: the row and column of each panel; `cell`: which of all, counted through panels, y and x, int, by
+    run; `slot`: the run's place within it, int, by run, one of `slots`; `pooled`: the columns that differ
+    within a cell.
     """
 
     panel: Axis
@@ -86,23 +86,22 @@ def arrange(phases: pd.DataFrame, panels: Sequence[str] | None, x: str | None, y
                 "filter the runs or choose other axes"
             )
     # A row has the values of the last axis, or an equal part of them: then it is one story.
-    _, spots = rows_of(len(panel), len(parts[-1]) if parts else 1, MOST_COLUMNS)
+    spots = rows_of(len(panel), len(parts[-1]) if parts else 1, MOST_COLUMNS)
     cell = (panel.places * len(up) + up.places) * len(across) + across.places
     slot, slots = _slots(cell, phases["seed"])
     pooled = [name for name, count in counts.items() if name not in {*panels, x, y} and count > 1]
     return Places(panel, across, up, spots, cell, slot, slots, pooled)
 
 
-def rows_of(panels: int, values: int, most: int) -> tuple[int, list[tuple[int, int]]]:
-    """How many panels stand side by side, `most` at most, and the (row, column) of each of `panels`.
+def rows_of(panels: int, values: int, most: int) -> list[tuple[int, int]]:
+    """The (row, column) of each of `panels`, of which `most` at most stand side by side.
 
     They are the product of some axes, the last of which has `values` and runs fastest. Its values are one
     row, or rows of equal lengths as far as it goes, and a new round of them begins a new row.
     """
     parts = math.ceil(values / most)
     columns = math.ceil(values / parts)
-    spots = [(i // values * parts + i % values // columns, i % values % columns) for i in range(panels)]
-    return columns, spots
+    return [(i // values * parts + i % values // columns, i % values % columns) for i in range(panels)]
 
 
 def _axis(phases: pd.DataFrame, name: str | None, *, descending: bool = False) -> Axis:

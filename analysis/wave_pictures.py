@@ -48,7 +48,7 @@ def waves(w_in: np.ndarray, modulus: int, title: str = "") -> Figure:
     need_numbers(w_in)
     by_frequency = groups(w_in, modulus)
     tied = len(w_in) == modulus
-    _, spots = rows_of(len(by_frequency), len(by_frequency), MOST_COLUMNS)
+    spots = rows_of(len(by_frequency), len(by_frequency), MOST_COLUMNS)
     what = f"weights of the inputs n{'' if tied else ' of a and of b'}, a line for each neuron"
     order = f"from left to right f n mod {modulus}, in which a wave of frequency f is one period"
     sides = {"input a": INPUT_A, "input b": INPUT_B}

@@ -78,7 +78,7 @@ def page(
         "article": {"definition": "pair", **article},
         "axes": _axes(arrays, phases, varying),
         "start": one_panel({name: count for name, count in counts.items() if count <= MOST_PIXELS}),
-        "most": {"x": MOST_PIXELS, "y": MOST_PIXELS, "panel": MAX_PANELS},
+        "most": {"x": MOST_PIXELS, "y": MOST_PIXELS, "panel": MAX_PANELS, "cells": MAX_VALUES},
         "same": {name: in_words(phases[name].iloc[0]) for name in settings(phases) if name not in varying},
         "columns": _runs(arrays, phases, curves, varying),
         "metrics": metrics,

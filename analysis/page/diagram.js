@@ -1,7 +1,6 @@
 "use strict";
 // The phase diagram: which runs stand in which cell, and how plotly draws them.
 
-const MOST_VALUES = 64; // of an axis; of more a cell is a pixel
 const MOST_DOTS = 4000; // of more runs a mark is a cell
 const MOST_SLOTS = 150; // dots of a cell that can be told apart
 const LARGEST = 40; // pixels of a mark
@@ -21,7 +20,7 @@ function arrange(page) {
   });
   const most = cells.reduce((count, runs) => Math.max(count, runs.length), 1);
   const shown = cells.reduce((count, runs) => count + runs.length, 0);
-  const fine = Math.max(nx, ny) > MOST_VALUES;
+  const fine = Math.max(nx, ny) > about.most.cells;
   const dots = !fine && shown <= MOST_DOTS && most <= MOST_SLOTS && !state.colour.startsWith("share ");
   return { x, y, panel, nx, ny, panels, cells, cellOf, most, shown, fine, dots };
 }

@@ -72,9 +72,7 @@ __all__ = [
 
 SWEEP = "sweep.yaml"
 PHASES, CELLS, CIRCUITS, REPORT = "phases.parquet", "cells.parquet", "circuits.parquet", "report.html"
-OWN_PHASES = (
-    f"parts/{PHASES}"  # those by the user's own definition, while phases.parquet is by a built-in one
-)
+OWN_PHASES = f"parts/{PHASES}"  # by the user's own definition, while phases.parquet is by a built-in one
 LEFT_OUT = "runs_left_out"  # how many, where a record has cells and picture only
 
 
