@@ -1,6 +1,8 @@
 """Numbers of a config: what is allowed, what is said of what is not, and what a run computes with."""
 
+import copy
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from conftest import NUMBERS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grok_sweep.core.number import MOST_FLOAT32, Number
+from grok_sweep.core.number import MOST_FLOAT32, Number, Values, real, whole
 
 ROWS = NUMBERS["train_size"]
 RATE = NUMBERS["learning_rate"]
@@ -108,3 +110,77 @@ def test_what_is_computed_alike_is_written_alike(value, ulps):
 def test_what_people_write_stays_as_it_is(value):
     assert repr(Number(float, "", -math.inf).canonical(value)) == repr(float(value))
     assert Number(int, "", 0).canonical(5) == 5
+
+
+def test_whole_numbers_are_static_and_fractions_traced_unless_declared_otherwise():
+    assert whole(3, "x", 1, 9) == Number(int, "x", 1, 9, use="static", default=3)
+    assert whole(3, "x", 1, 9, traced=True).use == "traced"
+    assert not whole(3, "x", 1, 9, traced=True).static
+    assert whole(3, "x", 1, 9, rows=True).use == "rows"
+    assert real(0.5, "x", 0, 1) == Number(float, "x", 0, 1, use="traced", default=0.5)
+    assert real(0.5, "x", 0, 1, static=True).static
+    assert real(0.5, "x", 0, 1, rows=True).use == "rows"
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (whole(1, "x"), "a whole number from -2147483648 to 2147483647"),
+        (whole(1, "x", among=(4, 1, 2)), "4 or 1 or 2"),
+        (real(1, "x"), "a finite number"),
+        (real(1, "x", 0), "a finite number of at least 0"),
+        (real(1, "x", 0, above=True), "a finite number greater than 0"),
+        (real(1, "x", high=5), "a finite number of at most 5"),
+        (real(1, "x", high=5, below=True), "a finite number less than 5"),
+        (real(1, "x", 0, 5, above=True, below=True), "a number greater than 0 and less than 5"),
+        (real(1, "x", -5, 5), "a number of at least -5 and at most 5"),
+    ],
+)
+def test_what_a_declared_number_may_be(number, words):
+    assert number.allowed == words
+    assert number.problem(number.default) is None
+    assert number.problem("1") == f"must be {words}"
+
+
+def test_a_number_without_bounds_is_finite():
+    number = real(0, "x")
+    for value in (0, -1, 1e30, -1e30):
+        assert number.problem(value) is None
+    for value in (np.inf, -np.inf, np.nan, 1e39, -1e39, 10**400):
+        assert number.problem(value)
+
+
+def test_a_switch_has_its_values_and_no_others():
+    number = whole(2, "x", among=(8, 2))
+    assert [number.problem(value) is None for value in (1, 2, 3, 8, 9, 2.0, True)] == [
+        *(False, True, False, True, False, False, False)
+    ]
+
+
+def test_values_are_attributes_and_keys():
+    h = Values({"b1": 0.5, "width": 3})
+    assert (h.b1, h["b1"], h.width) == (0.5, 0.5, 3)
+    assert dict(h) == {"b1": 0.5, "width": 3}
+    assert len(h) == 2
+    assert {**h, "b1": 1} == {"b1": 1, "width": 3}
+    assert "b1" in h
+    assert "b2" not in h
+    assert pickle.loads(pickle.dumps(h)) == h  # noqa: S301
+    assert copy.deepcopy(h) == h
+
+
+def test_values_do_not_change_with_what_they_were_made_of():
+    given = {"b1": 0.5}
+    h = Values(given)
+    given["b1"] = 7
+    assert h.b1 == 0.5
+
+
+def test_a_value_that_is_not_there_is_said_with_those_that_are():
+    h = Values({"width": 3, "b1": 0.5})
+    with pytest.raises(AttributeError, match=r"^there is no hyperparameter wdith; there are b1, width$"):
+        _ = h.wdith
+    with pytest.raises(KeyError):
+        h["wdith"]
+    assert not hasattr(h, "__array__")  # numpy and jax ask; the message is of no use to them
+    assert getattr(h, "wdith", None) is None
