@@ -32,7 +32,7 @@ device.PRODUCT = (64, 0.01)
 config = device.parity_1125()
 config["grid"] = {"train_size": [8, 9], "hidden_size": [2, 3], "weight_decay": [0.1, 0.2]}
 config["task"]["test_size"], config["train"], config["seeds"] = 8, {"steps": 20, "log_every": 10}, 2
-__main__.parity_1125 = lambda device: config
+__main__.parity_1125 = lambda device, engine: config
 sys.exit(__main__.main(sys.argv[1:]))
 """
 

@@ -21,6 +21,7 @@ GOOD = {
     "retry_failed": False,
     "accept_code": False,
     "fail_fast": False,
+    "engine": "auto",
     "report": None,
     "grid": {"weight_decay": [0.1, 1], "hidden_size": [16, 64]},
     "seeds": 3,
@@ -41,8 +42,8 @@ GOOD = {
 GOOD["phases"]["definition"] = "pair"
 GONE = object()  # the value of a key that is to be left out
 
-TOP = "parts, name, out, dry_run, retry_failed, accept_code, fail_fast, report, grid, zip, seeds, train, "
-TOP += "phases, task, model, optimizer, cluster"
+TOP = "parts, name, out, dry_run, retry_failed, accept_code, fail_fast, engine, report, grid, zip, seeds, "
+TOP += "train, phases, task, model, optimizer, cluster"
 AXES = (
     "n_bits, n_parity_bits, train_size, test_size, hidden_size, init_scale, float_bits, "
     "learning_rate, weight_decay, b1, b2, eps"
@@ -119,6 +120,7 @@ def test_a_good_config_is_a_sweep_of_canonical_values():
         },
         source=None,
         accept_code=False,
+        engine="auto",
     )
     assert list(sweep.numbers) == list(sweep.values)
     assert type(sweep.values["init_scale"]) is float
@@ -354,6 +356,7 @@ ONE = {
         "retry_failed='yes': must be one of false, true",
     ),
     "report": ([("report", "alive")], "report='alive': must be one of null, live; did you mean live?"),
+    "engine": ([("engine", "cpp")], "engine='cpp': must be one of auto, xla, native"),
     "missing fail_fast": ([("fail_fast", GONE)], "fail_fast: is missing; must be one of false, true"),
     "definition": (
         [("phases.definition", "par")],

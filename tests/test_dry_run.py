@@ -24,13 +24,14 @@ def test_the_table_adds_up(tiny, capsys):
         "runs",
         "shards",
         "lanes",
+        "engine",
         "operations",
         "memory",
         "time",
     ]
     assert sum(int(row[2]) for row in rows) == 16
     assert sum(int(row[3]) for row in rows) == len(plan.shards)
-    assert sum(float(row[5]) for row in rows) == pytest.approx(plan.work, rel=0.02)
+    assert sum(float(row[6]) for row in rows) == pytest.approx(plan.work, rel=0.02)
     assert "16 runs to train (8 cells x 2 seeds, 0 finished)" in text
     # 129 operations per row, neuron and step; 50 rows and 12 neurons over the cells, 4 runs in each.
     assert "operations 6.19e+09 (estimate" in text

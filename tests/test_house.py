@@ -25,7 +25,7 @@ ROOMS = {
 }
 MOST_LINES = 250
 LONG = {  # and why they may be
-    "grok_sweep/core/plan.py": 310,  # one algorithm, from the grid to its shards
+    "grok_sweep/core/plan.py": 315,  # one algorithm, from the grid to its shards
     "grok_sweep/core/parts.py": 280,  # what a user reads to write a part: all five kinds
     "grok_sweep/store/__init__.py": 350,  # the one owner of all names
     "analysis/page/__init__.py": 266,  # all that a page says
@@ -49,6 +49,7 @@ ONLY_IN = {
 }
 # A config is checked, and a bad one refused, before jax is loaded: only these load it at once.
 TRAINING = {f"grok_sweep/core/{name}.py" for name in ("compiled", "models", "moment", "networks", "train")}
+TRAINING |= {f"grok_sweep/core/engines/{name}.py" for name in ("relu_gpu", "xla")}
 TRAINING |= {"grok_sweep/worker/probe.py"}
 
 

@@ -34,11 +34,12 @@ def test_a_record_of_something_else_differs_everywhere(tiny):
 
 def test_a_session_says_what_ran_where_and_earlier_ones_are_kept(tiny):
     sweep = tiny()
-    record = provenance.record(sweep, CONFIG, "grok-sweep x", 2)
+    record = provenance.record(sweep, CONFIG, "grok-sweep x", 2, ["native", "xla"])
     assert record["config"] == CONFIG
     (session,) = record["sessions"]
     assert session["command"] == "grok-sweep x"
     assert session["workers"] == 2
+    assert session["engines"] == ["native", "xla"]
     assert re.fullmatch(r"\d+-\d\d-\d\dT[\d:]+\+00:00", session["started"])
     assert re.search(r"\d+ cores", session["machine"])
     assert {"jax", "jaxlib", "flax", "optax", "ray", "grok-sweep"} <= set(session["versions"])
@@ -47,7 +48,7 @@ def test_a_session_says_what_ran_where_and_earlier_ones_are_kept(tiny):
     from grok_sweep.store import Store, runs_schema
 
     Store(sweep.out).create(copy.deepcopy(record) | {"mended": ["a word of a person"]}, runs_schema({}))
-    again = provenance.record(sweep, CONFIG, "again", 1)
+    again = provenance.record(sweep, CONFIG, "again", 1, ["xla"])
     assert len(again["sessions"]) == 2
     assert again["mended"] == ["a word of a person"]
 

@@ -18,6 +18,7 @@ import pandas as pd
 
 from grok_sweep.bench.cores import plan, short_runs, training
 from grok_sweep.bench.device import Figures, parity_1125, sweep
+from grok_sweep.core.engines import ENGINES
 from grok_sweep.errors import ConfigError
 from grok_sweep.session.provenance import machine
 from grok_sweep.store import StoreError
@@ -45,12 +46,13 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("part", nargs="?", choices=[*PARTS, "sweep"], help="none: all but sweep")
     parser.add_argument("--device", choices=["cpu", "gpu", "tpu"], default="cpu", help="of sweep (cpu)")
+    parser.add_argument("--engine", choices=["auto", *ENGINES], default="auto", help="of sweep (auto)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the results of sweep")
     arguments = parser.parse_args(argv)
     print(machine(), *(f"{name} {version}" for name, version in versions().items()), sep=", ", flush=True)
     try:
         if arguments.part == "sweep":  # alone: it changes this process
-            show("sweep", sweep(parity_1125(arguments.device), arguments.out))
+            show("sweep", sweep(parity_1125(arguments.device, arguments.engine), arguments.out))
         for part, measure in PARTS.items():
             if arguments.part in (part, None):
                 show(part, measure())

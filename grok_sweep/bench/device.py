@@ -23,13 +23,13 @@ Figures = dict[str, Any]  # printed as they are: numbers, words, tables
 PRODUCT = (4096, 1.0)  # rows and columns of the product by which the device is known, and seconds of it
 
 
-def parity_1125(device: str = "cpu") -> Config:
+def parity_1125(device: str = "cpu", engine: str = "auto") -> Config:
     """The recorded config, for this process on a device; what it lacks is as in conf/."""
     conf, sweeps = configs()
     files = (conf / "cluster" / "inline.yaml", sweeps / "parity_1125" / "sweep.yaml")
     cluster, recorded = (yaml.safe_load(path.read_text(encoding="utf-8")) for path in files)
     known = {key: value for key, value in root().items() if key != "defaults"}
-    return {**known, **recorded["config"], "cluster": {**cluster, "device": device}}
+    return {**known, **recorded["config"], "cluster": {**cluster, "device": device}, "engine": engine}
 
 
 def sweep(config: Config, out: Path | None = None) -> Figures:
@@ -63,11 +63,16 @@ def sweep(config: Config, out: Path | None = None) -> Figures:
             of, runs = shard.program, len(shard.index_R)
             result = train_shard(Order(parsed.name, of, planned.grid.rows(shard.index_R)))
             results.publish(result.runs, result.curves)
-            where = {"hidden_size": of.values["hidden_size"], "rows": of.rows, "lanes": of.lanes}
+            where = {
+                "hidden_size": of.values["hidden_size"],
+                "rows": of.rows,
+                "lanes": of.lanes,
+                "engine": of.engine,
+            }
             times = {"train_seconds": result.train_seconds, "other_seconds": result.other_seconds}
             spent.append({**where, "runs": runs, "work": shard.work, **times})
         seconds = time.perf_counter() - started
-    programs = pd.DataFrame(spent).groupby(["hidden_size", "rows", "lanes"]).sum().reset_index()
+    programs = pd.DataFrame(spent).groupby(["hidden_size", "rows", "lanes", "engine"]).sum().reset_index()
     whole = programs["work"].sum() / programs["train_seconds"].sum() / product
     programs["of_the_product"] = programs.pop("work") / programs["train_seconds"] / product
     rates = {"product_gflops": product / 1e9, "of_the_product": whole}

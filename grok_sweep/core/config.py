@@ -15,6 +15,7 @@ from typing import Any
 
 from grok_sweep.core import definitions, registry, spans, uris
 from grok_sweep.core.choices import BLOCKS, GROUPS, choices, root
+from grok_sweep.core.engines import ENGINES
 from grok_sweep.core.number import Number
 from grok_sweep.core.parts import PartError
 from grok_sweep.core.source import Source
@@ -25,7 +26,8 @@ from grok_sweep.errors import ConfigError, nearest_of, one_of, shorten, show
 MISSING = "???"  # what OmegaConf writes for a value that has to be given
 SEED = Number(int, "of data and initial weights", 0, 2**31 - 1)
 SEEDS = Number(int, "how many seeds, from 0 on", 1, 2**31 - 1)
-FLAGS = ("dry_run", "retry_failed", "accept_code", "fail_fast")
+OPTIONS = dict.fromkeys(("dry_run", "retry_failed", "accept_code", "fail_fast"), [False, True])
+OPTIONS |= {"report": [None, "live"], "engine": ["auto", *ENGINES]}
 SETTINGS = {
     "train.steps": Number(int, "steps of each run", 1, 1_000_000_000),
     "train.log_every": Number(int, "steps between two rows of a curve", 1, 1_000_000_000),
@@ -81,14 +83,11 @@ def parse(config: Mapping[str, Any], source: Source | None = None) -> Sweep:
         "axes": MappingProxyType(axes),
         "together": _zip(read),
         "seeds": _seeds(read),
-        "steps": read.setting("train.steps"),
-        "log_every": read.setting("train.log_every"),
-        "batch_size": read.setting("train.batch_size", None),
-        "snapshot_every": read.setting("train.snapshot_every", None),
+        **{key: read.setting(f"train.{key}") for key in ("steps", "log_every")},
+        **{key: read.setting(f"train.{key}", None) for key in ("batch_size", "snapshot_every")},
         "name": _name(read),
         "out": _out(read),
-        **{key: read.one_of(key, [False, True]) for key in FLAGS},
-        "report": read.one_of("report", [None, "live"]),
+        **{key: read.one_of(key, options) for key, options in OPTIONS.items()},
         "cluster": _cluster(read),
         "thresholds": MappingProxyType({key: phases[key] for key in thresholds}),
     }

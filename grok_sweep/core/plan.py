@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from grok_sweep.core import effects, registry
+from grok_sweep.core import effects, engines, registry
 from grok_sweep.core.grid import Grid, expand
 from grok_sweep.core.parts import Values
 from grok_sweep.core.program import Program
@@ -31,20 +31,25 @@ SNAPSHOT_BYTES = 32_000_000  # of recorded weights in a shard at most: they go t
 class Costs:
     """What a device is good for. Measured on the machines of `make bench`; only their ratios matter."""
 
-    operations_per_second: float
+    operations_per_second: float  # of XLA's programs
     step_seconds: float  # of one step of one call, whatever it holds: kernel launches, loops
     compile_seconds: float
     run_seconds: float  # of one run beside its training: data, initial weights, its rows of the tables
     call_bytes: float  # memory that the hidden layers of all lanes of a call may take together in a step
     logged_bytes: float  # and in a logged one, with the test rows
     block_bytes: float  # and that of one lane at a time; more rows are gone through in blocks
+    native_operations: float = math.nan  # per second, of the native engine's, where there is one
+
+    def rate(self, program: Program) -> float:
+        """Operations per second of a program."""
+        return self.native_operations if program.engine == "native" else self.operations_per_second
 
 
 COSTS = {
     # One core. Hidden layers that leave the cache halve the speed, so a call has few lanes.
     "cpu": Costs(50e9, 15e-6, 2.0, 1e-3, 2**17, 2**30, 2**18),
-    # All lanes at once: memory traffic and kernel launches are the cost. Not measured on one yet.
-    "gpu": Costs(5e12, 100e-6, 10.0, 1e-3, 16e9, 16e9, math.inf),
+    # All lanes at once: memory traffic and kernel launches are the cost. An H100, parity_1125: see bench/.
+    "gpu": Costs(12e12, 50e-6, 4.0, 1e-3, 16e9, 16e9, math.inf, 50e12),
     "tpu": Costs(5e12, 100e-6, 20.0, 1e-3, 8e9, 8e9, math.inf),
 }
 
@@ -171,9 +176,8 @@ def halve(plan: Plan, shard: Shard) -> list[Shard]:
 
 
 def _by_static(sweep: Sweep, grid: Grid, test_rows_R: np.ndarray) -> Iterator[tuple[Program, np.ndarray]]:
-    """The runs by their static hyperparameters and test rows, grid order kept.
-
-    With a program for each of one row and one lane: `_by_rows` and `_call` say what it has of them.
+    """The runs by their static hyperparameters and test rows, grid order kept; with a program for each, of one
+    row and one lane: `_by_rows` and `_call` say what it has of them.
     """
     names = [key for key in sweep.values if sweep.numbers[key].static]
     task = registry.find("task", sweep.task, sweep.source)
@@ -181,24 +185,23 @@ def _by_static(sweep: Sweep, grid: Grid, test_rows_R: np.ndarray) -> Iterator[tu
     for index_R in _groups(_codes([*swept, test_rows_R], len(grid))):
         first = index_R[0]
         static = tuple((name, grid.columns[name][first].item()) for name in names)
-        yield (
-            Program(
-                task=sweep.task,
-                model=sweep.model,
-                optimizer=sweep.optimizer,
-                static=static,
-                rows=1,
-                test_rows=int(test_rows_R[first]),
-                steps=sweep.steps,
-                log_every=sweep.log_every,
-                lanes=1,
-                snapshot_every=sweep.snapshot_every or 0,
-                batch_size=sweep.batch_size or 0,
-                given_row=task.row(_values(sweep, grid, first)),
-                source=sweep.source,
-            ),
-            index_R,
+        program = Program(
+            task=sweep.task,
+            model=sweep.model,
+            optimizer=sweep.optimizer,
+            static=static,
+            rows=1,
+            test_rows=int(test_rows_R[first]),
+            steps=sweep.steps,
+            log_every=sweep.log_every,
+            lanes=1,
+            snapshot_every=sweep.snapshot_every or 0,
+            batch_size=sweep.batch_size or 0,
+            given_row=task.row(_values(sweep, grid, first)),
+            source=sweep.source,
         )
+        engine = engines.chosen(program, sweep.cluster.device, sweep.engine)
+        yield dataclasses.replace(program, engine=engine), index_R
 
 
 def _codes(columns: Iterable[np.ndarray], runs: int) -> np.ndarray:
@@ -245,7 +248,7 @@ def _by_rows(
         for i, size in enumerate(sizes_S):
             yield dataclasses.replace(program, rows=int(size)), index_R[inverse_R == i]
         return
-    row_seconds = program.operations_per_row * program.steps / costs.operations_per_second
+    row_seconds = program.operations_per_row * program.steps / costs.rate(program)
     runs_before = np.concatenate([[0], np.cumsum(runs_S)])
     # cheapest[j]: least seconds of the j smallest sizes, cut[j]: where their last program begins.
     cheapest, cut = [0.0], [0]
@@ -303,6 +306,6 @@ def _shard(program: Program, rows_R: np.ndarray, index_R: np.ndarray, costs: Cos
     logged_rows = program.step_operations(program.rows + program.test_rows) * calls * program.lanes
     every_step = any(metric.start is not None for metric in program.metrics.values())
     logged = 0.5 * logged_rows * (program.steps if every_step else program.steps // program.log_every + 1)
-    seconds = (padded + logged) / costs.operations_per_second + calls * program.steps * costs.step_seconds
+    seconds = (padded + logged) / costs.rate(program) + calls * program.steps * costs.step_seconds
     seconds += len(index_R) * costs.run_seconds
     return Shard(program, index_R, work, padded, seconds)

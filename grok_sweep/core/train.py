@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from grok_sweep.core import engines
 from grok_sweep.core.models import Params
 from grok_sweep.core.moment import Metrics, Moment, Rows, State, Trained
 from grok_sweep.core.parts import PartError
@@ -35,9 +36,8 @@ class _Run:
         self.model = model = program.network(h)
         # Built here, of traced numbers: a Python float would be compiled in.
         self.transform = program.transform(h)
-        self.x_train, self.x_test = (
-            model.inputs(x, program.dtype) for x in (rows.x_train_ND, rows.x_test_ND)
-        )
+        self.engine = engines.engine(program, model, self.losses)
+        self.x_train, self.x_test = map(self.engine.inputs, (rows.x_train_ND, rows.x_test_ND))
         # Padded rows weigh nothing, in the loss and so in the gradient.
         self.counts_N = jnp.arange(program.rows) < rows.train_size
         self.weight_N = jnp.where(self.counts_N, 1 / rows.train_size.astype(program.sum_dtype), 0)
@@ -101,23 +101,16 @@ class _Run:
 
     # Losses and their gradients.
 
-    def outputs(self, params: Params, x: jax.Array) -> jax.Array:
-        # What is made of them, a softmax say, needs more than 16 bits.
-        return self.model.apply(params, x).astype(self.program.sum_dtype)
-
     def losses(self, output: jax.Array, y_N: jax.Array) -> jax.Array:
         loss_N = _per_row("loss", self.program, self.task.loss(self.h, output, y_N), len(y_N))
         return loss_N.astype(self.program.sum_dtype)
 
-    def train_loss(self, params: Params, x: jax.Array, y_N: jax.Array, weight_N: jax.Array) -> jax.Array:
-        return weight_N @ self.losses(self.outputs(params, x), y_N)
-
     def gradient(self, params: Params) -> Params:
         if self.program.blocks == 1:
-            return jax.grad(self.train_loss)(params, self.x_train, self.rows.y_train_N, self.weight_N)
+            return self.engine.gradient(params, self.x_train, self.rows.y_train_N, self.weight_N)
 
         def add(total: Params, block: tuple[jax.Array, ...]) -> tuple[Params, None]:
-            return jax.tree.map(jnp.add, total, jax.grad(self.train_loss)(params, *block)), None
+            return jax.tree.map(jnp.add, total, self.engine.gradient(params, *block)), None
 
         return jax.lax.scan(add, jax.tree.map(jnp.zeros_like, params), self.blocks)[0]
 
@@ -133,7 +126,7 @@ class _Run:
         x = jnp.take(self.x_train, of_B, axis=-1 if self.model.features_first else 0)
         y_B = jnp.take(self.rows.y_train_N, of_B, axis=0)
         weight_B = jnp.full(size, 1 / size, self.program.sum_dtype)
-        return jax.grad(self.train_loss)(params, x, y_B, weight_B), order_N
+        return self.engine.gradient(params, x, y_B, weight_B), order_N
 
     def reordered(self, order_N: jax.Array, epoch: jax.Array) -> jax.Array:
         key = jax.random.fold_in(jax.random.key(self.rows.seed), BATCHES)
@@ -165,7 +158,9 @@ class _Run:
 
     def moment(self, state: State) -> Moment:
         rows = self.rows
-        output_train, output_test = (self.outputs(state.params, x) for x in (self.x_train, self.x_test))
+        output_train, output_test = (
+            self.engine.outputs(state.params, x) for x in (self.x_train, self.x_test)
+        )
         return Moment(
             *(state.t, state.params, rows.x_train_ND, rows.y_train_N, rows.x_test_ND, rows.y_test_N),
             *(output_train, output_test, rows.train_size, self.losses, self.gradient),

@@ -123,7 +123,8 @@ def _session(sweep: Sweep, config: Mapping[str, Any], command: str, results: Sto
             return left.whole.grid
         if sweep.retry_failed:
             results.forget_failed()
-        record = provenance.record(sweep, config, command, workers.workers)
+        engines = sorted({program.engine for program in left.plan.programs})
+        record = provenance.record(sweep, config, command, workers.workers, engines)
         training = Training(sweep, left, results, workers, record["sessions"][-1]["session"])
         try:
             _recorded(sweep, record, results, stop, training, started)

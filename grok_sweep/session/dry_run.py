@@ -29,7 +29,7 @@ def show(sweep: Sweep, plan: Plan, finished: int = 0, free_disk: int | None = No
     swept = [key for key in sweep.axes if sweep.numbers[key].static]
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in (*swept, "rows", "runs", "shards", "lanes", "operations", "memory", "time"):
+    for heading in (*swept, "rows", "runs", "shards", "lanes", "engine", "operations", "memory", "time"):
         table.add_column(heading, justify="right")
     in_order = sorted(by_program, key=lambda program: (*map(program.values.get, swept), program.rows))
     for program in in_order[:MOST_PROGRAMS]:
@@ -40,6 +40,7 @@ def show(sweep: Sweep, plan: Plan, finished: int = 0, free_disk: int | None = No
             f"{sum(len(shard.index_R) for shard in shards):,}",
             f"{len(shards):,}",
             str(program.lanes),
+            program.engine,
             f"{sum(shard.work for shard in shards):.2e}",
             in_bytes(program.bytes),
             in_time(sum(shard.seconds for shard in shards)),

@@ -22,7 +22,9 @@ SCIENTIFIC = ("name", "task", "model", "optimizer", "train")
 LATER = {"train.snapshot_every": None, "train.batch_size": None, "model.float_bits": 32}
 
 
-def record(sweep: Sweep, config: Mapping[str, Any], command: str, workers: int) -> dict[str, Any]:
+def record(
+    sweep: Sweep, config: Mapping[str, Any], command: str, workers: int, engines: Sequence[str]
+) -> dict[str, Any]:
     """The content of sweep.yaml at the start of a session; what it said before is kept."""
     results = Store(sweep.out)
     before = results.sweep() if results.exists() else {}
@@ -32,6 +34,7 @@ def record(sweep: Sweep, config: Mapping[str, Any], command: str, workers: int) 
         "command": command,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "workers": workers,
+        "engines": [*engines],
         "machine": machine(),
         "python": platform.python_version(),
         "versions": versions(),
@@ -74,7 +77,8 @@ def changes(earlier: Sequence[Mapping[str, Any]], now: Mapping[str, Any]) -> str
     def of(session: Mapping[str, Any]) -> dict[str, str]:
         found = {key: session.get("versions", {}).get(key) for key in COMPUTE}
         found |= {f"random {key}": value for key, value in session.get("random", {}).items()}
-        found |= {"machine": session.get("machine"), "devices": ", ".join(session.get("devices", []))}
+        found |= {"machine": session.get("machine")}
+        found |= {key: ", ".join(session.get(key, [])) for key in ("engines", "devices")}
         return {key: str(value) for key, value in found.items() if value}
 
     before = dict(ChainMap(*[of(session) for session in reversed(earlier)]))

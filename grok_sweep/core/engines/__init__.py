@@ -1,0 +1,43 @@
+"""Engines: what computes the outputs and gradients of a program.
+
+`xla` does every program on every device. `native` is a kernel of this package's own, for the programs that it
+knows: one hidden layer of relu on rows of small whole numbers, see `relu_gpu`.
+An engine has three methods: `inputs(x)`, rows of the task as it wants them, once before training;
+`outputs(params, inputs)`; and `gradient(params, inputs, y_N, weight_N)` of the sum of the weighted losses.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from grok_sweep.errors import ConfigError
+
+if TYPE_CHECKING:  # it loads jax
+    from grok_sweep.core.program import Program
+
+ENGINES = ("xla", "native")
+KERNELS = ("gpu",)  # devices for which there is a native one
+
+
+def chosen(program: "Program", device: str, asked: str) -> str:
+    """The engine of a program on a device: `asked`, or with auto native where it is known.
+
+    Raises ConfigError where native is asked for and does not know it.
+    """
+    if asked == "xla":
+        return asked
+    from grok_sweep.core.engines.relu import unknown  # which loads jax, as a plan does
+
+    why = unknown(program) if device in KERNELS else f"there is none for cluster.device={device}"
+    if why and asked == "native":
+        raise ConfigError([f"engine=native: {why}; engine=auto takes xla there"])
+    return "xla" if why else "native"
+
+
+def engine(program: "Program", model: Any, losses: Any) -> Any:
+    """The engine of a program, while it is traced: of its network and its losses of outputs and y."""
+    if program.engine == "native":
+        from grok_sweep.core.engines.relu_gpu import ReluGpu
+
+        return ReluGpu(program, losses)
+    from grok_sweep.core.engines.xla import Xla
+
+    return Xla(program, model, losses)

@@ -1,0 +1,208 @@
+"""Engines: that a kernel of our own gives XLA's numbers, which programs it knows, and who is chosen.
+
+The kernel for a GPU runs in jax's interpreter here, and as it is where there is one.
+"""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from grok_sweep.core import engines
+from grok_sweep.core.compiled import Compiled
+from grok_sweep.core.engines import relu_gpu
+from grok_sweep.core.engines.relu import unknown
+from grok_sweep.core.engines.relu_gpu import LEAST, ReluGpu
+from grok_sweep.core.program import Program
+from grok_sweep.errors import ConfigError
+from grok_sweep.worker import Order, train_shard
+from grok_sweep.worker.inputs import arguments, rows_of
+
+SIZES = {"n_bits": 30, "n_parity_bits": 3, "hidden_size": 16, "float_bits": 32}
+INTERPRET = jax.default_backend() == "cpu"
+
+
+def parity(lanes=1, task="parity", model="relu_mlp", steps=20, batch_size=0, **static):
+    sizes = {"rows": 100, "test_rows": 60, "steps": steps, "log_every": 5, "lanes": lanes}
+    values = tuple({**SIZES, **static}.items())
+    return Program(task, model, "adamw", values, **sizes, batch_size=batch_size)
+
+
+def native(program):
+    return dataclasses.replace(program, engine="native")
+
+
+def losses(program):
+    return lambda output, y: program.part("task").loss(None, output, y)
+
+
+@pytest.fixture(autouse=True)
+def interpreted(monkeypatch):
+    if INTERPRET:
+        monkeypatch.setattr(relu_gpu, "ReluGpu", functools.partial(ReluGpu, interpret=True))
+
+
+def columns(program, seeds, learning_rate=1e-3):
+    """Of runs of all seeds at the defaults, with fewer rows each, so that some are padded."""
+    runs = len(seeds)
+    found = {key: np.full(runs, number.default) for key, number in program.numbers.items()}
+    found |= {key: np.full(runs, value) for key, value in program.values.items()}
+    found["train_size"] = program.rows - np.arange(runs)
+    found["test_size"] = np.full(runs, program.test_rows)
+    found["learning_rate"] = np.full(runs, learning_rate)
+    return {**found, "seed": np.array(seeds), "run_id": np.array([f"{seed:016x}" for seed in seeds])}
+
+
+def trained(program, of):
+    functions = Compiled(program)
+    rows = {run: rows_of(program, of, run) for run in range(program.lanes)}
+    inputs = arguments(program, of, rows, functions.init)
+    return jax.device_get(functions.train_for(*inputs)(*inputs))
+
+
+def relative(found, right):
+    return np.linalg.norm(np.asarray(found, np.float64) - right) / np.linalg.norm(right)
+
+
+@given(
+    rows=st.integers(1, 300),
+    features=st.integers(1, 64),
+    hidden=st.integers(1, 300),
+    largest=st.sampled_from([1, 127]),
+    seed=st.integers(0, 2**31 - 1),
+)
+@settings(max_examples=8, deadline=None)
+def test_outputs_and_gradient_are_those_of_float64(rows, features, hidden, largest, seed):
+    random = np.random.default_rng(seed)
+    x_ND = random.integers(-largest, largest + 1, (rows, features)).astype(np.int8)
+    x_ND[0] = 1
+    y_N = random.integers(0, 2, rows).astype(np.int8)
+    weight_N = random.random(rows).astype(np.float32)
+    w_in_DH = random.normal(size=(features, hidden)).astype(np.float32)
+    w_out_H = random.normal(size=hidden).astype(np.float32)
+    w_out_H /= 100 * largest * np.float32(features * hidden) ** 0.5  # no row of a clipped loss
+    program = parity(n_bits=features - 1, hidden_size=hidden)
+    made = ReluGpu(program, losses(program), INTERPRET)
+
+    @jax.jit
+    def both(w_in_DH, w_out_H):
+        params, inputs = {"params": {"w_in": w_in_DH, "w_out": w_out_H}}, made.inputs(jnp.asarray(x_ND))
+        return made.outputs(params, inputs), made.gradient(params, inputs, y_N, weight_N)["params"]
+
+    z_N, slope = both(w_in_DH, w_out_H)
+    exact = [a.astype(np.float64) for a in (x_ND, w_in_DH, w_out_H, weight_N)]
+    x, w_in, w_out, weight = exact
+    hidden_NH = x @ w_in
+    right_N = np.maximum(hidden_NH, 0) @ w_out
+    dz_N = weight * (1 / (1 + np.exp(-right_N)) - y_N)
+    on_NH = np.where(np.abs(hidden_NH) > 1e-5, hidden_NH > 0, np.asarray(x_ND @ w_in_DH) > 0)
+    assert relative(z_N, right_N) < 1e-6
+    assert relative(slope["w_in"], x.T @ (dz_N[:, None] * on_NH * w_out)) < 2e-6
+    assert relative(slope["w_out"], np.maximum(hidden_NH, 0).T @ dz_N) < 2e-6
+
+
+@pytest.mark.parametrize("hidden_size", [1, 24, 64, 258])
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_a_run_is_that_of_xla_as_far_as_rounding_carries(hidden_size, lanes):
+    program = parity(lanes, hidden_size=hidden_size)
+    of = columns(program, range(lanes))
+    by_xla, by_kernel = trained(program, of), trained(native(program), of)
+    for name, right in by_xla.metrics._asdict().items():
+        np.testing.assert_allclose(getattr(by_kernel.metrics, name), right, rtol=2e-5, err_msg=name)
+
+
+def test_what_is_not_finite_is_so_for_both():
+    program = parity(2)
+    of = columns(program, range(2), learning_rate=1e30)
+    for right, found in zip(trained(program, of).metrics, trained(native(program), of).metrics, strict=True):
+        np.testing.assert_array_equal(np.isfinite(found), np.isfinite(right))
+    assert not np.isfinite(right[:, 1:]).any()
+
+
+def test_a_shard_of_it_gives_a_row_for_each_run():
+    program = native(parity(4))
+    of = columns(program, range(3))  # one lane is left over
+    result = train_shard(Order("s", program, of))
+    assert result.runs["run_id"].to_pylist() == list(of["run_id"])
+    assert result.curves.num_rows == 3 * 5
+
+
+@pytest.mark.parametrize("most", relu_gpu.TILES)
+def test_columns_are_all_neurons_and_few_more(most):
+    tiles = relu_gpu.TILES[most]
+    for hidden in range(1, most + 1):
+        every = relu_gpu._columns(hidden, tiles.neurons)
+        sizes = [size for _, size in every]
+        assert [begin for begin, _ in every] == [sum(sizes[:i]) for i in range(len(sizes))]
+        assert 0 <= sum(sizes) - hidden < LEAST
+        assert all(LEAST <= size <= tiles.neurons and size.bit_count() == 1 for size in sizes)
+
+
+def test_three_pieces_are_the_number():
+    random = np.random.default_rng(0)
+    a = (random.normal(size=10_000) * 10.0 ** random.integers(-20, 30, 10_000)).astype(np.float32)
+    assert np.array_equal(sum(np.asarray(piece, np.float64) for piece in relu_gpu._pieces(a)), a)
+
+
+UNKNOWN = {
+    "model": (
+        Program(
+            "modular_addition",
+            "modular_mlp",
+            "adamw_l1",
+            (("modulus", 11), ("hidden_size", 4)),
+            9,
+            9,
+            2,
+            1,
+            1,
+        ),
+        "it knows the network of relu_mlp, not that of modular_mlp",
+    ),
+    "float64": (parity(float_bits=64), "it trains in float32, by all rows in each step"),
+    "bfloat16": (parity(float_bits=16), "it trains in float32, by all rows in each step"),
+    "batches": (parity(batch_size=10), "it trains in float32, by all rows in each step"),
+    "bits": (parity(n_bits=64), "it knows rows of at most 64 8-bit numbers, and 512 neurons"),
+    "neurons": (parity(hidden_size=513), "it knows rows of at most 64 8-bit numbers, and 512 neurons"),
+}
+
+
+@pytest.mark.parametrize("case", UNKNOWN)
+def test_what_it_does_not_know_xla_does(case):
+    program, why = UNKNOWN[case]
+    assert unknown(program) == why
+    assert engines.chosen(program, "gpu", "auto") == engines.chosen(program, "gpu", "xla") == "xla"
+    with pytest.raises(
+        ConfigError, match=r"^engine=native: it (knows|trains).*; engine=auto takes xla there$"
+    ):
+        engines.chosen(program, "gpu", "native")
+
+
+def test_the_one_asked_for_is_chosen():
+    assert engines.chosen(parity(), "gpu", "auto") == engines.chosen(parity(), "gpu", "native") == "native"
+    assert engines.chosen(parity(), "gpu", "xla") == engines.chosen(parity(), "cpu", "auto") == "xla"
+    why = "engine=native: there is none for cluster.device=cpu; engine=auto takes xla there"
+    with pytest.raises(ConfigError, match=f"^{why}$"):
+        engines.chosen(parity(), "cpu", "native")
+
+
+def test_it_compiles_for_a_gpu_that_is_not_here():
+    program = parity(2, hidden_size=258)
+    made = ReluGpu(program, losses(program))
+    sizes = {"w_in": (2, 31, 258), "w_out": (2, 258)}
+    params = {"params": {name: jax.ShapeDtypeStruct(size, jnp.float32) for name, size in sizes.items()}}
+    of_rows = [((2, 1000, 31), "int8"), ((2, 1000), "int8"), ((2, 1000), "float32")]
+    rows = [jax.ShapeDtypeStruct(*each) for each in of_rows]
+
+    def both(params, x_ND, y_N, weight_N):
+        inputs = made.inputs(x_ND)
+        return made.outputs(params, inputs), made.gradient(params, inputs, y_N, weight_N)
+
+    triton = [jax.export.DisabledSafetyCheck.custom_call("__gpu$xla.gpu.triton")]
+    exported = jax.export.export(jax.jit(jax.vmap(both)), platforms=["cuda"], disabled_checks=triton)
+    assert exported(params, *rows).mlir_module().count("relu_1000x258") >= 2
