@@ -26,8 +26,8 @@ from grok_sweep.errors import ConfigError, nearest_of, one_of, shorten, show
 MISSING = "???"  # what OmegaConf writes for a value that has to be given
 SEED = Number(int, "of data and initial weights", 0, 2**31 - 1)
 SEEDS = Number(int, "how many seeds, from 0 on", 1, 2**31 - 1)
-OPTIONS = dict.fromkeys(("dry_run", "retry_failed", "accept_code", "fail_fast"), [False, True])
-OPTIONS |= {"report": [None, "live"], "engine": ["auto", *ENGINES]}
+OPTIONS: dict[str, list[Any]] = {"report": [None, "live"], "engine": ["auto", *ENGINES]}
+OPTIONS |= {key: [False, True] for key in ("dry_run", "retry_failed", "accept_code", "fail_fast")}
 SETTINGS = {
     "train.steps": Number(int, "steps of each run", 1, 1_000_000_000),
     "train.log_every": Number(int, "steps between two rows of a curve", 1, 1_000_000_000),

@@ -176,8 +176,9 @@ def halve(plan: Plan, shard: Shard) -> list[Shard]:
 
 
 def _by_static(sweep: Sweep, grid: Grid, test_rows_R: np.ndarray) -> Iterator[tuple[Program, np.ndarray]]:
-    """The runs by their static hyperparameters and test rows, grid order kept; with a program for each, of one
-    row and one lane: `_by_rows` and `_call` say what it has of them.
+    """The runs by their static hyperparameters and test rows, grid order kept.
+
+    With a program for each of one row and one lane: `_by_rows` and `_call` say what it has of them.
     """
     names = [key for key in sweep.values if sweep.numbers[key].static]
     task = registry.find("task", sweep.task, sweep.source)
