@@ -142,7 +142,8 @@ def cluster(nodes):
 @pytest.mark.slow
 def test_workers_that_are_killed_or_hang_are_replaced(start, nodes, cluster, tmp_path):
     nodes.join(2)
-    patient = ["cluster.deadline_seconds=60", "cluster.max_retries=99"]
+    # Beside other work one may seem to hang that does not: it is done again, and again.
+    patient = ["cluster.deadline_seconds=20", "cluster.deadline_factor=2", "cluster.max_retries=99"]
     command = start(tmp_path, *cluster, LONG, *patient, env=nodes.environment)
     # On a busy machine the first worker has done some before the second is there.
     command.until(lambda: command.finished() > 2 and len(nodes.workers()) == 2)
@@ -152,10 +153,10 @@ def test_workers_that_are_killed_or_hang_are_replaced(start, nodes, cluster, tmp
     first.send_signal(signal.SIGKILL)
     command.ended(0)
     check_whole(tmp_path, runs=96)
-    assert f"process {first.pid} on" in command.said
-    assert "died" in command.said
-    assert "did not answer within" in command.said
-    assert command.said.count("tried again, once more") == 2
+    for worker, why in ((first, "died"), (second, "did not answer within")):
+        (line,) = [line for line in command.said.splitlines() if f"process {worker.pid} on" in line]
+        assert why in line
+        assert "tried again, once more" in line
     assert not psutil.wait_procs([second], timeout=PATIENCE)[1]
 
 
