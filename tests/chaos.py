@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
 import psutil
@@ -148,7 +148,13 @@ class Chaos:
     """Sweeps under kills of these kinds, in this order, at moments that `seed` decides."""
 
     def __init__(
-        self, kinds: Iterable[str], seed: int, seeds: int, folder: Path, say: Callable[[str], None]
+        self,
+        kinds: Iterable[str],
+        seed: int,
+        seeds: int,
+        folder: Path,
+        say: Callable[[str], None],
+        pause: tuple[float, float] = PAUSE,
     ) -> None:
         self.report = Report()
         self._kinds = deque(kinds)
@@ -156,6 +162,7 @@ class Chaos:
         self._seeds = seeds
         self._folder = folder
         self._say = say
+        self._between = pause
         self._began = time.monotonic()
 
     def run(self) -> Report:
@@ -225,7 +232,7 @@ class Chaos:
             self._pause(START)
         else:
             self._until(working)
-            self._pause(PAUSE)
+            self._pause(self._between)
         while self._kinds and self._driver.poll() is None:
             kind = self._kinds[0]
             what = {"worker": self._kill_worker, "node": self._kill_node}.get(kind, self._end_driver)()
@@ -239,7 +246,7 @@ class Chaos:
             self._line(kind, what)
             if self._driver.poll() is not None:
                 return kind
-            self._pause(PAUSE)
+            self._pause(self._between)
         self._until(lambda: False)
         return None
 
@@ -389,9 +396,9 @@ def _shell(code: int) -> int:
     return code if code >= 0 else 128 - code
 
 
-def chaos(kinds: Iterable[str], seed: int, seeds: int, folder: Path, say: Callable[[str], None]) -> Report:
-    """Kill these, one after the other, over sweeps of this many `seeds`; all files go to `folder`."""
-    return Chaos(kinds, seed, seeds, folder, say).run()
+def chaos(*arguments: Any, **settings: Any) -> Report:
+    """Kill these, one after the other, over sweeps of this many seeds; see `Chaos`."""
+    return Chaos(*arguments, **settings).run()
 
 
 def main() -> int:

@@ -142,6 +142,13 @@ def pytest_configure(config: Any) -> None:
     import jax
     from hypothesis import settings
 
+    # Hundreds of programs of a few steps: compiling them well takes longer than running them. jax reads it
+    # once, so processes that tests start, which train for longer, have the usual.
+    usual = os.environ["XLA_FLAGS"]
+    os.environ["XLA_FLAGS"] = f"{usual} --xla_backend_optimization_level=0"
+    jax.devices()
+    os.environ["XLA_FLAGS"] = usual
+
     settings.register_profile("no deadline", deadline=None)  # these machines are shared: time is no test
     settings.load_profile("no deadline")
     jax.config.update("jax_numpy_rank_promotion", "raise")
