@@ -26,7 +26,7 @@ def code() -> str:
     """8 hex digits of sha256 over this package's source: the same version can have other code."""
     root = Path(__file__).parent
     sha = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
+    for path in sorted([*root.rglob("*.py"), *root.rglob("*.cpp")]):
         sha.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes())
     return sha.hexdigest()[:8]
 

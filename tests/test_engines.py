@@ -1,4 +1,4 @@
-"""Engines: that a kernel of our own gives XLA's numbers, which programs it knows, and who is chosen.
+"""Engines: that kernels of our own give XLA's numbers, which programs they know, and who is chosen.
 
 The kernel for a GPU runs in jax's interpreter here, and as it is where there is one.
 """
@@ -13,15 +13,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grok_sweep.core import engines
+from grok_sweep.core import engines, registry
 from grok_sweep.core.compiled import Compiled
-from grok_sweep.core.engines import relu_gpu
-from grok_sweep.core.engines.relu import unknown
+from grok_sweep.core.engines import relu_cpu, relu_gpu
+from grok_sweep.core.engines.relu import MOST_FEATURES, unknown
 from grok_sweep.core.engines.relu_gpu import LEAST, ReluGpu
 from grok_sweep.core.program import Program
 from grok_sweep.errors import ConfigError
 from grok_sweep.worker import Order, train_shard
 from grok_sweep.worker.inputs import arguments, rows_of
+from grok_sweep.worker.native import register
 
 SIZES = {"n_bits": 30, "n_parity_bits": 3, "hidden_size": 16, "float_bits": 32}
 INTERPRET = jax.default_backend() == "cpu"
@@ -33,8 +34,11 @@ def parity(lanes=1, task="parity", model="relu_mlp", steps=20, batch_size=0, **s
     return Program(task, model, "adamw", values, **sizes, batch_size=batch_size)
 
 
-def native(program):
-    return dataclasses.replace(program, engine="native")
+def native(program, device):
+    return dataclasses.replace(program, engine="native", device=device)
+
+
+on_both = pytest.mark.parametrize("device", ["cpu", "gpu"])
 
 
 def losses(program):
@@ -42,7 +46,8 @@ def losses(program):
 
 
 @pytest.fixture(autouse=True)
-def interpreted(monkeypatch):
+def at_hand(monkeypatch):
+    register()
     if INTERPRET:
         monkeypatch.setattr(relu_gpu, "ReluGpu", functools.partial(ReluGpu, interpret=True))
 
@@ -69,17 +74,19 @@ def relative(found, right):
     return np.linalg.norm(np.asarray(found, np.float64) - right) / np.linalg.norm(right)
 
 
+@on_both
 @given(
     rows=st.integers(1, 300),
     features=st.integers(1, 64),
     hidden=st.integers(1, 300),
-    largest=st.sampled_from([1, 127]),
+    largest=st.sampled_from([1, 127]),  # of a GPU's; bits on a CPU
     seed=st.integers(0, 2**31 - 1),
 )
 @settings(max_examples=8, deadline=None)
-def test_outputs_and_gradient_are_those_of_float64(rows, features, hidden, largest, seed):
+def test_outputs_and_gradient_are_those_of_float64(device, rows, features, hidden, largest, seed):
     random = np.random.default_rng(seed)
-    x_ND = random.integers(-largest, largest + 1, (rows, features)).astype(np.int8)
+    least, largest = (0, 1) if device == "cpu" else (-largest, largest)
+    x_ND = random.integers(least, largest + 1, (rows, features)).astype(np.int8)
     x_ND[0] = 1
     y_N = random.integers(0, 2, rows).astype(np.int8)
     weight_N = random.random(rows).astype(np.float32)
@@ -87,7 +94,7 @@ def test_outputs_and_gradient_are_those_of_float64(rows, features, hidden, large
     w_out_H = random.normal(size=hidden).astype(np.float32)
     w_out_H /= 100 * largest * np.float32(features * hidden) ** 0.5  # no row of a clipped loss
     program = parity(n_bits=features - 1, hidden_size=hidden)
-    made = ReluGpu(program, losses(program), INTERPRET)
+    made = engines.engine(native(program, device), None, losses(program))
 
     @jax.jit
     def both(w_in_DH, w_out_H):
@@ -108,28 +115,49 @@ def test_outputs_and_gradient_are_those_of_float64(rows, features, hidden, large
 
 @pytest.mark.parametrize("hidden_size", [1, 24, 64, 258])
 @pytest.mark.parametrize("lanes", [1, 3])
-def test_a_run_is_that_of_xla_as_far_as_rounding_carries(hidden_size, lanes):
+@on_both
+def test_a_run_is_that_of_xla_as_far_as_rounding_carries(device, hidden_size, lanes):
     program = parity(lanes, hidden_size=hidden_size)
     of = columns(program, range(lanes))
-    by_xla, by_kernel = trained(program, of), trained(native(program), of)
+    by_xla, by_kernel = trained(program, of), trained(native(program, device), of)
     for name, right in by_xla.metrics._asdict().items():
         np.testing.assert_allclose(getattr(by_kernel.metrics, name), right, rtol=2e-5, err_msg=name)
 
 
-def test_what_is_not_finite_is_so_for_both():
+@on_both
+def test_what_is_not_finite_is_so_for_both(device):
     program = parity(2)
     of = columns(program, range(2), learning_rate=1e30)
-    for right, found in zip(trained(program, of).metrics, trained(native(program), of).metrics, strict=True):
+    by_kernel = trained(native(program, device), of)
+    for right, found in zip(trained(program, of).metrics, by_kernel.metrics, strict=True):
         np.testing.assert_array_equal(np.isfinite(found), np.isfinite(right))
     assert not np.isfinite(right[:, 1:]).any()
 
 
-def test_a_shard_of_it_gives_a_row_for_each_run():
-    program = native(parity(4))
+@on_both
+def test_a_shard_of_it_gives_a_row_for_each_run(device):
+    program = native(parity(4), device)
     of = columns(program, range(3))  # one lane is left over
     result = train_shard(Order("s", program, of))
     assert result.runs["run_id"].to_pylist() == list(of["run_id"])
     assert result.curves.num_rows == 3 * 5
+    assert (result.engine, result.not_native) == ("native", "")
+
+
+def test_on_a_cpu_lanes_do_not_change_a_run():
+    alone, among = native(parity(1), "cpu"), native(parity(3), "cpu")
+    of = columns(alone, range(3))
+    for one, of_three in zip(trained(alone, of).metrics, trained(among, of).metrics, strict=True):
+        np.testing.assert_allclose(one[0], of_three[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("features", range(1, MOST_FEATURES + 1))
+def test_groups_are_all_features_and_few(features):
+    bits_G = relu_cpu.groups(features)
+    assert sum(bits_G) == features
+    assert max(bits_G) <= relu_cpu.MOST_BITS
+    assert max(bits_G) - min(bits_G) <= 1
+    assert features < 3 or len(bits_G) == pytest.approx(features / 5, abs=1)
 
 
 @pytest.mark.parametrize("most", relu_gpu.TILES)
@@ -175,20 +203,31 @@ UNKNOWN = {
 @pytest.mark.parametrize("case", UNKNOWN)
 def test_what_it_does_not_know_xla_does(case):
     program, why = UNKNOWN[case]
-    assert unknown(program) == why
-    assert engines.chosen(program, "gpu", "auto") == engines.chosen(program, "gpu", "xla") == "xla"
-    with pytest.raises(
-        ConfigError, match=r"^engine=native: it (knows|trains).*; engine=auto takes xla there$"
-    ):
-        engines.chosen(program, "gpu", "native")
+    for device in ("cpu", "gpu"):
+        there = dataclasses.replace(program, device=device)
+        assert unknown(there) == why
+        assert engines.chosen(there, "auto") == engines.chosen(there, "xla") == "xla"
+        with pytest.raises(ConfigError, match=f"^engine=native: {why}; engine=auto takes xla there$"):
+            engines.chosen(there, "native")
 
 
 def test_the_one_asked_for_is_chosen():
-    assert engines.chosen(parity(), "gpu", "auto") == engines.chosen(parity(), "gpu", "native") == "native"
-    assert engines.chosen(parity(), "gpu", "xla") == engines.chosen(parity(), "cpu", "auto") == "xla"
-    why = "engine=native: there is none for cluster.device=cpu; engine=auto takes xla there"
+    cpu, gpu, tpu = (dataclasses.replace(parity(), device=device) for device in ("cpu", "gpu", "tpu"))
+    assert engines.chosen(gpu, "auto") == engines.chosen(gpu, "native") == "native"
+    assert engines.chosen(cpu, "native") == "native"
+    assert {engines.chosen(one, "xla") for one in (cpu, gpu, tpu)} == {"xla"}
+    assert engines.chosen(cpu, "auto") == engines.chosen(tpu, "auto") == "xla"
+    why = "engine=native: there is none for cluster.device=tpu; engine=auto takes xla there"
     with pytest.raises(ConfigError, match=f"^{why}$"):
-        engines.chosen(parity(), "cpu", "native")
+        engines.chosen(tpu, "native")
+
+
+def test_a_task_that_does_not_say_that_its_rows_are_bits_is_not_known_on_a_cpu(monkeypatch):
+    task = type(registry.find("task", "parity"))
+    monkeypatch.setattr(task, "bits", False)
+    why = "it knows rows of bits on a CPU, which the task parity does not say that it has"
+    assert unknown(parity()) == why
+    assert unknown(dataclasses.replace(parity(), device="gpu")) == ""
 
 
 def test_it_compiles_for_a_gpu_that_is_not_here():

@@ -49,7 +49,7 @@ ONLY_IN = {
 }
 # A config is checked, and a bad one refused, before jax is loaded: only these load it at once.
 TRAINING = {f"grok_sweep/core/{name}.py" for name in ("compiled", "models", "moment", "networks", "train")}
-TRAINING |= {f"grok_sweep/core/engines/{name}.py" for name in ("relu_gpu", "xla")}
+TRAINING |= {f"grok_sweep/core/engines/{name}.py" for name in ("relu", "relu_cpu", "relu_gpu", "xla")}
 TRAINING |= {"grok_sweep/worker/probe.py"}
 
 

@@ -104,13 +104,15 @@ class Task:
     `models`: the models that take its rows and give what its loss takes; none named: any. `version`: raise it
     where its meaning changes, so that runs of before and after are different ones. `unit`: of its loss, in
     pictures, which may have numbers in it, as "nats / {modulus}"; `opens`: how its networks are opened there,
-    "addition" or "digits". Both of the package's tasks only, for a user's file is not run to draw.
+    "addition" or "digits". Both of the package's tasks only, for a user's file is not run to draw. `bits`: x
+    has nothing but 0 and 1, which the native engine goes by.
     """
 
     name: str = ""
     unit: str = ""
     opens: str = ""
     version: int = 1
+    bits: bool = False
     rows_axis: int = 0  # of the output that `loss` gets
     models: ClassVar[tuple[str, ...]] = ()
     numbers: ClassVar[Mapping[str, Number]] = {}
@@ -153,6 +155,8 @@ class Task:
                 raise PartError(f"{what} gives {side} rows as {shapes}; give as many of both, at least one")
             if x_ND.dtype.kind == "f" and not np.isfinite(x_ND).all():
                 raise PartError(f"{what} gives {side} rows with nan or inf in x")
+            if self.bits and not np.isin(x_ND, (0, 1)).all():
+                raise PartError(f"{what} gives {side} rows of x with more than 0 and 1; say bits = False")
             sides += [x_ND, y_N]
         for name, (train, test) in (("rows", sides[::2]), ("targets", sides[1::2])):
             if train.shape[1:] != test.shape[1:]:

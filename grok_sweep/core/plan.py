@@ -47,7 +47,7 @@ class Costs:
 
 COSTS = {
     # One core. Hidden layers that leave the cache halve the speed, so a call has few lanes.
-    "cpu": Costs(50e9, 15e-6, 2.0, 1e-3, 2**17, 2**30, 2**18),
+    "cpu": Costs(50e9, 15e-6, 2.0, 1e-3, 2**17, 2**30, 2**18, 125e9),
     # All lanes at once: memory traffic and kernel launches are the cost. From tests/h100.yaml.
     "gpu": Costs(12e12, 50e-6, 4.0, 1e-3, 16e9, 16e9, math.inf, 62e12),
     "tpu": Costs(5e12, 100e-6, 20.0, 1e-3, 8e9, 8e9, math.inf),
@@ -200,9 +200,9 @@ def _by_static(sweep: Sweep, grid: Grid, test_rows_R: np.ndarray) -> Iterator[tu
             batch_size=sweep.batch_size or 0,
             given_row=task.row(_values(sweep, grid, first)),
             source=sweep.source,
+            device=sweep.cluster.device,
         )
-        engine = engines.chosen(program, sweep.cluster.device, sweep.engine)
-        yield dataclasses.replace(program, engine=engine), index_R
+        yield dataclasses.replace(program, engine=engines.chosen(program, sweep.engine)), index_R
 
 
 def _codes(columns: Iterable[np.ndarray], runs: int) -> np.ndarray:
@@ -275,7 +275,7 @@ def _call(program: Program, runs: int, costs: Costs) -> tuple[int, int]:
         fit = min(fit, SNAPSHOT_BYTES / program.snapshot_bytes)
     most = max(1, min(runs, int(fit)))
     # Measured for rows first: on one core 258 x 1750 goes from 49 to 65 GFLOP/s, 128 x 1250 from 83 to 93.
-    whole = program.built.features_first or program.batch_size
+    whole = program.built.features_first or program.batch_size or program.engine == "native"
     blocks = 1 if whole else math.ceil(row * program.rows / costs.block_bytes)
     return math.ceil(runs / math.ceil(runs / most)), max(1, min(program.rows, blocks))
 

@@ -34,6 +34,7 @@ class Program:
     snapshot_every: int = 0
     batch_size: int = 0
     engine: str = "xla"  # what computes it, see `engines`
+    device: str = "cpu"
     given_row: models.Row | None = None  # where it depends on more than static hyperparameters
     source: Source | None = field(default=None, repr=False)
 

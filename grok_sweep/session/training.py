@@ -66,7 +66,8 @@ class Training:
             definition=sorting.chosen(sweep),
         )
         self.record: dict[str, Any] = {"workers": workers.workers, "runs": 0, "failed_shards": 0}
-        self.record |= {"not_finite_at_step_0": 0, "devices": [], "compile_and_other_seconds": 0.0}
+        self.record |= {"not_finite_at_step_0": 0, "devices": [], "engines": []}
+        self.record["compile_and_other_seconds"] = 0.0
         self.seconds = 0.0
 
     def run(self, stop: Stop) -> None:
@@ -110,6 +111,9 @@ class Training:
         self.record["runs"] += len(runs)
         self.record["not_finite_at_step_0"] += int((runs["diverged_step"] == 0).sum())
         self.record["devices"] = sorted({*self.record["devices"], *runs["device"]})
+        self.record["engines"] = sorted({*self.record["engines"], result.engine})
+        if result.not_native:
+            self._say_once("native", f"{result.not_native}; XLA does it there")
         self.record["compile_and_other_seconds"] += result.other_seconds
         self.seconds += result.train_seconds
 

@@ -14,6 +14,7 @@ from grok_sweep import store
 from grok_sweep.core import parts
 from grok_sweep.core.parts import PartError
 from grok_sweep.core.source import RunError, blaming
+from grok_sweep.worker import native
 from grok_sweep.worker.environment import compilation_cache
 from grok_sweep.worker.inputs import arguments, rows_of
 
@@ -41,6 +42,8 @@ class Result:
     other_seconds: float  # compilation, data, tables
     weights: pa.Table | None = None  # where they are recorded
     lost: Mapping[str, str] = field(default_factory=dict)  # run_id -> why its data could not be made
+    engine: str = "xla"
+    not_native: str = ""  # why it is not the engine that was planned
 
 
 def train_shard(order: Order) -> Result:
@@ -60,7 +63,8 @@ def _train(order: Order) -> Result:
 
     started = time.perf_counter()
     compilation_cache()
-    program, functions = order.program, compiled(order.program)
+    program, not_native = native.usable(order.program)
+    functions = compiled(program)
     calls, train_seconds = [], 0.0
     kept: list[int] = []
     lost: dict[str, str] = {}
@@ -92,6 +96,8 @@ def _train(order: Order) -> Result:
         time.perf_counter() - started - train_seconds,
         weights,
         lost,
+        program.engine,
+        not_native,
     )
 
 

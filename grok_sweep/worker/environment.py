@@ -45,18 +45,25 @@ def set_environment(variables: Mapping[str, str]) -> None:
             jax.config.update(name.lower(), value)
 
 
-def compilation_cache() -> None:
-    """Keep compiled programs on disk, for the other workers and for the next time."""
-    import jax
+def own_cache() -> Path | None:
+    """A folder for what can be made again; None where it cannot be had, or others can write it.
 
+    What is read there is run.
+    """
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = root / "grok_sweep" / f"jaxlib-{version('jaxlib')}"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         there = folder.stat()
     except OSError:
-        return  # a home that cannot be written costs seconds, not results
-    if there.st_uid != os.getuid() or there.st_mode & 0o022:
-        return  # what is read there is run: no folder that others can write
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+        return None
+    return None if there.st_uid != os.getuid() or there.st_mode & 0o022 else folder
+
+
+def compilation_cache() -> None:
+    """Keep compiled programs on disk, for the other workers and for the next time."""
+    import jax
+
+    if folder := own_cache():  # a home that cannot be written costs seconds, not results
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)

@@ -12,11 +12,15 @@ MOST_HIDDEN = 512  # a kernel holds the hidden layer of some rows at once
 
 def unknown(program: Program) -> str:
     """Why a program is none for it; "" where it is one."""
+    if program.device not in ("cpu", "gpu"):
+        return f"there is none for cluster.device={program.device}"
     shape, kind = program.row
     if not isinstance(program.built, ReluMLP):
         return f"it knows the network of relu_mlp, not that of {program.model}"
     if type(program.part("task")).loss is not Parity.loss:
         return f"it knows the loss of parity, not that of {program.task}"
+    if program.device == "cpu" and not program.part("task").bits:
+        return f"it knows rows of bits on a CPU, which the task {program.task} does not say that it has"
     if program.dtype != "float32" or program.batch_size:
         return "it trains in float32, by all rows in each step"
     if kind != "int8" or math.prod(shape) > MOST_FEATURES or program.built.hidden_size > MOST_HIDDEN:

@@ -56,7 +56,7 @@ class ReluGpu:
         self.losses, self.interpret = losses, interpret
         (self.features,), _ = program.row
         self.padded = max(LEAST, 2 ** math.ceil(math.log2(self.features)))
-        hidden = program.values["hidden_size"]
+        (hidden,) = program.built.weight_shapes(program.row)["w_out"]
         self.tiles = next(tiles for most, tiles in TILES.items() if hidden <= most)
         self.columns = _columns(hidden, self.tiles.neurons)
 

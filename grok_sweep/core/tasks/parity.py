@@ -30,6 +30,7 @@ class Parity(Task):
     models = ("relu_mlp",)
     unit = "nats per row"
     opens = "digits"
+    bits = True
     numbers = {  # noqa: RUF012
         "n_bits": whole(30, "random bits of an input", 1, 100_000),
         "n_parity_bits": whole(3, "bits whose parity is the label", 1, 100_000),

@@ -1,0 +1,103 @@
+"""The native engine's library: built once for this processor by the C++ compiler that is here, and kept."""
+
+import contextlib
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from grok_sweep.core import engines
+from grok_sweep.worker.environment import own_cache
+
+if TYPE_CHECKING:  # it loads jax
+    from grok_sweep.core.program import Program
+
+SOURCE = Path(engines.__file__).with_name("relu.cpp")
+FLAGS = ("-std=c++17", "-O3", "-march=native", "-shared", "-fPIC", "-w")
+BUILD_SECONDS = 120
+
+
+class NativeError(Exception):
+    """There is no library here, and why."""
+
+
+def compiler() -> str | None:
+    """The C++ compiler: that of the variable CXX, or the system's."""
+    named = os.environ.get("CXX")
+    return next(filter(None, map(shutil.which, [named] if named else ("c++", "g++", "clang++"))), None)
+
+
+def usable(program: "Program") -> tuple["Program", str]:
+    """(the program, ""); or (it by XLA, why), where it is native on a CPU and there is no library here."""
+    if program.engine == "native" and program.device == "cpu":
+        try:
+            register()
+        except NativeError as error:
+            return replace(program, engine="xla"), str(error)
+    return program, ""
+
+
+@functools.cache
+def register() -> None:
+    """Build the library, if that has not been done, and tell jax of it. Raises NativeError."""
+    import jax
+
+    from grok_sweep.core.engines.relu_cpu import TARGETS
+
+    try:
+        library = ctypes.cdll.LoadLibrary(str(built()))
+        for target in TARGETS:
+            call = jax.ffi.pycapsule(getattr(library, target))
+            jax.ffi.register_ffi_target(f"grok_sweep_{target}", call, platform="cpu")
+    except (OSError, AttributeError) as error:
+        raise NativeError(f"the native engine's library cannot be loaded: {error}") from None
+
+
+def built() -> Path:
+    """The library's file, made if it is not there. Raises NativeError.
+
+    What is loaded is run: only from a folder that nobody else can write.
+    """
+    import jax
+
+    cxx, cache = compiler(), own_cache()
+    if cxx is None:
+        raise NativeError("there is no C++ compiler (c++, g++ or clang++, or the one that CXX names)")
+    if cache is None:
+        raise NativeError("there is no folder of your own to keep it in (XDG_CACHE_HOME, or ~/.cache)")
+    failed = f"{cxx} cannot build the native engine's library"
+    try:
+        library = cache / f"native-{_key(cxx)}.so"
+        if library.exists():
+            return library
+        with tempfile.TemporaryDirectory(prefix=".native-", dir=cache) as folder:
+            made = Path(folder, library.name)
+            command = [cxx, *FLAGS, f"-I{jax.ffi.include_dir()}", str(SOURCE), "-o", str(made)]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False)
+            if done.returncode:
+                said = done.stderr.strip() or f"it ended with {done.returncode}, and said nothing"
+                raise NativeError(f"{failed}: {said.splitlines()[0]}")
+            made.replace(library)  # whole or not at all: another process may be at it too
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise NativeError(f"{failed}: {error}") from None
+    return library
+
+
+def _key(cxx: str) -> str:
+    """16 hex digits of what the library depends on: source, compiler, processor, headers."""
+    told = subprocess.run([cxx, "--version"], capture_output=True, text=True, check=False).stdout
+    processor = {platform.machine()}
+    with contextlib.suppress(OSError):  # not Linux
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        processor |= {line for line in lines if line.startswith(("flags", "Features", "model name"))}
+    source = SOURCE.read_text(encoding="utf-8")
+    words = (cxx, told, *sorted(processor), version("jaxlib"), *FLAGS, source)
+    return hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]

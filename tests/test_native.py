@@ -1,0 +1,124 @@
+"""The native engine's library: built once, whole or not at all, by the compiler that is there, or not."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from conftest import TINY
+
+from grok_sweep.cli import main
+from grok_sweep.core.program import Program
+from grok_sweep.worker import native
+from grok_sweep.worker.native import NativeError, built, usable
+
+PARITY = (("n_bits", 30), ("n_parity_bits", 3), ("hidden_size", 16), ("float_bits", 32))
+PROGRAM = Program("parity", "relu_mlp", "adamw", PARITY, 100, 60, 20, 5, 1, engine="native")
+LOAD = "from grok_sweep.worker.native import register; register()"
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """The folder of a home where nothing has been built, and nothing of this process."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    native.register.cache_clear()
+    yield lambda: [path.name for path in (tmp_path / "cache").glob("grok_sweep/*/*")]
+    native.register.cache_clear()
+
+
+def test_it_is_built_once_and_nothing_else_is_left(cache):
+    library = built()
+    assert cache() == [library.name]
+    made = library.stat()
+    assert built() == library
+    assert library.stat() == made
+    assert usable(PROGRAM) == (PROGRAM, "")
+
+
+def test_two_processes_at_once_have_one(cache):
+    both = [subprocess.Popen([sys.executable, "-c", LOAD], env=os.environ) for _ in range(2)]
+    assert [process.wait(120) for process in both] == [0, 0]
+    assert cache() == [built().name]
+
+
+def by_xla(why):
+    program, said = usable(PROGRAM)
+    assert program.engine == "xla"
+    assert said == why
+
+
+@pytest.mark.usefixtures("cache")
+def test_without_a_compiler_xla_does_it(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    by_xla("there is no C++ compiler (c++, g++ or clang++, or the one that CXX names)")
+
+
+@pytest.mark.parametrize(
+    ("does", "why"),
+    [
+        ("exit 3", "it ended with 3, and said nothing"),
+        ("echo 'relu.cpp:1: no such header' >&2; echo more >&2; exit 1", "relu.cpp:1: no such header"),
+        ("exit 0", "[Errno 2] No such file or directory"),
+    ],
+)
+def test_a_compiler_that_does_not_work_is_said(tmp_path, monkeypatch, cache, does, why):
+    broken = tmp_path / "broken-c++"
+    broken.write_text(f"#!/bin/sh\n{does}\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("CXX", str(broken))
+    with pytest.raises(NativeError) as raised:
+        built()
+    assert str(raised.value).startswith(f"{broken} cannot build the native engine's library: {why}")
+    assert cache() == []
+
+
+def test_a_library_that_cannot_be_loaded_is_said(cache):
+    library = built()
+    library.write_bytes(b"no library")
+    program, said = usable(PROGRAM)
+    assert program.engine == "xla"
+    assert said.startswith("the native engine's library cannot be loaded: ")
+    assert cache() == [library.name]
+
+
+def test_what_others_can_write_is_not_run(cache):
+    library = built()
+    library.parent.chmod(0o777)
+    by_xla("there is no folder of your own to keep it in (XDG_CACHE_HOME, or ~/.cache)")
+    assert cache() == [library.name]
+
+
+def test_another_compiler_makes_another(monkeypatch, tmp_path, cache):
+    first = built()
+    (tmp_path / "c++").symlink_to(native.compiler())
+    monkeypatch.setenv("CXX", str(tmp_path / "c++"))
+    assert built() != first
+    assert len(cache()) == 2
+
+
+def test_a_sweep_by_it_is_that_of_xla_and_says_so(tmp_path):
+    for engine in ("native", "xla"):
+        assert main([*TINY, f"engine={engine}", f"out={tmp_path / engine}"]) == 0
+        (session,) = yaml.safe_load((tmp_path / engine / "sweep.yaml").read_text())["sessions"]
+        assert session["engines"] == [engine]
+    by_it, by_xla = (
+        pd.read_parquet(tmp_path / engine / "curves").sort_values(["run_id", "step"], ignore_index=True)
+        for engine in ("native", "xla")
+    )
+    pd.testing.assert_frame_equal(by_it, by_xla, rtol=1e-4)
+    assert not np.array_equal(by_it["train_loss"], by_xla["train_loss"])  # it was another engine
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_sweep_without_a_compiler_says_so_once(tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert main([*TINY, "engine=native", f"out={tmp_path / 'out'}"]) == 0
+    said = capfd.readouterr().err
+    assert said.count("there is no C++ compiler") == 1
+    assert "XLA does it there" in said
+    (session,) = yaml.safe_load((tmp_path / "out" / "sweep.yaml").read_text())["sessions"]
+    assert session["engines"] == ["xla"]
