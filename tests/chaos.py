@@ -320,7 +320,10 @@ class Chaos:
         self.report.longest_worker_seconds = max(self.report.longest_worker_seconds, seconds)
 
     def _damage(self) -> None:
-        part, name = self._rng.choice(["runs", "curves"]), self._rng.choice(sorted(self._published.shards))
+        # Each once: put aside twice, it would be one file.
+        if not (whole := sorted(self._published.shards.keys() - self._published.damaged.keys())):
+            return
+        part, name = self._rng.choice(["runs", "curves"]), self._rng.choice(whole)
         self._line("damage", self._published.damage(name, part, self._rng))
         self.report.files_damaged += 1
 
