@@ -1,13 +1,45 @@
-"""What a native engine knows: rows of small whole numbers through one hidden layer of relu, in float32."""
+"""What the native engines have in common: relu(x W) w, one hidden layer on rows of small whole numbers.
+
+With G = sum over rows of x dz [x W > 0], where dz is the slope of a row's loss in its output, dL/dW is w G, and
+dL/dw the sum over features of W G. So backward needs one bit of a neuron and row, not the hidden layer.
+"""
 
 import math
+from collections.abc import Callable
 
+import jax
+import jax.numpy as jnp
+
+from grok_sweep.core.models import Params
 from grok_sweep.core.networks import ReluMLP
 from grok_sweep.core.program import Program
 from grok_sweep.core.tasks.parity import Parity
 
 MOST_FEATURES = 64
 MOST_HIDDEN = 512  # a kernel holds the hidden layer of some rows at once
+
+
+class Relu:
+    """A network's weights, and the gradient of a loss by them. See `engines` for what makes it an engine."""
+
+    def __init__(self, program: Program, losses: Callable[..., jax.Array]) -> None:
+        self.losses = losses
+        (self.features,), _ = program.row
+        (self.hidden,) = program.built.weight_shapes(program.row)["w_out"]
+
+    def weights(self, params: Params) -> tuple[jax.Array, jax.Array]:
+        """W, of shape (D, H), and w, of shape (H,)."""
+        return params["params"]["w_in"], params["params"]["w_out"]
+
+    def slope(self, z_N: jax.Array, y_N: jax.Array, weight_N: jax.Array) -> jax.Array:
+        """dz: of each row's weighted loss in its output."""
+        (dz_N,) = jax.vjp(lambda z_N: self.losses(z_N, y_N), z_N)[1](weight_N)
+        return dz_N
+
+    def gradient_of(self, params: Params, g_DH: jax.Array) -> Params:
+        """Of all weights, from G."""
+        w_in_DH, w_out_H = self.weights(params)
+        return {"params": {"w_in": w_out_H[None, :] * g_DH, "w_out": jnp.sum(w_in_DH * g_DH, axis=0)}}
 
 
 def unknown(program: Program) -> str:

@@ -1,9 +1,7 @@
 """relu(x W) w of rows of small whole numbers, and its gradient, as two Pallas kernels for a GPU.
 
 XLA writes the hidden layer of all rows to memory and reads it again; here a tile of rows goes through at
-once. With G = sum over rows of x dz [x W > 0], where dz is the slope of a row's loss in its output, dL/dW is
-w G, and dL/dw the sum over features of W G. So backward needs one bit of a neuron and row, not the hidden
-layer.
+once, forward and backward.
 
 The products are on the tensor cores, without rounding: x and [x W > 0] are bfloat16 exactly, and the other
 factor is the sum of three bfloat16 `_pieces`. Their sums are in float32.
@@ -19,6 +17,7 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
 
+from grok_sweep.core.engines.relu import Relu
 from grok_sweep.core.models import Params
 from grok_sweep.core.program import Program
 
@@ -49,16 +48,16 @@ TILES = {
 }
 
 
-class ReluGpu:
+class ReluGpu(Relu):
     """See `engines`. Of what `relu` knows; `interpret`: on a CPU, by jax's interpreter, for tests."""
 
     def __init__(self, program: Program, losses: Callable[..., jax.Array], interpret: bool = False) -> None:
-        self.losses, self.interpret = losses, interpret
-        (self.features,), _ = program.row
+        super().__init__(program, losses)
+        self.interpret = interpret
         self.padded = max(LEAST, 2 ** math.ceil(math.log2(self.features)))
-        (hidden,) = program.built.weight_shapes(program.row)["w_out"]
-        self.tiles = next(tiles for most, tiles in TILES.items() if hidden <= most)
-        self.columns = _columns(hidden, self.tiles.neurons)
+        self.tiles = next(tiles for most, tiles in TILES.items() if self.hidden <= most)
+        self.columns = _columns(self.hidden, self.tiles.neurons)
+        self.more = sum(neurons for _, neurons in self.columns) - self.hidden
 
     def inputs(self, x_ND: jax.Array) -> jax.Array:
         """In bfloat16, which holds whole numbers up to 256; with zeros to a power of two of features."""
@@ -72,31 +71,28 @@ class ReluGpu:
 
     def gradient(self, params: Params, x_ND: jax.Array, y_N: jax.Array, weight_N: jax.Array) -> Params:
         """Of the sum of the rows' losses, each times its weight."""
-        w_in_DH, w_out_H = params["params"]["w_in"], params["params"]["w_out"]
-        hidden = sum(neurons for _, neurons in self.columns)
-        shape = jax.ShapeDtypeStruct((self.tiles.splits, hidden, self.padded), jnp.float32)
-        kernel = functools.partial(_gradient, losses=self.losses)
+        sizes = (self.tiles.splits, self.hidden + self.more, self.padded)
+        shape = jax.ShapeDtypeStruct(sizes, jnp.float32)
+        kernel = functools.partial(_gradient, slope=self.slope)
         g_HD = self._call(kernel, params, x_ND, y_N, weight_N, shape=shape).sum(axis=0)
-        g_DH = g_HD[: len(w_out_H), : self.features].T
-        return {"params": {"w_in": w_out_H[None, :] * g_DH, "w_out": jnp.sum(w_in_DH * g_DH, axis=0)}}
+        return self.gradient_of(params, g_HD[: self.hidden, : self.features].T)
 
     def _call(
         self, kernel: Callable[..., None], params: Params, *of_rows: jax.Array, shape: jax.ShapeDtypeStruct
     ) -> jax.Array:
         """`kernel` over the rows: a block of threads for each of the splits of each lane."""
         tiles, rows = self.tiles, len(of_rows[0])
-        w_in_DH, w_out_H = params["params"]["w_in"], params["params"]["w_out"]
-        more = sum(neurons for _, neurons in self.columns) - len(w_out_H)
-        w_in_HD = jnp.pad(w_in_DH, ((0, self.padded - self.features), (0, more))).T
+        w_in_DH, w_out_H = self.weights(params)
+        w_in_HD = jnp.pad(w_in_DH, ((0, self.padded - self.features), (0, self.more))).T
         call = pl.pallas_call(
             functools.partial(kernel, columns=self.columns, tiles=tiles),
             grid=(tiles.splits,),
             out_shape=shape,
             interpret=self.interpret,
             compiler_params=None if self.interpret else triton.CompilerParams(num_warps=tiles.warps),
-            name=f"relu_{rows}x{len(w_out_H)}",
+            name=f"relu_{rows}x{self.hidden}",
         )
-        return call(*of_rows, jnp.pad(w_out_H, (0, more)), *_pieces(w_in_HD))
+        return call(*of_rows, jnp.pad(w_out_H, (0, self.more)), *_pieces(w_in_HD))
 
 
 def _gradient(
@@ -105,9 +101,9 @@ def _gradient(
     weight_ref: Refs,
     w_out_ref: Refs,
     *refs: Refs,
-    losses: Any,
-    columns: Any,
-    tiles: Any,
+    slope: Callable[..., jax.Array],
+    columns: Columns,
+    tiles: Tiles,
 ) -> None:
     """G of a split of the rows, (H, D)."""
     *w_in_refs, g_ref = refs
@@ -117,8 +113,7 @@ def _gradient(
     def tile(i: Any, g_HD: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         x_ND, y_N, weight_N = (_rows(ref, first + i, tiles) for ref in (x_ref, y_ref, weight_ref))
         z_N, on_HN = _forward(x_ND, w_out_ref, w_in_refs, columns)
-        (dz_N,) = jax.vjp(lambda z_N: losses(z_N, y_N), z_N)[1](weight_N)
-        xdz_ND = _pieces(x_ND.astype(jnp.float32) * dz_N[:, None])
+        xdz_ND = _pieces(x_ND.astype(jnp.float32) * slope(z_N, y_N, weight_N)[:, None])
         return tuple(g + _sum(_dot(on, piece) for piece in xdz_ND) for on, g in zip(on_HN, g_HD, strict=True))
 
     g_HD = tuple(jnp.zeros((neurons, x_ref.shape[1]), jnp.float32) for _, neurons in columns)
