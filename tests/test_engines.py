@@ -47,7 +47,7 @@ def losses(program):
 
 @pytest.fixture(autouse=True)
 def at_hand(monkeypatch):
-    register()
+    assert register() == ""
     if INTERPRET:
         monkeypatch.setattr(relu_gpu, "ReluGpu", functools.partial(ReluGpu, interpret=True))
 

@@ -17,7 +17,7 @@ from grok_sweep.worker.native import NativeError, built, usable
 
 PARITY = (("n_bits", 30), ("n_parity_bits", 3), ("hidden_size", 16), ("float_bits", 32))
 PROGRAM = Program("parity", "relu_mlp", "adamw", PARITY, 100, 60, 20, 5, 1, engine="native")
-LOAD = "from grok_sweep.worker.native import register; register()"
+LOAD = "from grok_sweep.worker.native import register; assert register() == ''"
 
 
 @pytest.fixture
@@ -83,6 +83,11 @@ def test_a_compiler_that_does_not_work_is_said(tmp_path, monkeypatch, cache, doe
         built()
     assert str(raised.value).startswith(f"{broken} cannot build the native engine's library: {why}")
     assert cache() == []
+    program, said = usable(PROGRAM)
+    assert program.engine == "xla"
+    assert why in said
+    broken.unlink()  # it is not tried again for each shard
+    assert usable(PROGRAM) == (program, said)
 
 
 @pytest.mark.usefixtures("quick")

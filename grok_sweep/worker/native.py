@@ -37,17 +37,16 @@ def compiler() -> str | None:
 
 def usable(program: "Program") -> tuple["Program", str]:
     """(the program, ""); or (it by XLA, why), where it is native on a CPU and there is no library here."""
-    if program.engine == "native" and program.device == "cpu":
-        try:
-            register()
-        except NativeError as error:
-            return replace(program, engine="xla"), str(error)
-    return program, ""
+    why = register() if program.engine == "native" and program.device == "cpu" else ""
+    return (replace(program, engine="xla"), why) if why else (program, "")
 
 
 @functools.cache
-def register() -> None:
-    """Build the library, if that has not been done, and tell jax of it. Raises NativeError."""
+def register() -> str:
+    """Build the library, if that has not been done, and tell jax of it: once, also where it fails.
+
+    Why it cannot be used; "" where it can.
+    """
     import jax
 
     from grok_sweep.core.engines.relu_cpu import TARGETS
@@ -57,8 +56,11 @@ def register() -> None:
         for target in TARGETS:
             call = jax.ffi.pycapsule(getattr(library, target))
             jax.ffi.register_ffi_target(f"grok_sweep_{target}", call, platform="cpu")
+    except NativeError as error:
+        return str(error)
     except (OSError, AttributeError) as error:
-        raise NativeError(f"the native engine's library cannot be loaded: {error}") from None
+        return f"the native engine's library cannot be loaded: {error}"
+    return ""
 
 
 def built() -> Path:

@@ -1,7 +1,7 @@
 """What the native engines have in common: relu(x W) w, one hidden layer on rows of small whole numbers.
 
-With G = sum over rows of x dz [x W > 0], where dz is the slope of a row's loss in its output, dL/dW is w G, and
-dL/dw the sum over features of W G. So backward needs one bit of a neuron and row, not the hidden layer.
+With G = sum over rows of x dz [x W > 0], where dz is the slope of a row's loss in its output, dL/dW is w G,
+and dL/dw the sum over features of W G. So backward needs one bit of a neuron and row, not the hidden layer.
 """
 
 import math
