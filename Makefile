@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check report bench chaos lock clean
+.PHONY: run test check report bench chaos sanitize lock clean
 
 run: .venv/installed ## train the sweep `quickstart`, sort its runs into phases, draw them
 	$(BIN)/grok-sweep sweeps=quickstart
@@ -24,6 +24,10 @@ bench: .venv/installed ## how fast, as ratios to what is measured in the same ru
 
 chaos: .venv/installed ## 100 times kill something that a sweep needs: nothing may be lost or doubled
 	$(BIN)/python tests/chaos.py --kills 100 --record tests/chaos.yaml
+
+sanitize: .venv/installed ## the native engine's tests, stopped at a wrong address or undefined behaviour
+	CXX=$(CURDIR)/tests/sanitized-c++ LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 \
+	    $(BIN)/python -m pytest -p no:cacheprovider tests/test_engines.py -k "not gpu"
 
 lock: .venv/installed ## resolve the dependencies anew
 	$(BIN)/pip install --quiet uv

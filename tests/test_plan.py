@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from grok_sweep.compose import compose
 from grok_sweep.core.config import parse
+from grok_sweep.core.costs import COSTS
 from grok_sweep.core.grid import expand
-from grok_sweep.core.plan import COSTS, PILOT_SECONDS, halve, make_plan, outline, unfinished
+from grok_sweep.core.plan import PILOT_SECONDS, halve, make_plan, outline, unfinished
 
 BASE = parse(compose(["sweeps=quickstart"])[0])
 
@@ -123,7 +124,7 @@ def test_padding_is_the_cheapest_of_all_ways_to_share_programs(train_sizes, seed
         total = 0.0
         for begin, end in itertools.pairwise(bounds):
             padded = ordered[end - 1] * (end - begin) * seeds * 129 * 64 * steps
-            total += costs.compile_seconds + padded / costs.operations_per_second
+            total += costs.compile_seconds + padded / costs.rate(plan.programs[0])
         return total
 
     every = [
@@ -139,9 +140,12 @@ def test_padding_is_the_cheapest_of_all_ways_to_share_programs(train_sizes, seed
 def test_the_articles_sweep_on_two_kinds_of_device():
     sweep = parse(compose(["sweeps=parity_1125"])[0])
     cpu = make_plan(sweep, expand(sweep))
-    assert len(cpu.programs) == 25  # exact rows: a compilation costs less than padding
-    assert {program.lanes for program in cpu.programs} == {1}
-    blocks = {(p.values["hidden_size"], p.rows): p.blocks for p in cpu.programs}
+    assert len(cpu.programs) == 23  # at 16 neurons a compilation costs more than padding
+    assert {(p.engine, p.lanes, p.blocks) for p in cpu.programs} == {("native", 15, 1)}
+    by_xla = make_plan(replace(sweep, engine="xla"), expand(sweep))
+    assert len(by_xla.programs) == 25  # exact rows
+    assert {(p.engine, p.lanes) for p in by_xla.programs} == {("xla", 1)}
+    blocks = {(p.values["hidden_size"], p.rows): p.blocks for p in by_xla.programs}
     assert (blocks[16, 1750], blocks[128, 750], blocks[258, 1750]) == (1, 3, 14)
     assert cpu.work == pytest.approx(129 * 20000 * (16 + 32 + 64 + 128 + 258) * 6250 * 45)
     assert cpu.shards[0].seconds <= PILOT_SECONDS

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from grok_sweep.core import effects, engines, registry
+from grok_sweep.core.costs import COSTS, Costs
 from grok_sweep.core.grid import Grid, expand
 from grok_sweep.core.parts import Values
 from grok_sweep.core.program import Program
@@ -25,34 +26,6 @@ from grok_sweep.core.sweep import Sweep
 PILOT_SECONDS = 3.0  # of the first shard, so that a person soon sees results, or that there will be none
 SHARDS_AT_LEAST = 64  # of a sweep that is long enough for them
 SNAPSHOT_BYTES = 32_000_000  # of recorded weights in a shard at most: they go through memory as a whole
-
-
-@dataclass(frozen=True)
-class Costs:
-    """What a device is good for. Measured on the machines of `make bench`; only their ratios matter."""
-
-    operations_per_second: float  # of XLA's programs
-    step_seconds: float  # of one step of one call, whatever it holds: kernel launches, loops
-    compile_seconds: float
-    run_seconds: float  # of one run beside its training: data, initial weights, its rows of the tables
-    call_bytes: float  # memory that the hidden layers of all lanes of a call may take together in a step
-    logged_bytes: float  # and in a logged one, with the test rows
-    block_bytes: float  # and that of one lane at a time; more rows are gone through in blocks
-    native_operations: float = math.nan  # per second, of the native engine's, where there is one
-
-    def rate(self, program: Program) -> float:
-        """Operations per second of a program."""
-        return self.native_operations if program.engine == "native" else self.operations_per_second
-
-
-COSTS = {
-    # One core. Hidden layers that leave the cache halve the speed, so a call has few lanes. Native is
-    # 1.4 times as fast, by the work of parity_1125's widths.
-    "cpu": Costs(50e9, 15e-6, 2.0, 1e-3, 2**17, 2**30, 2**18, 70e9),
-    # All lanes at once: memory traffic and kernel launches are the cost. From tests/h100.yaml.
-    "gpu": Costs(12e12, 50e-6, 4.0, 1e-3, 16e9, 16e9, math.inf, 62e12),
-    "tpu": Costs(5e12, 100e-6, 20.0, 1e-3, 8e9, 8e9, math.inf),
-}
 
 
 @dataclass(frozen=True)
@@ -107,7 +80,7 @@ def make_plan(sweep: Sweep, grid: Grid, times: int = 1) -> Plan:
     rows_R, test_rows_R = _row_counts(sweep, grid)
     groups = [
         (dataclasses.replace(widest, lanes=lanes, blocks=blocks), group_R)
-        for program, index_R in _by_static(sweep, grid, test_rows_R)
+        for program, index_R in _by_static(sweep, grid, rows_R, test_rows_R)
         for widest, group_R in _by_rows(program, rows_R, np.repeat(index_R, times), costs)
         for lanes, blocks in [_call(widest, len(group_R), costs)]
     ]
@@ -176,10 +149,12 @@ def halve(plan: Plan, shard: Shard) -> list[Shard]:
     return [_shard(program, plan.rows_R, index_R, plan.costs) for index_R in halves]
 
 
-def _by_static(sweep: Sweep, grid: Grid, test_rows_R: np.ndarray) -> Iterator[tuple[Program, np.ndarray]]:
+def _by_static(
+    sweep: Sweep, grid: Grid, rows_R: np.ndarray, test_rows_R: np.ndarray
+) -> Iterator[tuple[Program, np.ndarray]]:
     """The runs by their static hyperparameters and test rows, grid order kept.
 
-    With a program for each of one row and one lane: `_by_rows` and `_call` say what it has of them.
+    With a program for each of one lane and the rows of the largest: `_by_rows` and `_call` say what it has.
     """
     names = [key for key in sweep.values if sweep.numbers[key].static]
     task = registry.find("task", sweep.task, sweep.source)
@@ -192,7 +167,7 @@ def _by_static(sweep: Sweep, grid: Grid, test_rows_R: np.ndarray) -> Iterator[tu
             model=sweep.model,
             optimizer=sweep.optimizer,
             static=static,
-            rows=1,
+            rows=int(rows_R[index_R].max()),
             test_rows=int(test_rows_R[first]),
             steps=sweep.steps,
             log_every=sweep.log_every,
@@ -267,11 +242,20 @@ def _by_rows(
         end = begin
 
 
+def by_xla(program: Program) -> Program:
+    """A program that was planned for the native engine, where there is none: as many lanes as XLA likes."""
+    program = dataclasses.replace(program, engine="xla")
+    lanes, blocks = _call(program, program.lanes, COSTS[program.device])
+    return dataclasses.replace(program, lanes=lanes, blocks=blocks)
+
+
 def _call(program: Program, runs: int, costs: Costs) -> tuple[int, int]:
     """(lanes, blocks) of a program of `runs` runs: as many lanes as the device likes, evenly filled."""
     row = program.built.bytes_per_row(program.row) * program.number_bytes // 4
     logged = max(program.test_rows, program.rows if program.batch_size else 0)
     fit = min(costs.call_bytes / (row * program.step_rows), costs.logged_bytes / (row * logged))
+    if program.engine == "native" and program.device == "cpu":
+        fit = costs.native_lanes
     if program.snapshot_every:
         fit = min(fit, SNAPSHOT_BYTES / program.snapshot_bytes)
     most = max(1, min(runs, int(fit)))

@@ -41,10 +41,11 @@ class _Run:
         # Padded rows weigh nothing, in the loss and so in the gradient.
         self.counts_N = jnp.arange(program.rows) < rows.train_size
         self.weight_N = jnp.where(self.counts_N, 1 / rows.train_size.astype(program.sum_dtype), 0)
-        blocks = (_in_blocks(a, program.blocks) for a in (self.x_train, rows.y_train_N))
-        # A row that is there twice counts once.
-        missing = jnp.zeros(-program.rows % program.blocks, self.weight_N.dtype)
-        self.blocks = (*blocks, jnp.append(self.weight_N, missing).reshape(program.blocks, -1))
+        if program.blocks > 1:
+            blocks = (_in_blocks(a, program.blocks) for a in (self.x_train, rows.y_train_N))
+            # A row that is there twice counts once.
+            missing = jnp.zeros(-program.rows % program.blocks, self.weight_N.dtype)
+            self.blocks = (*blocks, jnp.append(self.weight_N, missing).reshape(program.blocks, -1))
 
     def train(self, params: Params) -> Trained:
         program, model = self.program, self.model

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import ray
 
-from grok_sweep.core.plan import COSTS
+from grok_sweep.core.costs import COSTS
 from grok_sweep.core.sweep import Cluster
 from grok_sweep.executors import Done, Failure, Job, LaunchError, Queue, Say, failure
 from grok_sweep.executors.crew import Crew, Worker

@@ -9,7 +9,6 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,8 +36,10 @@ def compiler() -> str | None:
 
 def usable(program: "Program") -> tuple["Program", str]:
     """(the program, ""); or (it by XLA, why), where it is native on a CPU and there is no library here."""
+    from grok_sweep.core.plan import by_xla
+
     why = register() if program.engine == "native" and program.device == "cpu" else ""
-    return (replace(program, engine="xla"), why) if why else (program, "")
+    return (by_xla(program), why) if why else (program, "")
 
 
 @functools.cache

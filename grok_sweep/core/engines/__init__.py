@@ -17,13 +17,11 @@ ENGINES = ("xla", "native")
 
 
 def chosen(program: "Program", asked: str) -> str:
-    """The engine of a program on its device: `asked`, or with auto native where that knows it on a GPU.
-
-    On a CPU native is for who asks for it, until the whole of parity_1125 has been compared with XLA's.
+    """The engine of a program on its device: `asked`, or with auto native where that knows it.
 
     Raises ConfigError where native is asked for and does not know it.
     """
-    if asked == "xla" or (asked == "auto" and program.device == "cpu"):
+    if asked == "xla":
         return "xla"
     from grok_sweep.core.engines.relu import unknown  # which loads jax, as a plan does
 

@@ -1,14 +1,18 @@
-// relu(x W) w of rows of bits, and its gradient, without a product: the method of four Russians.
+// relu(x W) w of rows of bits, and the gradient of parity's loss, without a product: the method of four Russians.
 //
 // The bits are cut into groups of some five. For each group a table has the sums of those rows of W that any
 // choice of its bits takes; it is built by doubling, once a step. The hidden layer of a row is then one row of
-// each table, added up. Back the same way round: with G = sum over rows of x dz [x W > 0], a row's dz, where the
-// neuron is on, is added to one row of each of as many tables, which are folded into G by halving.
+// each table, added up. Back the same way round: G = sum over rows of x dz [x W > 0] is folded by halving from
+// as many tables, and a row of such a table is the sum, where the neuron is on, of the dz of those rows of x
+// that take it: they are listed once before training. dL/dW = w G and dL/dw = sum over features of W G, so of
+// the hidden layer one bit of a neuron and row is enough.
 //
-// Arrays are as jax has them, lanes first: index LNG (which row of each table a row of x takes), w_in LDH,
-// w_out LH, z and dz LN, g LDH. `on` has a bit for each row and neuron, laid out as the neurons go through.
+// Arrays are as jax has them, lanes first: index LN8 (which row of each group's table a row of x takes), order
+// LGN (rows of x by the row of the table that they take, group by group), start LT (where in order those of a
+// table's row begin), w_in LDH, w_out LH, and z LN, y LN, weight LN.
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <vector>
@@ -22,40 +26,45 @@ namespace ffi = xla::ffi;
 
 namespace {
 
-constexpr int V = 16;     // neurons in a vector: 512 bits, or as many smaller ones as the processor has
-constexpr int MOST = 64;  // features, and so groups, at most
+constexpr int V = 16;    // neurons in a vector: 512 bits, or as many smaller ones as the processor has
+constexpr int MOST = 8;  // groups, as `relu_cpu` has it: a row's places in their tables are the bytes of one word
 
 typedef float Floats __attribute__((vector_size(4 * V)));
 typedef int32_t Ints __attribute__((vector_size(4 * V)));
+typedef int8_t Bytes __attribute__((vector_size(V)));
 
-Floats load(const float* from) {
-  Floats v;
-  std::memcpy(&v, from, sizeof v);
-  return v;
-}
+constexpr Ints LOW = {1 << 0, 1 << 1, 1 << 2,  1 << 3,  1 << 4,  1 << 5,  1 << 6,  1 << 7,
+                      1 << 8, 1 << 9, 1 << 10, 1 << 11, 1 << 12, 1 << 13, 1 << 14, 1 << 15};
 
-void store(float* to, Floats v) { std::memcpy(to, &v, sizeof v); }
+Floats relu(Floats v) { return 0 > v ? Floats{} : v; }  // one that is not a number stays that
 
-// Which are on, a bit each. One that is not a number is: it must not be lost.
-#if defined(__AVX512F__)
+// Which are on, a bit each; and to add where those of the first vector of a word, or the second, say so.
+#if defined(__AVX512F__)  // by hand: the compiler's own takes three times as long
 uint16_t on_of(Floats v) { return _mm512_cmp_ps_mask((__m512)v, _mm512_setzero_ps(), _CMP_NLE_UQ); }
-Floats only(uint16_t on, Floats v) { return (Floats)_mm512_maskz_mov_ps(on, (__m512)v); }
+Floats add_where(__mmask16 on, Floats to, Floats v) {
+  return (Floats)_mm512_mask_add_ps((__m512)to, on, (__m512)to, (__m512)v);
+}
+Floats add_first(uint32_t word, Floats to, Floats v) {
+  return add_where(_mm512_test_epi32_mask(_mm512_set1_epi32(word), (__m512i)LOW), to, v);
+}
+Floats add_second(uint32_t word, Floats to, Floats v) {
+  return add_where(_mm512_test_epi32_mask(_mm512_set1_epi32(word), (__m512i)(LOW << 16)), to, v);
+}
+Floats add_only(uint16_t on, Floats to, Floats v) { return add_where(on, to, v); }
 float total(Floats v) { return _mm512_reduce_add_ps((__m512)v); }
 #else
-constexpr Ints BITS = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768};
-
 uint16_t on_of(Floats v) {
-  Ints bits = ~(v <= 0) & BITS;
+  const Ints bits = ~(v <= 0) & LOW;
   int32_t sum = 0;
   for (int i = 0; i < V; i++) sum |= bits[i];
   return static_cast<uint16_t>(sum);
 }
-
-Floats only(uint16_t on, Floats v) {
-  Ints bits = (BITS & static_cast<int32_t>(on)) != 0;
-  return (Floats)((Ints)v & bits);
+Floats add_first(uint32_t word, Floats to, Floats v) {
+  const Ints on = ((Ints{} + static_cast<int32_t>(word)) & LOW) != 0;
+  return to + (Floats)((Ints)v & on);
 }
-
+Floats add_second(uint32_t word, Floats to, Floats v) { return add_first(word >> 16, to, v); }
+Floats add_only(uint16_t on, Floats to, Floats v) { return add_first(on, to, v); }
 float total(Floats v) {
   float sum = 0;
   for (int i = 0; i < V; i++) sum += v[i];
@@ -79,164 +88,277 @@ struct Groups {
     }
     row[count] = rows;
   }
+  int rows() const { return row[count]; }
 };
 
-// C vectors of neurons go through all rows at once: their tables stay in the first cache.
+// C vectors of neurons of one lane, which go through all its rows at once. A row of a table has C vectors.
 template <int C>
 struct Neurons {
-  static constexpr int W = C * V;
   const Groups& groups;
   const int64_t rows, hidden, first, count;  // `count` of the neurons from `first` on are there
 
   Neurons(const Groups& groups, int64_t rows, int64_t hidden, int64_t first)
-      : groups(groups), rows(rows), hidden(hidden), first(first), count(std::min<int64_t>(W, hidden - first)) {}
+      : groups(groups), rows(rows), hidden(hidden), first(first), count(std::min<int64_t>(C * V, hidden - first)) {}
 
-  void build(const float* w_in, float* table) const {
-    for (int g = 0; g < groups.count; g++) {
-      float* t = table + groups.row[g] * W;
-      std::memset(t, 0, W * sizeof(float));
-      for (int b = 0; b < groups.bits[g]; b++) {
-        float row[W] = {0};
-        std::memcpy(row, w_in + (groups.begin[g] + b) * hidden + first, count * sizeof(float));
-        float* next = t + (1 << b) * W;
-        for (int i = 0; i < W << b; i += V) store(next + i, load(t + i) + load(row + i % W));
-      }
-    }
+  void read(const float* from, Floats* row) const {
+    if (count < C * V) std::fill(row, row + C, Floats{});
+    std::memcpy(row, from + first, count * sizeof(float));
   }
 
-  void fold(float* table, float* g_DH) const {
+  void build(const float* w_in, Floats* table) const {
     for (int g = 0; g < groups.count; g++) {
-      float* t = table + groups.row[g] * W;
-      for (int b = groups.bits[g] - 1; b >= 0; b--) {
-        float row[W] = {0};
-        float* half = t + (1 << b) * W;
-        for (int i = 0; i < W << b; i += V) {
-          store(row + i % W, load(row + i % W) + load(half + i));
-          store(t + i, load(t + i) + load(half + i));
-        }
-        std::memcpy(g_DH + (groups.begin[g] + b) * hidden + first, row, count * sizeof(float));
+      Floats* t = table + groups.row[g] * C;
+      std::fill(t, t + C, Floats{});
+      for (int b = 0; b < groups.bits[g]; b++) {
+        Floats row[C];
+        read(w_in + (groups.begin[g] + b) * hidden, row);
+        for (int i = 0; i < C << b; i++) t[(C << b) + i] = t[i] + row[i % C];
       }
     }
   }
 
   // G groups, or as many as there are where that is 0: known ones are written out by the compiler.
   template <int G>
-  void forward(const uint8_t* index, const float* table, const float* w_out, float* z, uint16_t* on) const {
+  void forward(const uint64_t* index, const Floats* table, const float* w_out, float* z, uint16_t* on) const {
     const int64_t n_groups = G ? G : groups.count;
-    float w[W] = {0};
-    std::memcpy(w, w_out + first, count * sizeof(float));
+    Floats w[C];
+    read(w_out, w);
     for (int64_t r = 0; r < rows; r++) {
-      const uint8_t* x = index + r * n_groups;
+      uint64_t x = index[r];
+      const Floats* t = table + (x & 255) * C;
       Floats h[C];
-      for (int c = 0; c < C; c++) h[c] = load(table + x[0] * W + c * V);
+      for (int c = 0; c < C; c++) h[c] = t[c];
       for (int64_t g = 1; g < n_groups; g++) {
-        const float* t = table + (groups.row[g] + x[g]) * W;
-        for (int c = 0; c < C; c++) h[c] += load(t + c * V);
+        x >>= 8;
+        t = table + (groups.row[g] + (x & 255)) * C;
+        for (int c = 0; c < C; c++) h[c] += t[c];
       }
-      Floats sum = {0};
+      Floats sum = {};
       for (int c = 0; c < C; c++) {
-        const uint16_t bits = on_of(h[c]);
-        if (on) on[r * C + c] = bits;
-        sum += only(bits, h[c]) * load(w + c * V);
+        if (on) on[r * C + c] = on_of(h[c]);
+        sum += relu(h[c]) * w[c];
       }
       z[r] += total(sum);
     }
   }
 
-  template <int G>
-  void backward(const uint8_t* index, const std::vector<int32_t>& sloped, const float* dz, const uint16_t* on,
-                float* table) const {
-    const int64_t n_groups = G ? G : groups.count;
-    for (const int32_t r : sloped) {
-      const uint8_t* x = index + r * n_groups;
-      Floats d[C];
-      for (int c = 0; c < C; c++) d[c] = only(on[r * C + c], Floats{} + dz[r]);
-      for (int64_t g = 0; g < n_groups; g++) {
-        float* t = table + (groups.row[g] + x[g]) * W;
-        for (int c = 0; c < C; c++) store(t + c * V, load(t + c * V) + d[c]);
+  void add(int64_t r, const float* dz, const uint16_t* on, Floats* sum) const {
+    const Floats d = Floats{} + dz[r];
+    if (C == 1) {
+      sum[0] = add_only(on[r], sum[0], d);
+      return;
+    }
+    for (int c = 0; c < C; c += 2) {
+      uint32_t word;
+      std::memcpy(&word, on + r * C + c, sizeof word);
+      sum[c] = add_first(word, sum[c], d);
+      sum[c + 1] = add_second(word, sum[c + 1], d);
+    }
+  }
+
+  // The tables of G, of the rows in `order`.
+  void backward(const uint16_t* order, const int32_t* start, const float* dz, const uint16_t* on, Floats* table) const {
+    for (int t = 0; t < groups.rows(); t++) {
+      Floats even[C] = {}, odd[C] = {};  // two sums, so that none waits for the other
+      int32_t i = start[t];
+      const int32_t end = start[t + 1];
+      for (; i + 1 < end; i += 2) {
+        add(order[i], dz, on, even);
+        add(order[i + 1], dz, on, odd);
+      }
+      if (i < end) add(order[i], dz, on, even);
+      for (int c = 0; c < C; c++) table[t * C + c] = even[c] + odd[c];
+    }
+  }
+
+  // The gradients of the weights from them.
+  void fold(Floats* table, const float* w_in, const float* w_out, float* g_in, float* g_out) const {
+    Floats w[C], of_w[C] = {};
+    read(w_out, w);
+    for (int g = 0; g < groups.count; g++) {
+      Floats* t = table + groups.row[g] * C;
+      for (int b = groups.bits[g] - 1; b >= 0; b--) {
+        Floats sum[C] = {}, row[C];
+        const Floats* half = t + (C << b);
+        for (int i = 0; i < C << b; i++) {
+          sum[i % C] += half[i];
+          t[i] += half[i];
+        }
+        const int64_t at = (groups.begin[g] + b) * hidden;
+        read(w_in + at, row);
+        for (int c = 0; c < C; c++) {
+          of_w[c] += row[c] * sum[c];
+          sum[c] *= w[c];
+        }
+        std::memcpy(g_in + at + first, sum, count * sizeof(float));
       }
     }
+    std::memcpy(g_out + first, of_w, count * sizeof(float));
   }
 };
 
-// `each(neurons, which)` for all neurons, two vectors at a time; `which` counts vectors.
+// `each(neurons)` for all neurons. Four vectors at a time: their tables about fill the first cache.
 template <typename Each>
 void over_neurons(const Groups& groups, int64_t rows, int64_t hidden, Each each) {
-  int64_t first = 0;
-  for (; hidden - first > V; first += 2 * V) each(Neurons<2>(groups, rows, hidden, first), first / V);
-  if (first < hidden) each(Neurons<1>(groups, rows, hidden, first), first / V);
-}
-
-void forward(int64_t lanes, int64_t rows, int64_t features, int64_t n_groups, int64_t hidden, const uint8_t* index,
-             const float* w_in, const float* w_out, float* z, uint16_t* on) {
-  const Groups groups(features, n_groups);
-  const int64_t vectors = (hidden + V - 1) / V;
-  std::vector<float> table(groups.row[n_groups] * 2 * V);
-  std::memset(z, 0, lanes * rows * sizeof(float));
-  for (int64_t lane = 0; lane < lanes; lane++) {
-    over_neurons(groups, rows, hidden, [&](auto neurons, int64_t which) {
-      neurons.build(w_in, table.data());
-      uint16_t* bits = on ? on + which * rows : nullptr;
-      if (n_groups == 6)
-        neurons.template forward<6>(index, table.data(), w_out, z, bits);
-      else
-        neurons.template forward<0>(index, table.data(), w_out, z, bits);
-    });
-    index += rows * n_groups;
-    w_in += features * hidden;
-    w_out += hidden;
-    z += rows;
-    if (on) on += rows * vectors;
+  for (int64_t first = 0; first < hidden;) {
+    const int64_t left = hidden - first;
+    if (left > 2 * V) {
+      each(Neurons<4>(groups, rows, hidden, first));
+      first += 4 * V;
+    } else if (left > V) {
+      each(Neurons<2>(groups, rows, hidden, first));
+      first += 2 * V;
+    } else {
+      each(Neurons<1>(groups, rows, hidden, first));
+      first += V;
+    }
   }
 }
+
+// exp, to 2 units in the last place: 2^n e^r with |r| <= ln(2) / 2, by the polynomial of the Cephes library.
+Floats exp(Floats v) {
+  v = v > 88 ? Floats{} + 88 : v;
+  v = v < -87 ? Floats{} - 87 : v;
+  const Floats turns = v * 1.44269504f;
+  const Ints n = __builtin_convertvector(turns + (turns > 0 ? Floats{} + 0.5f : Floats{} - 0.5f), Ints);
+  const Floats whole = __builtin_convertvector(n, Floats);
+  const Floats r = v - whole * 0.693359375f + whole * 2.12194440e-4f;
+  Floats p = 1.9875691500e-4f * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  return (p * r * r + r + 1) * (Floats)((n + 127) << 23);
+}
+
+// dz of -log p of the label, times the weight, where p = sigmoid(z) is clipped to [clip, 1 - clip]: a clipped
+// row has none, and half of it where p is the bound, as jax.numpy.clip has it.
+void slope(int64_t rows, float clip, const int8_t* y, const float* weight, const float* z, float* dz) {
+  for (int64_t r = 0; r < rows; r += V) {
+    const int64_t count = std::min<int64_t>(V, rows - r);
+    Floats z_V = {}, weight_V = {};
+    Bytes y_V = {};
+    std::memcpy(&z_V, z + r, count * sizeof(float));
+    std::memcpy(&weight_V, weight + r, count * sizeof(float));
+    std::memcpy(&y_V, y + r, count);
+    const Floats p = 1 / (1 + exp(-z_V));
+    const Floats low = Floats{} + clip, high = 1 - low;
+    const Floats share = (p <= low || p >= high) ? ((p == low || p == high) ? Floats{} + 0.5f : Floats{}) : Floats{} + 1;
+    const Floats d = weight_V * (p - __builtin_convertvector(y_V, Floats)) * share;
+    std::memcpy(dz + r, &d, count * sizeof(float));
+  }
+}
+
+// One that keeps its room from call to call: a step is called a million times.
+template <typename T>
+struct Room {
+  std::vector<T> room;
+  T* of(int64_t size) {
+    if (static_cast<int64_t>(room.size()) < size) room.resize(size);
+    return room.data();
+  }
+};
 
 // The last axes are those above; lanes are all before, however many axes they have.
 int64_t axis(ffi::Span<const int64_t> of, size_t from_the_end) { return of[of.size() - from_the_end]; }
 
-void any_forward(const ffi::Buffer<ffi::U8>& index, const ffi::Buffer<ffi::F32>& w_in,
-                 const ffi::Buffer<ffi::F32>& w_out, float* z, uint16_t* on) {
-  const auto x = index.dimensions(), w = w_in.dimensions();
-  const int64_t rows = axis(x, 2), n_groups = axis(x, 1);
-  forward(index.element_count() / (rows * n_groups), rows, axis(w, 2), n_groups, axis(w, 1), index.typed_data(),
-          w_in.typed_data(), w_out.typed_data(), z, on);
+// What does not change while a run is trained.
+ffi::Error Inputs(ffi::Buffer<ffi::S8> x, ffi::ResultBuffer<ffi::U8> index, ffi::ResultBuffer<ffi::U16> order,
+                  ffi::ResultBuffer<ffi::S32> start) {
+  const int64_t rows = axis(x.dimensions(), 2), features = axis(x.dimensions(), 1);
+  const int64_t lanes = x.element_count() / (rows * features), n_groups = axis(order->dimensions(), 2);
+  const Groups groups(features, n_groups);
+  std::vector<int32_t> next(groups.rows());
+  std::memset(index->typed_data(), 0, index->element_count());
+  for (int64_t lane = 0; lane < lanes; lane++) {
+    const int8_t* x_ND = x.typed_data() + lane * rows * features;
+    uint8_t* index_N8 = index->typed_data() + lane * rows * MOST;
+    uint16_t* order_GN = order->typed_data() + lane * n_groups * rows;
+    int32_t* start_T = start->typed_data() + lane * (groups.rows() + 1);
+    std::fill(start_T, start_T + groups.rows() + 1, 0);
+    for (int64_t r = 0; r < rows; r++)
+      for (int g = 0; g < n_groups; g++) {
+        uint8_t& at = index_N8[r * MOST + g];
+        for (int b = 0; b < groups.bits[g]; b++) at |= x_ND[r * features + groups.begin[g] + b] << b;
+        start_T[groups.row[g] + at + 1]++;
+      }
+    for (int t = 0; t < groups.rows(); t++) start_T[t + 1] += start_T[t];
+    std::copy(start_T, start_T + groups.rows(), next.begin());
+    for (int64_t r = 0; r < rows; r++)
+      for (int g = 0; g < n_groups; g++) order_GN[next[groups.row[g] + index_N8[r * MOST + g]]++] = r;
+  }
+  return ffi::Error::Success();
+}
+
+// The outputs z of one lane; and which neurons are on, a bit each, as they go through the rows.
+void outputs(const Groups& groups, int64_t rows, int64_t hidden, const uint64_t* index, const float* w_in,
+             const float* w_out, float* z, uint16_t* on) {
+  thread_local Room<Floats> room;
+  Floats* table = room.of(groups.rows() * 4);
+  std::fill(z, z + rows, 0.f);
+  over_neurons(groups, rows, hidden, [&](auto neurons) {
+    neurons.build(w_in, table);
+    uint16_t* bits = on ? on + neurons.first / V * rows : nullptr;
+    if (groups.count == 6)
+      neurons.template forward<6>(index, table, w_out, z, bits);
+    else
+      neurons.template forward<0>(index, table, w_out, z, bits);
+  });
 }
 
 ffi::Error Outputs(ffi::Buffer<ffi::U8> index, ffi::Buffer<ffi::F32> w_in, ffi::Buffer<ffi::F32> w_out,
-                   ffi::ResultBuffer<ffi::F32> z) {
-  any_forward(index, w_in, w_out, z->typed_data(), nullptr);
-  return ffi::Error::Success();
-}
-
-ffi::Error Forward(ffi::Buffer<ffi::U8> index, ffi::Buffer<ffi::F32> w_in, ffi::Buffer<ffi::F32> w_out,
-                   ffi::ResultBuffer<ffi::F32> z, ffi::ResultBuffer<ffi::U16> on) {
-  any_forward(index, w_in, w_out, z->typed_data(), on->typed_data());
-  return ffi::Error::Success();
-}
-
-ffi::Error Backward(ffi::Buffer<ffi::U8> index, ffi::Buffer<ffi::F32> dz, ffi::Buffer<ffi::U16> on,
-                    ffi::ResultBuffer<ffi::F32> g) {
-  const auto x = index.dimensions(), out = g->dimensions();
-  const int64_t rows = axis(x, 2), n_groups = axis(x, 1), features = axis(out, 2), hidden = axis(out, 1);
-  const int64_t lanes = index.element_count() / (rows * n_groups), vectors = (hidden + V - 1) / V;
+                   int64_t n_groups, ffi::ResultBuffer<ffi::F32> z) {
+  const int64_t rows = axis(index.dimensions(), 2), lanes = index.element_count() / (rows * MOST);
+  const int64_t features = axis(w_in.dimensions(), 2), hidden = axis(w_in.dimensions(), 1);
   const Groups groups(features, n_groups);
-  std::vector<float> table(groups.row[n_groups] * 2 * V);
-  std::vector<int32_t> sloped;  // rows that are padding, or whose loss is clipped, have no slope
-  for (int64_t lane = 0; lane < lanes; lane++) {
-    const uint8_t* index_NG = index.typed_data() + lane * rows * n_groups;
-    const float* dz_N = dz.typed_data() + lane * rows;
-    const uint16_t* on_NH = on.typed_data() + lane * rows * vectors;
-    float* g_DH = g->typed_data() + lane * features * hidden;
-    sloped.clear();
-    for (int32_t r = 0; r < rows; r++)
-      if (dz_N[r] != 0) sloped.push_back(r);
-    over_neurons(groups, rows, hidden, [&](auto neurons, int64_t which) {
-      std::fill(table.begin(), table.end(), 0.f);
-      const uint16_t* bits = on_NH + which * rows;
-      if (n_groups == 6)
-        neurons.template backward<6>(index_NG, sloped, dz_N, bits, table.data());
-      else
-        neurons.template backward<0>(index_NG, sloped, dz_N, bits, table.data());
-      neurons.fold(table.data(), g_DH);
+  const uint64_t* index_LN = reinterpret_cast<const uint64_t*>(index.typed_data());
+  for (int64_t lane = 0; lane < lanes; lane++)
+    outputs(groups, rows, hidden, index_LN + lane * rows, w_in.typed_data() + lane * features * hidden,
+            w_out.typed_data() + lane * hidden, z->typed_data() + lane * rows, nullptr);
+  return ffi::Error::Success();
+}
+
+ffi::Error Gradient(ffi::Buffer<ffi::U8> index, ffi::Buffer<ffi::U16> order, ffi::Buffer<ffi::S32> start,
+                    ffi::Buffer<ffi::F32> w_in, ffi::Buffer<ffi::F32> w_out, ffi::Buffer<ffi::S8> y,
+                    ffi::Buffer<ffi::F32> weight, float clip, ffi::ResultBuffer<ffi::F32> g_in,
+                    ffi::ResultBuffer<ffi::F32> g_out) {
+  const int64_t rows = axis(order.dimensions(), 1), n_groups = axis(order.dimensions(), 2);
+  const int64_t features = axis(w_in.dimensions(), 2), hidden = axis(w_in.dimensions(), 1);
+  const Groups groups(features, n_groups);
+  thread_local Room<Floats> tables;
+  thread_local Room<float> slopes;
+  thread_local Room<uint16_t> bits;
+  thread_local Room<uint16_t> orders;
+  thread_local Room<int32_t> starts;
+  Floats* table = tables.of(groups.rows() * 4);
+  float* z_N = slopes.of(rows);
+  uint16_t* on = bits.of(rows * ((hidden + 4 * V - 1) / (4 * V)) * 4);
+  for (int64_t lane = 0; lane < static_cast<int64_t>(w_out.element_count()) / hidden; lane++) {
+    const uint64_t* index_N = reinterpret_cast<const uint64_t*>(index.typed_data()) + lane * rows;
+    const uint16_t* order_GN = order.typed_data() + lane * n_groups * rows;
+    const int32_t* start_T = start.typed_data() + lane * (groups.rows() + 1);
+    const float *w_DH = w_in.typed_data() + lane * features * hidden, *w_H = w_out.typed_data() + lane * hidden;
+    float *g_DH = g_in->typed_data() + lane * features * hidden, *g_H = g_out->typed_data() + lane * hidden;
+    outputs(groups, rows, hidden, index_N, w_DH, w_H, z_N, on);
+    float* dz_N = z_N;
+    slope(rows, clip, y.typed_data() + lane * rows, weight.typed_data() + lane * rows, z_N, dz_N);
+    // Rows that are padding, or whose loss is clipped, have no slope. Where they are many they are left out.
+    if (std::count(dz_N, dz_N + rows, 0.f) > rows / 4) {
+      uint16_t* few_order = orders.of(n_groups * rows + 1);
+      int32_t *few_start = starts.of(groups.rows() + 1), at = 0;
+      for (int t = 0; t < groups.rows(); t++) {
+        few_start[t] = at;
+        for (int32_t i = start_T[t]; i < start_T[t + 1]; i++) {
+          few_order[at] = order_GN[i];
+          at += dz_N[order_GN[i]] != 0;
+        }
+      }
+      few_start[groups.rows()] = at;
+      order_GN = few_order, start_T = few_start;
+    }
+    over_neurons(groups, rows, hidden, [&](auto neurons) {
+      neurons.backward(order_GN, start_T, dz_N, on + neurons.first / V * rows, table);
+      neurons.fold(table, w_DH, w_H, g_DH, g_H);
     });
   }
   return ffi::Error::Success();
@@ -244,22 +366,28 @@ ffi::Error Backward(ffi::Buffer<ffi::U8> index, ffi::Buffer<ffi::F32> dz, ffi::B
 
 }  // namespace
 
+XLA_FFI_DEFINE_HANDLER_SYMBOL(relu_inputs, Inputs,
+                              ffi::Ffi::Bind()
+                                  .Arg<ffi::Buffer<ffi::S8>>()
+                                  .Ret<ffi::Buffer<ffi::U8>>()
+                                  .Ret<ffi::Buffer<ffi::U16>>()
+                                  .Ret<ffi::Buffer<ffi::S32>>());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(relu_outputs, Outputs,
                               ffi::Ffi::Bind()
                                   .Arg<ffi::Buffer<ffi::U8>>()
                                   .Arg<ffi::Buffer<ffi::F32>>()
                                   .Arg<ffi::Buffer<ffi::F32>>()
+                                  .Attr<int64_t>("groups")
                                   .Ret<ffi::Buffer<ffi::F32>>());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(relu_forward, Forward,
+XLA_FFI_DEFINE_HANDLER_SYMBOL(relu_gradient, Gradient,
                               ffi::Ffi::Bind()
                                   .Arg<ffi::Buffer<ffi::U8>>()
-                                  .Arg<ffi::Buffer<ffi::F32>>()
-                                  .Arg<ffi::Buffer<ffi::F32>>()
-                                  .Ret<ffi::Buffer<ffi::F32>>()
-                                  .Ret<ffi::Buffer<ffi::U16>>());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(relu_backward, Backward,
-                              ffi::Ffi::Bind()
-                                  .Arg<ffi::Buffer<ffi::U8>>()
-                                  .Arg<ffi::Buffer<ffi::F32>>()
                                   .Arg<ffi::Buffer<ffi::U16>>()
+                                  .Arg<ffi::Buffer<ffi::S32>>()
+                                  .Arg<ffi::Buffer<ffi::F32>>()
+                                  .Arg<ffi::Buffer<ffi::F32>>()
+                                  .Arg<ffi::Buffer<ffi::S8>>()
+                                  .Arg<ffi::Buffer<ffi::F32>>()
+                                  .Attr<float>("clip")
+                                  .Ret<ffi::Buffer<ffi::F32>>()
                                   .Ret<ffi::Buffer<ffi::F32>>());

@@ -15,7 +15,8 @@ from grok_sweep.core.networks import ReluMLP
 from grok_sweep.core.program import Program
 from grok_sweep.core.tasks.parity import Parity
 
-MOST_FEATURES = 64
+MOST_ROWS = 2**16 - 1  # on a CPU: they are counted in 16 bits
+MOST_FEATURES = {"cpu": 48, "gpu": 64}
 MOST_HIDDEN = 512  # a kernel holds the hidden layer of some rows at once
 
 
@@ -44,7 +45,7 @@ class Relu:
 
 def unknown(program: Program) -> str:
     """Why a program is none for it; "" where it is one."""
-    if program.device not in ("cpu", "gpu"):
+    if program.device not in MOST_FEATURES:
         return f"there is none for cluster.device={program.device}"
     shape, kind = program.row
     if not isinstance(program.built, ReluMLP):
@@ -55,6 +56,9 @@ def unknown(program: Program) -> str:
         return f"it knows rows of bits on a CPU, which the task {program.task} does not say that it has"
     if program.dtype != "float32" or program.batch_size:
         return "it trains in float32, by all rows in each step"
-    if kind != "int8" or math.prod(shape) > MOST_FEATURES or program.built.hidden_size > MOST_HIDDEN:
-        return f"it knows rows of at most {MOST_FEATURES} 8-bit numbers, and {MOST_HIDDEN} neurons"
+    most = MOST_FEATURES[program.device]
+    if kind != "int8" or math.prod(shape) > most or program.built.hidden_size > MOST_HIDDEN:
+        return f"it knows rows of at most {most} 8-bit numbers, and {MOST_HIDDEN} neurons"
+    if program.device == "cpu" and max(program.rows, program.test_rows) > MOST_ROWS:
+        return f"it knows at most {MOST_ROWS} rows"
     return ""

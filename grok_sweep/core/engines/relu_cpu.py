@@ -3,53 +3,64 @@
 jax calls it by name: `worker.native` builds it for the processor at hand, and tells jax.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from grok_sweep.core.engines.relu import Relu
 from grok_sweep.core.models import Params
+from grok_sweep.core.tasks.parity import CLIP
 
-TARGETS = ("relu_outputs", "relu_forward", "relu_backward")
-VECTOR = 16  # neurons whose bits are one whole number
+TARGETS = ("relu_inputs", "relu_outputs", "relu_gradient")
 MOST_BITS = 6  # of a group: its table has 64 rows then
+MOST_GROUPS = 8
+
+
+class Tabled(NamedTuple):
+    """Rows as the kernel wants them: which row of each table each takes, and which of them take each row."""
+
+    index_N8: jax.Array
+    order_GN: jax.Array
+    start_T: jax.Array
 
 
 class ReluCpu(Relu):
     """See `engines`. Of what `relu` knows, with rows of bits."""
 
-    def inputs(self, x_ND: jax.Array) -> jax.Array:
-        """Which row of each group's table a row of bits takes, (N, G)."""
-        index, begin = [], 0
-        for bits in groups(self.features):
-            part = x_ND[:, begin : begin + bits].astype(jnp.int32)
-            index.append(part @ (1 << jnp.arange(bits)))
-            begin += bits
-        return jnp.stack(index, axis=1).astype(jnp.uint8)
+    def inputs(self, x_ND: jax.Array) -> Tabled:
+        """Made by the kernel too."""
+        rows, bits = len(x_ND), groups(self.features)
+        shapes = (
+            jax.ShapeDtypeStruct((rows, MOST_GROUPS), jnp.uint8),
+            jax.ShapeDtypeStruct((len(bits), rows), jnp.uint16),
+            jax.ShapeDtypeStruct((sum(1 << b for b in bits) + 1,), jnp.int32),
+        )
+        return Tabled(*_call("relu_inputs", shapes, x_ND))
 
-    def outputs(self, params: Params, index_NG: jax.Array) -> jax.Array:
+    def outputs(self, params: Params, x: Tabled) -> jax.Array:
         """Of each row."""
-        shape = jax.ShapeDtypeStruct((len(index_NG),), jnp.float32)
-        return _call("relu_outputs", shape, index_NG, *self.weights(params))
+        shape = jax.ShapeDtypeStruct((len(x.index_N8),), jnp.float32)
+        count = len(groups(self.features))
+        return _call("relu_outputs", shape, x.index_N8, *self.weights(params), groups=count)
 
-    def gradient(self, params: Params, index_NG: jax.Array, y_N: jax.Array, weight_N: jax.Array) -> Params:
+    def gradient(self, params: Params, x: Tabled, y_N: jax.Array, weight_N: jax.Array) -> Params:
         """Of the sum of the rows' losses, each times its weight."""
-        rows = len(index_NG)
-        words = rows * -(-self.hidden // VECTOR)
-        shapes = jax.ShapeDtypeStruct((rows,), jnp.float32), jax.ShapeDtypeStruct((words,), jnp.uint16)
-        z_N, on = _call("relu_forward", shapes, index_NG, *self.weights(params))
-        shape = jax.ShapeDtypeStruct((self.features, self.hidden), jnp.float32)
-        dz_N = self.slope(z_N, y_N, weight_N)
-        return self.gradient_of(params, _call("relu_backward", shape, index_NG, dz_N, on))
+        w_in_DH, w_out_H = self.weights(params)
+        shapes = [jax.ShapeDtypeStruct(w.shape, jnp.float32) for w in (w_in_DH, w_out_H)]
+        arguments = (*x, w_in_DH, w_out_H, y_N.astype(jnp.int8), weight_N)
+        w_in, w_out = _call("relu_gradient", shapes, *arguments, clip=np.float32(CLIP))
+        return {"params": {"w_in": w_in, "w_out": w_out}}
 
 
 def groups(features: int) -> list[int]:
     """Bits of each group: about five, which costs least, as evenly as can be."""
-    count = max(1, round(features / 5.2), -(-features // MOST_BITS))
+    count = max(1, min(MOST_GROUPS, round(features / 5.2)), -(-features // MOST_BITS))
     return [features // count + (group < features % count) for group in range(count)]
 
 
-def _call(target: str, shapes: Any, *arguments: jax.Array) -> Any:
+def _call(target: str, shapes: Any, *arguments: jax.Array, **attributes: Any) -> Any:
     """Lanes are one axis more, at the front of all."""
-    return jax.ffi.ffi_call(f"grok_sweep_{target}", shapes, vmap_method="broadcast_all")(*arguments)
+    call = jax.ffi.ffi_call(f"grok_sweep_{target}", shapes, vmap_method="broadcast_all")
+    return call(*arguments, **attributes)

@@ -1,0 +1,37 @@
+"""What a device is good for, so that a plan can say what a program costs there."""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # it loads jax
+    from grok_sweep.core.program import Program
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a device is good for. Measured on the machines of `make bench`; only their ratios matter."""
+
+    operations_per_second: float  # of XLA's programs
+    step_seconds: float  # of one step of one call, whatever it holds: kernel launches, loops
+    compile_seconds: float
+    run_seconds: float  # of one run beside its training: data, initial weights, its rows of the tables
+    call_bytes: float  # memory that the hidden layers of all lanes of a call may take together in a step
+    logged_bytes: float  # and in a logged one, with the test rows
+    block_bytes: float  # and that of one lane at a time; more rows are gone through in blocks
+    native_operations: float = math.nan  # per second, of the native engine's, where there is one
+    native_lanes: float = math.inf  # of its calls
+
+    def rate(self, program: "Program") -> float:
+        """Operations per second of a program."""
+        return self.native_operations if program.engine == "native" else self.operations_per_second
+
+
+COSTS = {
+    # One core (AMD Zen 5). Hidden layers that leave the cache halve the speed of XLA's programs, so a call has
+    # few lanes; native keeps none, and more than 16 lanes gain nothing.
+    "cpu": Costs(100e9, 15e-6, 2.0, 1e-3, 2**17, 2**30, 2**18, 400e9, 16),
+    # All lanes at once: memory traffic and kernel launches are the cost. From tests/h100.yaml.
+    "gpu": Costs(12e12, 50e-6, 4.0, 1e-3, 16e9, 16e9, math.inf, 62e12),
+    "tpu": Costs(5e12, 100e-6, 20.0, 1e-3, 8e9, 8e9, math.inf),
+}
