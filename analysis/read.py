@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from grok_sweep.core import effects
-from grok_sweep.store import BEFORE, RESULTS, SESSION, Store, StoreError
+from grok_sweep.store import BEFORE, RESULTS, SESSION, STOPPED, Store, StoreError
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def load_runs(folder: str | Path) -> pd.DataFrame:
     cannot be read.
     """
     runs = Store(folder).runs()
-    whole = {"diverged_step", SESSION} & {*runs}  # whole numbers, although some are missing
+    whole = {"diverged_step", STOPPED, SESSION} & {*runs}  # whole numbers, although some are missing
     runs = runs.astype(dict.fromkeys(whole, "Int64"))
     runs = runs.sort_values(["task", *settings(runs), "seed", "run_id"])
     if off := without_effect(runs):

@@ -20,7 +20,7 @@ from analysis.steps import steps
 from analysis.style import picture
 from analysis.words import plural
 from grok_sweep.core.parts import Definition
-from grok_sweep.store import CIRCUITS, LEFT_OUT, REPORT, Store, StoreError
+from grok_sweep.store import CIRCUITS, LEFT_OUT, REPORT, SESSION, STOPPED, Store, StoreError
 
 FIGURES = "figures"  # the folder of the gallery
 EXTENSIONS = ("png", "svg")
@@ -78,6 +78,7 @@ def analyze(
     if lost := len(runs) - len(phases):
         why = f"have no phase by {definition}; the sweep's own command sorts them"
         lines.append(f"left out: {lost:,} of {len(runs):,} finished runs {why}")
+    lines += _ended_otherwise(store, phases)
     tables = store.write_phases(phases, by_cell)
     lines.append(f"diagram: {', '.join(_write(store, 'phase_diagram', figure)) or not_drawn}")
     if opened is None:
@@ -89,6 +90,19 @@ def analyze(
     lines += [f"tables: {', '.join(tables)}", *([stale] if stale else [])]
     lines += [f"report: {write_report(folder, phases)}"] if report else []
     return Analysis(counts, tuple(lines))
+
+
+def _ended_otherwise(store: Store, phases: pd.DataFrame) -> list[str]:
+    """That runs were ended when another definition than that of `phases`, or other thresholds, decided."""
+    if STOPPED not in phases:
+        return []
+    stopped = phases[phases[STOPPED].notna()]
+    now = {"definition": phases.attrs["definition"], **phases.attrs.get("thresholds", phases.attrs)}
+    by = {one["session"]: one.get("stopped_by") for one in store.sweep().get("sessions", [])}
+    others = [other for session in stopped[SESSION].unique() if (other := by.get(session)) != now]
+    told = {", ".join(f"{key}={value}" for key, value in (other or {}).items()) for other in others}
+    ended = f"{plural(len(stopped), 'run')} ended early, when the phase was decided by"
+    return [f"{ended} {'; '.join(sorted(told))}: by what is asked now it may be another"] if others else []
 
 
 def _no_runs(store: Store) -> str:

@@ -21,6 +21,7 @@ GOOD = {
     "retry_failed": False,
     "accept_code": False,
     "fail_fast": False,
+    "stop_when_decided": False,
     "engine": "auto",
     "report": None,
     "grid": {"weight_decay": [0.1, 1], "hidden_size": [16, 64]},
@@ -42,8 +43,8 @@ GOOD = {
 GOOD["phases"]["definition"] = "pair"
 GONE = object()  # the value of a key that is to be left out
 
-TOP = "parts, name, out, dry_run, retry_failed, accept_code, fail_fast, engine, report, grid, zip, seeds, "
-TOP += "train, phases, task, model, optimizer, cluster"
+TOP = "parts, name, out, dry_run, retry_failed, accept_code, fail_fast, stop_when_decided, engine, report, "
+TOP += "grid, zip, seeds, train, phases, task, model, optimizer, cluster"
 AXES = (
     "n_bits, n_parity_bits, train_size, test_size, hidden_size, init_scale, float_bits, "
     "learning_rate, weight_decay, b1, b2, eps"

@@ -109,7 +109,7 @@ def on_ray(tmp_path_factory):
     """
     told = tmp_path_factory.mktemp("ray") / "told.json"
     done = subprocess.run(
-        [sys.executable, __file__, str(told)], capture_output=True, text=True, timeout=280, check=False
+        [sys.executable, __file__, str(told)], capture_output=True, text=True, timeout=580, check=False
     )
     assert done.returncode == 0, done.stderr
     return json.loads(told.read_text())

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from grok_sweep.core.models import Params
 from grok_sweep.core.moment import Trained
 from grok_sweep.core.program import Program
-from grok_sweep.core.train import make_train
+from grok_sweep.core.train import make_pieces, make_train
 
 
 def make_init(program: Program) -> Callable[[jax.Array, Mapping[str, jax.Array]], Params]:
@@ -44,15 +44,28 @@ class Compiled:
     """
 
     def __init__(self, program: Program) -> None:
-        self.init = make_init(program)
+        self.program, self.init = program, make_init(program)
         self._train = _lanes(make_train(program), program.lanes)
         self._executable: Callable[..., Trained] | None = None
+        self._pieces: tuple[Callable[..., Any], ...] | None = None
 
     def train_for(self, *arguments: Any) -> Callable[..., Trained]:
         """The compiled program. Ahead of its first call, so that compiling is not counted as training."""
         if self._executable is None:
             self._executable = self._train.lower(*arguments).compile()
         return self._executable
+
+    def pieces(self, segments: int, *arguments: Any) -> tuple[Callable[..., Any], ...]:
+        """`train.make_pieces` of all lanes, compiled for these arguments of the first."""
+        if self._pieces is None:
+            begin, *others = (
+                _lanes(piece, self.program.lanes) for piece in make_pieces(self.program, segments)
+            )
+            hparams, _, rows = arguments
+            state = jax.eval_shape(begin, *arguments)
+            compiled = (other.lower(hparams, state, rows).compile() for other in others)
+            self._pieces = (begin.lower(*arguments).compile(), *compiled)
+        return self._pieces
 
 
 @lru_cache(maxsize=1024)
@@ -61,12 +74,12 @@ def compiled(program: Program) -> Compiled:
     return Compiled(program)
 
 
-def _lanes(train: Callable[..., Trained], lanes: int) -> Any:
+def _lanes(train: Callable[..., Any], lanes: int) -> Any:
     """`train` over a leading lane axis, jitted. One lane is not vmapped: on a CPU that is faster."""
     if lanes > 1:
         return jax.jit(jax.vmap(train))
 
-    def only(*arguments: Any) -> Trained:
+    def only(*arguments: Any) -> Any:
         return jax.tree.map(lambda a: a[None], train(*jax.tree.map(lambda a_L: a_L[0], arguments)))
 
     return jax.jit(only)

@@ -37,13 +37,27 @@ LIU_APART = 1e3
 LASTING = 5  # logged steps whose middle says what an accuracy is in the end: a spike is no loss
 
 
-def _four(*, reads_curves: bool = True, **numbers: Number) -> Callable[[Callable[..., Any]], Definition]:
+def _four(
+    *,
+    reads_curves: bool = True,
+    decided: Callable[[Any, Any], Any] | None = None,
+    **numbers: Number,
+) -> Callable[[Callable[..., Any]], Definition]:
     """A definition of the four phases."""
-    return lambda make: replace(definition(FOUR, reads_curves=reads_curves, **numbers)(make), ties=TIES)
+    made = definition(FOUR, reads_curves=reads_curves, decided=decided, **numbers)
+    return lambda make: replace(made(make), ties=TIES)
+
+
+def _pair_decided(runs: pd.DataFrame, h: Any) -> np.ndarray:
+    """Minima only fall, and the largest ratio only rises: grok for ever. A diverged run fails for ever."""
+    learnt_R = (runs["min_train_loss"] <= h.min_loss) & (runs["min_eval_loss"] <= h.min_loss)
+    decided_R: np.ndarray = (learnt_R & (runs["max_loss_ratio"] >= h.max_ratio)).to_numpy() | _diverged(runs)
+    return decided_R
 
 
 @_four(
     reads_curves=False,
+    decided=_pair_decided,
     min_loss=real(MIN_LOSS, "losses below it count as learnt", 0, above=True),
     max_ratio=real(MAX_RATIO, "of test to train loss; above it a run has memorised", 0, above=True),
 )

@@ -217,13 +217,15 @@ class Definition(Declared):
     `runs`: a row per run; `curves`: a row per run and logged step, by both; `h`: its own numbers, thresholds.
     `reads_curves`: else it gets None for curves, and they need not be read. `phases`: all that it may give,
     and how they look; `ties`: their names in the order of the tests: of those that are equally common in a
-    cell the first stands for it; `file`: where it is from, as a results folder keeps it.
+    cell the first stands for it; `file`: where it is from, as a results folder keeps it. `decided(runs, h)`
+    says of runs in training whether their phase can no longer change; None: it cannot say.
     """
 
     phases: Mapping[str, Look] = field(default_factory=dict)
     ties: tuple[str, ...] = ()
     reads_curves: bool = True
     file: str = ""
+    decided: Callable[[Any, Any], Any] | None = None
 
 
 def _bare(given: Any, how: str) -> None:
@@ -264,15 +266,20 @@ def metric(make: Any = None, /, *, start: float | None = None) -> Any:
 
 
 def definition(
-    phases: Mapping[str, Look], *, reads_curves: bool = True, **numbers: Number
+    phases: Mapping[str, Look],
+    *,
+    reads_curves: bool = True,
+    decided: Callable[[Any, Any], Any] | None = None,
+    **numbers: Number,
 ) -> Callable[[Callable[[Any, Any, Any], Any]], Definition]:
     """Declare a function definition(runs, curves, h) that sorts runs into `phases`, and its thresholds.
 
-    `reads_curves` False: its curves are None; many short runs are sorted sooner so.
+    `reads_curves` False: its curves are None; many short runs are sorted sooner so. `decided`: a function
+    decided(runs, h) that says of each whether its phase can no longer change, for stop_when_decided=true.
     """
     if callable(phases):
         raise PartError('give the phases of a definition: @definition({"name": Look("#rrggbb", "circle")})')
     ties = tuple(phases) if isinstance(phases, Mapping) else ()
     return lambda make: Definition(
-        make.__name__, make, numbers, phases=phases, ties=ties, reads_curves=reads_curves
+        make.__name__, make, numbers, phases=phases, ties=ties, reads_curves=reads_curves, decided=decided
     )

@@ -25,6 +25,7 @@ from grok_sweep.core.sweep import Sweep
 
 PILOT_SECONDS = 3.0  # of the first shard, so that a person soon sees results, or that there will be none
 SHARDS_AT_LEAST = 64  # of a sweep that is long enough for them
+CALLS_THAT_END = 3  # of a shard whose runs are ended early: so that some wait for the lanes of others
 SNAPSHOT_BYTES = 32_000_000  # of recorded weights in a shard at most: they go through memory as a whole
 
 
@@ -77,6 +78,8 @@ class Plan:
 def make_plan(sweep: Sweep, grid: Grid, times: int = 1) -> Plan:
     """Cut the whole grid into shards. `times`: how many runs each of the grid stands for (see `outline`)."""
     costs = COSTS[sweep.cluster.device]
+    if sweep.stop_when_decided:  # a lane is worth more where others wait for it
+        costs = dataclasses.replace(costs, native_lanes=costs.native_lanes / 2)
     rows_R, test_rows_R = _row_counts(sweep, grid)
     groups = [
         (dataclasses.replace(widest, lanes=lanes, blocks=blocks), group_R)
@@ -87,8 +90,9 @@ def make_plan(sweep: Sweep, grid: Grid, times: int = 1) -> Plan:
     # A short sweep has shards short enough that no worker is left idle for long at its end.
     total = sum(_shard(program, rows_R, group_R, costs).seconds for program, group_R in groups)
     shard_seconds = min(sweep.cluster.shard_seconds, max(PILOT_SECONDS, total / SHARDS_AT_LEAST))
+    length = shard_seconds, CALLS_THAT_END if sweep.stop_when_decided else 1
     shards = [
-        shard for program, group_R in groups for shard in _cut(program, rows_R, group_R, costs, shard_seconds)
+        shard for program, group_R in groups for shard in _cut(program, rows_R, group_R, costs, *length)
     ]
     # Largest first, so that no long one is left for the end; but the very first is a small one.
     shards.sort(key=lambda shard: -shard.seconds)
@@ -266,11 +270,16 @@ def _call(program: Program, runs: int, costs: Costs) -> tuple[int, int]:
 
 
 def _cut(
-    program: Program, rows_R: np.ndarray, index_R: np.ndarray, costs: Costs, shard_seconds: float
+    program: Program,
+    rows_R: np.ndarray,
+    index_R: np.ndarray,
+    costs: Costs,
+    shard_seconds: float,
+    least: int,
 ) -> list[Shard]:
-    """Shards of about `shard_seconds` each; the first of each program small enough to be the pilot."""
+    """Shards of about `shard_seconds` each, or `least` calls; the first of each program is a pilot."""
     call = _shard(program, rows_R, index_R[: program.lanes], costs).seconds
-    calls = max(1, int(shard_seconds / call))
+    calls = max(least, int(shard_seconds / call))
     if program.snapshot_every:
         calls = max(1, min(calls, SNAPSHOT_BYTES // (program.lanes * program.snapshot_bytes)))
     first = max(1, min(calls, int(PILOT_SECONDS / call))) * program.lanes

@@ -60,6 +60,7 @@ class Sweep:
     numbers: Mapping[str, Number]
     source: Source | None = None
     accept_code: bool = False
+    stop_when_decided: bool = False
     engine: str = "auto"  # of its programs: xla, native, or native for those it knows
 
     @property

@@ -29,6 +29,9 @@ def _settings(sweep: Sweep) -> Iterator[Misfit]:
     elif (every := sweep.snapshot_every) and (every % sweep.log_every or sweep.steps % every):
         message = f"must be a multiple of train.log_every={sweep.log_every} and divide train.steps"
         yield "train.snapshot_every", f"{message}={sweep.steps}", every
+    if sweep.stop_when_decided and sweep.snapshot_every:
+        message = "runs whose weights are recorded (train.snapshot_every) go to their end; leave one out"
+        yield "stop_when_decided", message, True
     # What would have no effect is refused rather than ignored.
     cluster = sweep.cluster
     if cluster.executor == "inline" and (cluster.workers, cluster.address) != (None, None):

@@ -26,6 +26,21 @@ def make_train(program: Program) -> Callable[[Mapping[str, jax.Array], Params, R
     return lambda hparams, params, rows: _Run(program, hparams, rows).train(params)
 
 
+def make_pieces(program: Program, segments: int) -> tuple[Callable[..., Any], ...]:
+    """(begin, go_on, end) of a run that may be ended early, each pure, of (hparams, params or State, rows).
+
+    begin gives its State; go_on, `segments` segments of log_every steps, (State, what they log); end what is
+    logged last.
+    """
+    return (
+        lambda hparams, params, rows: _Run(program, hparams, rows).first(params),
+        lambda hparams, state, rows: _Run(program, hparams, rows).segments(
+            state, segments * program.log_every
+        ),
+        lambda hparams, state, rows: _Run(program, hparams, rows).evaluate(state),
+    )
+
+
 class _Run:
     """One run while it is traced: its parts at its hyperparameters, and its rows."""
 

@@ -43,6 +43,8 @@ def record(
         "float_bits": [*sweep.axes.get("float_bits", [sweep.values["float_bits"]])],
         "random": {k.removeprefix("JAX_").lower(): v for k, v in RANDOM.items()},
     }
+    if sweep.stop_when_decided:
+        session["stopped_by"] = {"definition": sweep.definition, **sweep.thresholds}
     if sweep.source is not None:
         session["parts"] = sweep.source.digest
     if part_versions := _part_versions(sweep):

@@ -15,9 +15,10 @@ from grok_sweep.session import sorting
 from grok_sweep.session.left import Left
 from grok_sweep.session.live import LiveReport
 from grok_sweep.stop import Stop
-from grok_sweep.store import Store, in_session
+from grok_sweep.store import STOPPED, Store, in_session
 from grok_sweep.terminal.progress import Progress
 from grok_sweep.worker import Order, Result
+from grok_sweep.worker.deciding import By
 
 
 def jobs(sweep: Sweep, plan: Plan) -> Iterator[Job]:
@@ -26,7 +27,9 @@ def jobs(sweep: Sweep, plan: Plan) -> Iterator[Job]:
 
 
 def _job(sweep: Sweep, grid: Grid, shard: Shard, deaths: int = 0) -> Job:
-    return Job(shard, lambda: Order(sweep.name, shard.program, grid.rows(shard.index_R)), deaths)
+    can_say = sweep.stop_when_decided and sorting.chosen(sweep).decided is not None
+    by = By(sweep.definition, dict(sweep.thresholds)) if can_say else None
+    return Job(shard, lambda: Order(sweep.name, shard.program, grid.rows(shard.index_R), by), deaths)
 
 
 def tried_again(sweep: Sweep, plan: Plan, job: Job, failure: Failure) -> list[Job]:
@@ -67,6 +70,8 @@ class Training:
         )
         self.record: dict[str, Any] = {"workers": workers.workers, "runs": 0, "failed_shards": 0}
         self.record |= {"not_finite_at_step_0": 0, "devices": [], "engines": []}
+        if sweep.stop_when_decided:
+            self.record |= {"stopped_runs": 0, "stopped_steps": 0}
         self.record["compile_and_other_seconds"] = 0.0
         self.seconds = 0.0
 
@@ -79,6 +84,9 @@ class Training:
         )
         page = LiveReport(self._sweep, self._display.note)
         with self._display:
+            if self._sweep.stop_when_decided and sorting.chosen(self._sweep).decided is None:
+                cannot = "does not say when a phase can no longer change: no run is ended early"
+                self._display.note(f"definition {self._sweep.definition} {cannot}")
             if plan.n_runs < self._left.whole.n_runs:
                 self._resume()
             for done in self._workers.run(queue):
@@ -110,6 +118,10 @@ class Training:
         self._display.landed(self._phases(runs, result.curves.to_pandas), job.shard.work)
         self.record["runs"] += len(runs)
         self.record["not_finite_at_step_0"] += int((runs["diverged_step"] == 0).sum())
+        if STOPPED in runs:
+            stopped = runs[runs[STOPPED].notna()]
+            self.record["stopped_runs"] += len(stopped)
+            self.record["stopped_steps"] += int((stopped["steps"] - stopped[STOPPED]).sum())
         self.record["devices"] = sorted({*self.record["devices"], *runs["device"]})
         self.record["engines"] = sorted({*self.record["engines"], result.engine})
         if result.not_native:

@@ -28,6 +28,7 @@ RESULTS = {
     "device": pa.string(),
     "seconds": pa.float64(),
 }
+STOPPED = "stopped_step"  # the last of a run that was ended when its phase was decided; null: all its steps
 SESSION = "session"  # which of the sessions of sweep.yaml a run was trained in, from 1 on
 CURVES_SCHEMA = pa.schema(
     {
@@ -55,17 +56,22 @@ _ARROW = {int: pa.int64(), float: pa.float64()}
 
 
 def runs_schema(
-    hyperparameters: Mapping[str, type], metrics: Iterable[str] = (), *, batches: bool = False
+    hyperparameters: Mapping[str, type],
+    metrics: Iterable[str] = (),
+    *,
+    batches: bool = False,
+    stops: bool = False,
 ) -> pa.Schema:
     """The columns of the runs table, hyperparameters (name -> int or float) in the middle.
 
     `metrics`: the user's own, whose last values are columns too; `batches`: with the size of mini-batches, of
-    runs that have them.
+    runs that have them; `stops`: with the step at which each was ended, of sweeps that end some.
     """
     middle = {name: _ARROW[kind] for name, kind in hyperparameters.items()}
     middle |= {"batch_size": pa.int64()} if batches else {}
     own = {f"final_{name}": pa.float64() for name in metrics}
-    return pa.schema(BEFORE | middle | AFTER | RESULTS | own)
+    stopped = {STOPPED: pa.int64()} if stops else {}
+    return pa.schema(BEFORE | middle | AFTER | RESULTS | stopped | own)
 
 
 def own_finals(columns: Iterable[str]) -> list[str]:
@@ -79,7 +85,7 @@ def together(tables: Sequence[pa.Table], since: Mapping[str, float | None]) -> p
     `since`: of hyperparameters that came later, what runs before them were computed with.
     """
     whole = pa.concat_tables(tables, promote_options="default")
-    last = [*AFTER, *RESULTS, *own_finals(whole.column_names)]
+    last = [*AFTER, *RESULTS, *[STOPPED] * (STOPPED in whole.column_names), *own_finals(whole.column_names)]
     last += [SESSION] * (SESSION in whole.column_names)
     middle = [name for name in whole.column_names if name not in {*BEFORE, *last}]
     for name in set(middle) & set(since):

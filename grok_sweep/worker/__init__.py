@@ -11,12 +11,13 @@ import numpy as np
 import pyarrow as pa
 
 from grok_sweep import store
-from grok_sweep.core import parts
 from grok_sweep.core.parts import PartError
 from grok_sweep.core.source import RunError, blaming
 from grok_sweep.worker import native
+from grok_sweep.worker.deciding import By, Curve, train_until_decided
 from grok_sweep.worker.environment import compilation_cache
 from grok_sweep.worker.inputs import arguments, rows_of
+from grok_sweep.worker.summary import summarise
 
 if TYPE_CHECKING:  # it loads jax, which must not be before `environment` is set
     from grok_sweep.core.moment import Rows
@@ -30,6 +31,7 @@ class Order:
     sweep: str
     program: "Program"
     columns: Mapping[str, np.ndarray]
+    by: By | None = None  # by whom runs are ended whose phase is decided
 
 
 @dataclass(frozen=True)
@@ -64,40 +66,85 @@ def _train(order: Order) -> Result:
     started = time.perf_counter()
     compilation_cache()
     program, not_native = native.usable(order.program)
-    functions = compiled(program)
-    calls, train_seconds = [], 0.0
-    kept: list[int] = []
     lost: dict[str, str] = {}
     runs = _runs(order, lost)
     with jax.enable_x64(program.dtype == "float64"):
-        while rows := dict(itertools.islice(runs, program.lanes)):
-            inputs = arguments(program, order.columns, rows, functions.init)
-            train = functions.train_for(*inputs)
-            call_started = time.perf_counter()
-            trained = jax.device_get(train(*inputs))
-            train_seconds += time.perf_counter() - call_started
-            calls.append(jax.tree.map(operator.itemgetter(slice(len(rows))), trained))
-            kept += rows
-    if not kept:
+        if order.by is None:
+            curves, weights_RS, train_seconds = _train_all(program, order.columns, runs)
+        else:
+            curves, train_seconds = train_until_decided(program, order.columns, runs, order.by, compiled)
+            weights_RS = {}
+    if not curves:
         raise PartError(next(iter(lost.values())))
-    order = replace(order, columns={name: column[kept] for name, column in order.columns.items()})
-    metrics_RT, own_RT, weights_RS = jax.tree.map(lambda *parts: np.concatenate(parts), *calls)
-    curves_RT = metrics_RT._asdict()
-    device = jax.devices()[0].device_kind
-    results = summarise(curves_RT, program.log_every, program.part("task").loss_floor(program.values))
-    results |= {f"final_{name}": own_RT[name][:, -1].astype(np.float64) for name in own_RT}
-    ids = order.columns["run_id"]
-    weights = store.weights_table(ids, weights_RS, program.snapshot_every) if weights_RS else None
     elapsed = time.perf_counter() - started
+    tables = [_tables(order, program, group, elapsed / len(curves)) for group in _alike(curves)]
+    weights = None
+    if weights_RS:
+        ids = order.columns["run_id"][[*curves]]
+        weights = store.weights_table(ids, weights_RS, program.snapshot_every)
+    of_runs, of_curves = zip(*tables, strict=True)
     return Result(
-        _runs_table(order, results, device, elapsed / len(ids)),
-        _curves_table(ids, curves_RT | own_RT, program.log_every),
+        pa.concat_tables(of_runs),
+        pa.concat_tables(of_curves),
         train_seconds,
         time.perf_counter() - started - train_seconds,
         weights,
         lost,
         program.engine,
         not_native,
+    )
+
+
+def _train_all(
+    program: "Program", columns: Mapping[str, np.ndarray], runs: Iterator[tuple[int, "Rows"]]
+) -> tuple[dict[int, Curve], dict[str, np.ndarray], float]:
+    """Every run to its last step: their curves by place, recorded weights, seconds without compilation."""
+    import jax
+
+    from grok_sweep.core.compiled import compiled
+
+    functions = compiled(program)
+    curves: dict[int, Curve] = {}
+    weights, seconds = [], 0.0
+    while rows := dict(itertools.islice(runs, program.lanes)):
+        inputs = arguments(program, columns, rows, functions.init)
+        train = functions.train_for(*inputs)
+        started = time.perf_counter()
+        trained = jax.device_get(train(*inputs))
+        seconds += time.perf_counter() - started
+        columns_LT = trained.metrics._asdict() | trained.own
+        for lane, run in enumerate(rows):
+            curves[run] = {name: a_LT[lane] for name, a_LT in columns_LT.items()}
+        weights.append(jax.tree.map(operator.itemgetter(slice(len(rows))), trained.weights))
+    joined = jax.tree.map(lambda *parts: np.concatenate(parts), *weights) if weights else {}
+    return curves, joined, seconds
+
+
+def _alike(curves: Mapping[int, Curve]) -> Iterator[dict[int, Curve]]:
+    """The curves of each length."""
+    lengths = {run: len(curve["train_loss"]) for run, curve in curves.items()}
+    for length in sorted(set(lengths.values()), reverse=True):
+        yield {run: curves[run] for run in curves if lengths[run] == length}
+
+
+def _tables(
+    order: Order, program: "Program", curves: Mapping[int, Curve], seconds: float
+) -> tuple[pa.Table, pa.Table]:
+    """The rows of runs and curves of runs whose curves are of one length."""
+    import jax
+
+    order = replace(order, columns={name: column[[*curves]] for name, column in order.columns.items()})
+    names = next(iter(curves.values()))
+    curves_RT = {name: np.stack([curve[name] for curve in curves.values()]) for name in names}
+    results = summarise(curves_RT, program.log_every, program.part("task").loss_floor(program.values))
+    results |= {f"final_{name}": curves_RT[name][:, -1].astype(np.float64) for name in program.metrics}
+    if order.by is not None:
+        last = (curves_RT["train_loss"].shape[1] - 1) * program.log_every
+        results[store.STOPPED] = np.ma.masked_array(np.full(len(curves), last), mask=last == program.steps)
+    device = jax.devices()[0].device_kind
+    return (
+        _runs_table(order, results, device, seconds),
+        _curves_table(order.columns["run_id"], curves_RT, program.log_every),
     )
 
 
@@ -112,43 +159,12 @@ def _runs(order: Order, lost: dict[str, str]) -> Iterator[tuple[int, "Rows"]]:
             yield run, rows
 
 
-def summarise(
-    curves_RT: Mapping[str, np.ndarray], log_every: int, loss_floor: float
-) -> dict[str, np.ndarray]:
-    """The result columns of R runs from their curves over T logged steps.
-
-    A run has diverged at the first logged step where a loss or a norm is not finite; minima and the largest
-    ratio of test to train loss are over the steps before that, and are nan where there are none. In the ratio
-    a loss under `loss_floor` (nats, over 0) counts as that: in float32 it may be 0, and 0 / 0 is no ratio.
-    """
-    # An accuracy is a share, and nan only where a task has none.
-    numbers = [name for name in curves_RT if not name.endswith("accuracy")]
-    finite_RT = np.logical_and.reduce([np.isfinite(curves_RT[name]) for name in numbers])
-    kept_RT = np.logical_and.accumulate(finite_RT, axis=1)
-    train_RT, eval_RT = (curves_RT[name].astype(np.float64) for name in ("train_loss", "eval_loss"))
-    with np.errstate(invalid="ignore"):
-        ratio_RT = parts.loss_ratio(train_RT, eval_RT, loss_floor)
-
-    def largest(values_RT: np.ndarray) -> np.ndarray:
-        most_R = np.where(kept_RT, values_RT, -np.inf).max(axis=1)
-        return np.where(kept_RT[:, 0], most_R, np.nan)
-
-    return {
-        "min_train_loss": -largest(-train_RT),
-        "min_eval_loss": -largest(-eval_RT),
-        "max_loss_ratio": largest(ratio_RT),
-        **{
-            f"final_{name}": curves_RT[name][:, -1].astype(np.float64)
-            for name in ("train_loss", "eval_loss", "train_accuracy", "eval_accuracy")
-        },
-        "diverged_step": np.ma.masked_array(np.argmin(kept_RT, axis=1) * log_every, mask=kept_RT[:, -1]),
-    }
-
-
 def _runs_table(order: Order, results: Mapping[str, np.ndarray], device: str, seconds: float) -> pa.Table:
     program = order.program
     kinds = {key: program.numbers[key].kind for key in order.columns if key in program.numbers}
-    schema = store.runs_schema(kinds, program.metrics, batches=program.batch_size > 0)
+    schema = store.runs_schema(
+        kinds, program.metrics, batches=program.batch_size > 0, stops=order.by is not None
+    )
     constants = {"sweep": order.sweep, "device": device, "seconds": seconds}
     names = ("task", "model", "optimizer", "steps", "log_every", "batch_size")
     constants |= {name: getattr(program, name) for name in names}
