@@ -28,7 +28,7 @@ SEED = Number(int, "of data and initial weights", 0, 2**31 - 1)
 SEEDS = Number(int, "how many seeds, from 0 on", 1, 2**31 - 1)
 OPTIONS: dict[str, list[Any]] = {"report": [None, "live"], "engine": ["auto", *ENGINES]}
 SWITCHES = ("dry_run", "retry_failed", "accept_code", "fail_fast", "stop_when_decided")
-OPTIONS |= dict.fromkeys(SWITCHES, [False, True])
+OPTIONS |= {key: [False, True] for key in SWITCHES}
 SETTINGS = {
     "train.steps": Number(int, "steps of each run", 1, 1_000_000_000),
     "train.log_every": Number(int, "steps between two rows of a curve", 1, 1_000_000_000),
