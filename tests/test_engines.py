@@ -28,10 +28,10 @@ SIZES = {"n_bits": 30, "n_parity_bits": 3, "hidden_size": 16, "float_bits": 32}
 INTERPRET = jax.default_backend() == "cpu"
 
 
-def parity(lanes=1, task="parity", model="relu_mlp", steps=20, batch_size=0, **static):
+def parity(lanes=1, optimizer="adamw", steps=20, batch_size=0, **static):
     sizes = {"rows": 100, "test_rows": 60, "steps": steps, "log_every": 5, "lanes": lanes}
     values = tuple({**SIZES, **static}.items())
-    return Program(task, model, "adamw", values, **sizes, batch_size=batch_size)
+    return Program("parity", "relu_mlp", optimizer, values, **sizes, batch_size=batch_size)
 
 
 def native(program, device):
@@ -140,9 +140,10 @@ def test_a_clipped_row_has_no_slope_and_one_at_the_bound_half(device):
 
 @pytest.mark.parametrize("hidden_size", [1, 24, 48, 64, 258])
 @pytest.mark.parametrize("lanes", [1, 3])
+@pytest.mark.parametrize("optimizer", ["adamw", "adamw_l1"])  # one that is known, and one that is not
 @on_both
-def test_a_run_is_that_of_xla_as_far_as_rounding_carries(device, hidden_size, lanes):
-    program = parity(lanes, hidden_size=hidden_size)
+def test_a_run_is_that_of_xla_as_far_as_rounding_carries(device, optimizer, hidden_size, lanes):
+    program = parity(lanes, optimizer, hidden_size=hidden_size)
     of = columns(program, range(lanes))
     by_xla, by_kernel = trained(program, of), trained(native(program, device), of)
     for name, right in by_xla.metrics._asdict().items():

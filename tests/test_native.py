@@ -1,8 +1,10 @@
 """The native engine's library: built once, whole or not at all, by the compiler that is there, or not."""
 
 import os
+import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -137,3 +139,16 @@ def test_a_sweep_without_a_compiler_says_so_once(tmp_path, monkeypatch, capfd):
     assert "XLA does it there" in said
     (session,) = yaml.safe_load((tmp_path / "out" / "sweep.yaml").read_text())["sessions"]
     assert session["engines"] == ["xla"]
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="names a processor of another kind")
+def test_what_is_written_by_hand_for_one_processor_is_right_without_it_too(tmp_path):
+    without = tmp_path / "c++-without-avx-512"
+    without.write_text('#!/bin/sh\nexec c++ "$@" -march=x86-64-v3\n')
+    without.chmod(0o755)
+    tests = Path(__file__).with_name("test_engines.py")
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-k", "cpu and (outputs or clipped)"]
+    env = os.environ | {"CXX": str(without)}
+    done = subprocess.run([*command, str(tests)], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert " 2 passed" in done.stdout

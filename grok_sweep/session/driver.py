@@ -23,6 +23,7 @@ from grok_sweep.session.training import Training
 from grok_sweep.stop import Stop
 from grok_sweep.store import REPORT, Store, curves_schema, in_session, runs_schema
 from grok_sweep.terminal import failures
+from grok_sweep.terminal.progress import in_time
 
 MOST_OUTLINED = 100_000  # runs of an outline
 MOST_SHOWN = 100_000_000  # runs of a plan that is shown although it does not fit
@@ -152,7 +153,8 @@ def _recorded(
     *earlier, mine = record["sessions"]
     metrics = registry.metrics(sweep.source)
     kinds = {key: number.kind for key, number in sweep.numbers.items()}
-    none = runs_schema(kinds, metrics, batches=sweep.batch_size is not None).empty_table()
+    ends = sorting.ended_by(sweep) is not None
+    none = runs_schema(kinds, metrics, batches=sweep.batch_size is not None, stops=ends).empty_table()
     schema, curves = in_session(none, mine["session"]).schema, curves_schema(metrics)
     if changed := provenance.changes(earlier, mine):
         _say(changed)
@@ -161,6 +163,10 @@ def _recorded(
         results.keep_parts(sweep.source.kept_as, sweep.source.text)
     if sweep.report == "live":
         _say(f"the page: {results.place(REPORT)}, from the first shard on")
+    plan, workers = training.plan, training.workers
+    if workers:
+        takes = f"about {in_time(plan.seconds(workers))} on {workers} worker{'s' * (workers != 1)}"
+        _say(f"training {plan.n_runs:,} run{'s' * (plan.n_runs != 1)}: {takes}")
     training.run(stop)
     seconds, told = time.monotonic() - started, training.record
     share = training.seconds / (seconds * max(1, told["workers"]))

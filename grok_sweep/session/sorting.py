@@ -13,6 +13,7 @@ from grok_sweep.core.parts import Definition, PartError
 from grok_sweep.core.source import blaming
 from grok_sweep.core.sweep import Sweep
 from grok_sweep.store import curves_schema
+from grok_sweep.worker.deciding import By
 
 
 def chosen(sweep: Sweep) -> Definition:
@@ -21,6 +22,12 @@ def chosen(sweep: Sweep) -> Definition:
     set_to = {key: replace(n, default=sweep.thresholds[key]) for key, n in found.numbers.items()}
     own = None if sweep.definition in DEFINITIONS else sweep.source
     return replace(found, numbers=set_to, file=own.kept_as if own else "")
+
+
+def ended_by(sweep: Sweep) -> By | None:
+    """Who ends runs whose phase is decided; None: nobody."""
+    can_say = sweep.stop_when_decided and chosen(sweep).decided is not None
+    return By(sweep.definition, dict(sweep.thresholds)) if can_say else None
 
 
 def how(sweep: Sweep) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from grok_sweep.stop import Stop
 from grok_sweep.store import STOPPED, Store, in_session
 from grok_sweep.terminal.progress import Progress
 from grok_sweep.worker import Order, Result
-from grok_sweep.worker.deciding import By
 
 
 def jobs(sweep: Sweep, plan: Plan) -> Iterator[Job]:
@@ -27,8 +26,7 @@ def jobs(sweep: Sweep, plan: Plan) -> Iterator[Job]:
 
 
 def _job(sweep: Sweep, grid: Grid, shard: Shard, deaths: int = 0) -> Job:
-    can_say = sweep.stop_when_decided and sorting.chosen(sweep).decided is not None
-    by = By(sweep.definition, dict(sweep.thresholds)) if can_say else None
+    by = sorting.ended_by(sweep)
     return Job(shard, lambda: Order(sweep.name, shard.program, grid.rows(shard.index_R), by), deaths)
 
 
@@ -50,7 +48,8 @@ def tried_again(sweep: Sweep, plan: Plan, job: Job, failure: Failure) -> list[Jo
 class Training:
     """Publishes the shards of `left.plan` as they come, in session `number`.
 
-    `record`: what the session is remembered by, beside the `seconds` of training on all workers.
+    `record`: what the session is remembered by, beside the `seconds` of training on all workers. `plan`: what
+    is left; `workers`: how many there are at its start.
     """
 
     def __init__(self, sweep: Sweep, left: Left, results: Store, workers: Executor, number: int) -> None:
@@ -58,6 +57,7 @@ class Training:
         self._number = number
         self._said: set[str] = set()
         whole, plan = left.whole, left.plan
+        self.plan, self.workers = plan, workers.workers
         self._display = Progress(
             runs_total=whole.n_runs,
             work_total=whole.work,
@@ -70,7 +70,7 @@ class Training:
         )
         self.record: dict[str, Any] = {"workers": workers.workers, "runs": 0, "failed_shards": 0}
         self.record |= {"not_finite_at_step_0": 0, "devices": [], "engines": []}
-        if sweep.stop_when_decided:
+        if sorting.ended_by(sweep) is not None:
             self.record |= {"stopped_runs": 0, "stopped_steps": 0}
         self.record["compile_and_other_seconds"] = 0.0
         self.seconds = 0.0
@@ -84,7 +84,7 @@ class Training:
         )
         page = LiveReport(self._sweep, self._display.note)
         with self._display:
-            if self._sweep.stop_when_decided and sorting.chosen(self._sweep).decided is None:
+            if self._sweep.stop_when_decided and sorting.ended_by(self._sweep) is None:
                 cannot = "does not say when a phase can no longer change: no run is ended early"
                 self._display.note(f"definition {self._sweep.definition} {cannot}")
             if plan.n_runs < self._left.whole.n_runs:

@@ -4,10 +4,12 @@
 knows: one hidden layer of relu on rows of bits (`relu_cpu`) or of small whole numbers (`relu_gpu`).
 An engine has three methods: `inputs(x)`, rows of the task as it wants them, once before training;
 `outputs(params, inputs)`; and `gradient(params, inputs, y_N, weight_N)` of the sum of the weighted losses.
+One that `has_whole_step` has `adamw(h, params, moments, inputs, y_N, weight_N)` too, for the optimizer adamw.
 """
 
 from typing import TYPE_CHECKING, Any
 
+from grok_sweep.core.builtin import adamw
 from grok_sweep.errors import ConfigError
 
 if TYPE_CHECKING:  # it loads jax
@@ -29,6 +31,11 @@ def chosen(program: "Program", asked: str) -> str:
     if why and asked == "native":
         raise ConfigError([f"engine=native: {why}; engine=auto takes xla there"])
     return "xla" if why else "native"
+
+
+def has_whole_step(program: "Program") -> bool:
+    """Whether the engine of a program makes a step of its optimizer too."""
+    return (program.engine, program.device) == ("native", "cpu") and program.part("optimizer") is adamw
 
 
 def engine(program: "Program", model: Any, losses: Any) -> Any:

@@ -101,8 +101,19 @@ struct Neurons {
       : groups(groups), rows(rows), hidden(hidden), first(first), count(std::min<int64_t>(C * V, hidden - first)) {}
 
   void read(const float* from, Floats* row) const {
-    if (count < C * V) std::fill(row, row + C, Floats{});
+    if (count == C * V) {  // a copy of a known size is some instructions
+      std::memcpy(row, from + first, C * sizeof(Floats));
+      return;
+    }
+    std::fill(row, row + C, Floats{});
     std::memcpy(row, from + first, count * sizeof(float));
+  }
+
+  void write(const Floats* row, float* to) const {
+    if (count == C * V)
+      std::memcpy(to + first, row, C * sizeof(Floats));
+    else
+      std::memcpy(to + first, row, count * sizeof(float));
   }
 
   void build(const float* w_in, Floats* table) const {
@@ -121,16 +132,17 @@ struct Neurons {
   template <int G>
   void forward(const uint64_t* index, const Floats* table, const float* w_out, float* z, uint16_t* on) const {
     const int64_t n_groups = G ? G : groups.count;
+    const Floats* begin[MOST];
+    for (int64_t g = 0; g < n_groups; g++) begin[g] = table + groups.row[g] * C;
     Floats w[C];
     read(w_out, w);
     for (int64_t r = 0; r < rows; r++) {
-      uint64_t x = index[r];
-      const Floats* t = table + (x & 255) * C;
+      const uint64_t x = index[r];
+      const Floats* t = begin[0] + (x & 255) * C;
       Floats h[C];
       for (int c = 0; c < C; c++) h[c] = t[c];
       for (int64_t g = 1; g < n_groups; g++) {
-        x >>= 8;
-        t = table + (groups.row[g] + (x & 255)) * C;
+        t = begin[g] + (x >> 8 * g & 255) * C;
         for (int c = 0; c < C; c++) h[c] += t[c];
       }
       Floats sum = {};
@@ -190,10 +202,10 @@ struct Neurons {
           of_w[c] += row[c] * sum[c];
           sum[c] *= w[c];
         }
-        std::memcpy(g_in + at + first, sum, count * sizeof(float));
+        write(sum, g_in + at);
       }
     }
-    std::memcpy(g_out + first, of_w, count * sizeof(float));
+    write(of_w, g_out);
   }
 };
 
@@ -234,19 +246,22 @@ Floats exp(Floats v) {
 // dz of -log p of the label, times the weight, where p = sigmoid(z) is clipped to [clip, 1 - clip]: a clipped
 // row has none, and half of it where p is the bound, as jax.numpy.clip has it.
 void slope(int64_t rows, float clip, const int8_t* y, const float* weight, const float* z, float* dz) {
-  for (int64_t r = 0; r < rows; r += V) {
-    const int64_t count = std::min<int64_t>(V, rows - r);
+  const auto of_some = [&](int64_t r, size_t count) {
     Floats z_V = {}, weight_V = {};
     Bytes y_V = {};
     std::memcpy(&z_V, z + r, count * sizeof(float));
     std::memcpy(&weight_V, weight + r, count * sizeof(float));
     std::memcpy(&y_V, y + r, count);
     const Floats p = 1 / (1 + exp(-z_V));
-    const Floats low = Floats{} + clip, high = 1 - low;
-    const Floats share = (p <= low || p >= high) ? ((p == low || p == high) ? Floats{} + 0.5f : Floats{}) : Floats{} + 1;
+    const Floats low = Floats{} + clip, high = 1 - low, one = Floats{} + 1, half = Floats{} + 0.5f;
+    const Ints inside = (p > low) & (p < high), at_bound = (p == low) | (p == high);
+    const Floats share = (Floats)(inside & (Ints)one) + (Floats)(at_bound & (Ints)half);
     const Floats d = weight_V * (p - __builtin_convertvector(y_V, Floats)) * share;
     std::memcpy(dz + r, &d, count * sizeof(float));
-  }
+  };
+  int64_t r = 0;
+  for (; r + V <= rows; r += V) of_some(r, V);
+  if (r < rows) of_some(r, rows - r);
 }
 
 // One that keeps its room from call to call: a step is called a million times.
@@ -318,48 +333,113 @@ ffi::Error Outputs(ffi::Buffer<ffi::U8> index, ffi::Buffer<ffi::F32> w_in, ffi::
   return ffi::Error::Success();
 }
 
-ffi::Error Gradient(ffi::Buffer<ffi::U8> index, ffi::Buffer<ffi::U16> order, ffi::Buffer<ffi::S32> start,
-                    ffi::Buffer<ffi::F32> w_in, ffi::Buffer<ffi::F32> w_out, ffi::Buffer<ffi::S8> y,
-                    ffi::Buffer<ffi::F32> weight, float clip, ffi::ResultBuffer<ffi::F32> g_in,
-                    ffi::ResultBuffer<ffi::F32> g_out) {
-  const int64_t rows = axis(order.dimensions(), 1), n_groups = axis(order.dimensions(), 2);
-  const int64_t features = axis(w_in.dimensions(), 2), hidden = axis(w_in.dimensions(), 1);
-  const Groups groups(features, n_groups);
+// What a gradient needs of the rows, and where those of a lane are.
+struct Rows {
+  const uint8_t* index;
+  const uint16_t* order;
+  const int32_t* start;
+  const int8_t* y;
+  const float* weight;
+  const int64_t count, groups, starts;
+
+  Rows(const ffi::Buffer<ffi::U8>& index, const ffi::Buffer<ffi::U16>& order, const ffi::Buffer<ffi::S32>& start,
+       const ffi::Buffer<ffi::S8>& y, const ffi::Buffer<ffi::F32>& weight)
+      : index(index.typed_data()),
+        order(order.typed_data()),
+        start(start.typed_data()),
+        y(y.typed_data()),
+        weight(weight.typed_data()),
+        count(axis(order.dimensions(), 1)),
+        groups(axis(order.dimensions(), 2)),
+        starts(axis(start.dimensions(), 1)) {}
+};
+
+// The gradient of one lane's summed, weighted losses by w_in and w_out.
+void gradient(const Groups& groups, const Rows& rows, int64_t lane, int64_t hidden, float clip, const float* w_in,
+              const float* w_out, float* g_in, float* g_out) {
   thread_local Room<Floats> tables;
   thread_local Room<float> slopes;
-  thread_local Room<uint16_t> bits;
-  thread_local Room<uint16_t> orders;
+  thread_local Room<uint16_t> bits, orders;
   thread_local Room<int32_t> starts;
+  const int64_t count = rows.count;
   Floats* table = tables.of(groups.rows() * 4);
-  float* z_N = slopes.of(rows);
-  uint16_t* on = bits.of(rows * ((hidden + 4 * V - 1) / (4 * V)) * 4);
-  for (int64_t lane = 0; lane < static_cast<int64_t>(w_out.element_count()) / hidden; lane++) {
-    const uint64_t* index_N = reinterpret_cast<const uint64_t*>(index.typed_data()) + lane * rows;
-    const uint16_t* order_GN = order.typed_data() + lane * n_groups * rows;
-    const int32_t* start_T = start.typed_data() + lane * (groups.rows() + 1);
-    const float *w_DH = w_in.typed_data() + lane * features * hidden, *w_H = w_out.typed_data() + lane * hidden;
-    float *g_DH = g_in->typed_data() + lane * features * hidden, *g_H = g_out->typed_data() + lane * hidden;
-    outputs(groups, rows, hidden, index_N, w_DH, w_H, z_N, on);
-    float* dz_N = z_N;
-    slope(rows, clip, y.typed_data() + lane * rows, weight.typed_data() + lane * rows, z_N, dz_N);
-    // Rows that are padding, or whose loss is clipped, have no slope. Where they are many they are left out.
-    if (std::count(dz_N, dz_N + rows, 0.f) > rows / 4) {
-      uint16_t* few_order = orders.of(n_groups * rows + 1);
-      int32_t *few_start = starts.of(groups.rows() + 1), at = 0;
-      for (int t = 0; t < groups.rows(); t++) {
-        few_start[t] = at;
-        for (int32_t i = start_T[t]; i < start_T[t + 1]; i++) {
-          few_order[at] = order_GN[i];
-          at += dz_N[order_GN[i]] != 0;
-        }
+  float* dz = slopes.of(count);  // z, until its slope is known
+  uint16_t* on = bits.of(count * ((hidden + 4 * V - 1) / (4 * V)) * 4);
+  outputs(groups, count, hidden, reinterpret_cast<const uint64_t*>(rows.index) + lane * count, w_in, w_out, dz, on);
+  slope(count, clip, rows.y + lane * count, rows.weight + lane * count, dz, dz);
+  const uint16_t* order = rows.order + lane * rows.groups * count;
+  const int32_t* start = rows.start + lane * rows.starts;
+  // Rows that are padding, or whose loss is clipped, have no slope. Where they are many they are left out.
+  if (std::count(dz, dz + count, 0.f) > count / 4) {
+    uint16_t* few = orders.of(rows.groups * count + 1);
+    int32_t *few_start = starts.of(groups.rows() + 1), at = 0;
+    for (int t = 0; t < groups.rows(); t++) {
+      few_start[t] = at;
+      for (int32_t i = start[t]; i < start[t + 1]; i++) {
+        few[at] = order[i];
+        at += dz[order[i]] != 0;
       }
-      few_start[groups.rows()] = at;
-      order_GN = few_order, start_T = few_start;
     }
-    over_neurons(groups, rows, hidden, [&](auto neurons) {
-      neurons.backward(order_GN, start_T, dz_N, on + neurons.first / V * rows, table);
-      neurons.fold(table, w_DH, w_H, g_DH, g_H);
-    });
+    few_start[groups.rows()] = at;
+    order = few, start = few_start;
+  }
+  over_neurons(groups, count, hidden, [&](auto neurons) {
+    neurons.backward(order, start, dz, on + neurons.first / V * count, table);
+    neurons.fold(table, w_in, w_out, g_in, g_out);
+  });
+}
+
+ffi::Error Gradient(ffi::Buffer<ffi::U8> index, ffi::Buffer<ffi::U16> order, ffi::Buffer<ffi::S32> start,
+                    ffi::Buffer<ffi::S8> y, ffi::Buffer<ffi::F32> weight, ffi::Buffer<ffi::F32> w_in,
+                    ffi::Buffer<ffi::F32> w_out, float clip, ffi::ResultBuffer<ffi::F32> g_in,
+                    ffi::ResultBuffer<ffi::F32> g_out) {
+  const Rows rows(index, order, start, y, weight);
+  const int64_t features = axis(w_in.dimensions(), 2), hidden = axis(w_in.dimensions(), 1);
+  const Groups groups(features, rows.groups);
+  for (int64_t lane = 0; lane < static_cast<int64_t>(w_out.element_count()) / hidden; lane++) {
+    const int64_t in = lane * features * hidden, out = lane * hidden;
+    gradient(groups, rows, lane, hidden, clip, w_in.typed_data() + in, w_out.typed_data() + out,
+             g_in->typed_data() + in, g_out->typed_data() + out);
+  }
+  return ffi::Error::Success();
+}
+
+// One step of AdamW of `size` weights p with gradient g and moments m and v, as optax has it, in place. `h`:
+// learning_rate, weight_decay, b1, b2, eps, and what of m and v is there after this step: 1 - b1^t, 1 - b2^t.
+void adamw(int64_t size, const float* h, const float* __restrict g, float* __restrict p, float* __restrict m,
+           float* __restrict v) {
+  const float rate = h[0], decay = h[1], b1 = h[2], b2 = h[3], eps = h[4], of_m = 1 / h[5], of_v = 1 / h[6];
+  for (int64_t i = 0; i < size; i++) {
+    m[i] = b1 * m[i] + (1 - b1) * g[i];
+    v[i] = b2 * v[i] + (1 - b2) * g[i] * g[i];
+    p[i] -= rate * (m[i] * of_m / (std::sqrt(v[i] * of_v) + eps) + decay * p[i]);
+  }
+}
+
+ffi::Error AdamW(ffi::Buffer<ffi::U8> index, ffi::Buffer<ffi::U16> order, ffi::Buffer<ffi::S32> start,
+                 ffi::Buffer<ffi::S8> y, ffi::Buffer<ffi::F32> weight, ffi::Buffer<ffi::F32> h,
+                 ffi::RemainingArgs before, float clip, ffi::RemainingRets after) {
+  const Rows rows(index, order, start, y, weight);
+  float* state[6];  // w_in and w_out, then their first moments, then their second: each is changed where it is
+  for (int i = 0; i < 6; i++) {
+    const auto from = before.get<ffi::Buffer<ffi::F32>>(i);
+    auto to = after.get<ffi::Buffer<ffi::F32>>(i);
+    if (!from || !to) return ffi::Error::InvalidArgument("six arrays of float32 are wanted");
+    state[i] = (*to)->typed_data();
+    if (state[i] != from->typed_data()) std::memcpy(state[i], from->typed_data(), from->size_bytes());
+  }
+  const auto shape = before.get<ffi::Buffer<ffi::F32>>(0)->dimensions();
+  const int64_t features = axis(shape, 2), hidden = axis(shape, 1), size = features * hidden;
+  const Groups groups(features, rows.groups);
+  thread_local Room<float> room;
+  float* g_in = room.of(size + hidden);
+  float* g_out = g_in + size;
+  for (int64_t lane = 0; lane < static_cast<int64_t>(h.element_count()) / 7; lane++) {
+    const float* h_7 = h.typed_data() + lane * 7;
+    const int64_t in = lane * size, out = lane * hidden;
+    gradient(groups, rows, lane, hidden, clip, state[0] + in, state[1] + out, g_in, g_out);
+    adamw(size, h_7, g_in, state[0] + in, state[2] + in, state[4] + in);
+    adamw(hidden, h_7, g_out, state[1] + out, state[3] + out, state[5] + out);
   }
   return ffi::Error::Success();
 }
@@ -384,10 +464,21 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(relu_gradient, Gradient,
                                   .Arg<ffi::Buffer<ffi::U8>>()
                                   .Arg<ffi::Buffer<ffi::U16>>()
                                   .Arg<ffi::Buffer<ffi::S32>>()
-                                  .Arg<ffi::Buffer<ffi::F32>>()
-                                  .Arg<ffi::Buffer<ffi::F32>>()
                                   .Arg<ffi::Buffer<ffi::S8>>()
+                                  .Arg<ffi::Buffer<ffi::F32>>()
+                                  .Arg<ffi::Buffer<ffi::F32>>()
                                   .Arg<ffi::Buffer<ffi::F32>>()
                                   .Attr<float>("clip")
                                   .Ret<ffi::Buffer<ffi::F32>>()
                                   .Ret<ffi::Buffer<ffi::F32>>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(relu_adamw, AdamW,
+                              ffi::Ffi::Bind()
+                                  .Arg<ffi::Buffer<ffi::U8>>()
+                                  .Arg<ffi::Buffer<ffi::U16>>()
+                                  .Arg<ffi::Buffer<ffi::S32>>()
+                                  .Arg<ffi::Buffer<ffi::S8>>()
+                                  .Arg<ffi::Buffer<ffi::F32>>()
+                                  .Arg<ffi::Buffer<ffi::F32>>()
+                                  .RemainingArgs()
+                                  .Attr<float>("clip")
+                                  .RemainingRets());

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from grok_sweep.core.engines.relu import Relu
 from grok_sweep.core.models import Params
 from grok_sweep.core.tasks.parity import CLIP
 
-TARGETS = ("relu_inputs", "relu_outputs", "relu_gradient")
+TARGETS = ("relu_inputs", "relu_outputs", "relu_gradient", "relu_adamw")
 MOST_BITS = 6  # of a group: its table has 64 rows then
 MOST_GROUPS = 8
 
@@ -49,9 +50,28 @@ class ReluCpu(Relu):
         """Of the sum of the rows' losses, each times its weight."""
         w_in_DH, w_out_H = self.weights(params)
         shapes = [jax.ShapeDtypeStruct(w.shape, jnp.float32) for w in (w_in_DH, w_out_H)]
-        arguments = (*x, w_in_DH, w_out_H, y_N.astype(jnp.int8), weight_N)
+        arguments = (*x, y_N.astype(jnp.int8), weight_N, w_in_DH, w_out_H)
         w_in, w_out = _call("relu_gradient", shapes, *arguments, clip=np.float32(CLIP))
         return {"params": {"w_in": w_in, "w_out": w_out}}
+
+    def adamw(
+        self, h: Any, params: Params, moments: Any, x: Tabled, y_N: jax.Array, weight_N: jax.Array
+    ) -> tuple[Params, Any]:
+        """A step of optax.adamw, whose state `moments` is: (params, moments) after it."""
+        adam, *rest = moments
+        count = optax.safe_increment(adam.count)
+        each = [h.learning_rate, h.weight_decay, h.b1, h.b2, h.eps, 1 - h.b1**count, 1 - h.b2**count]
+        h_7 = jnp.stack([jnp.asarray(number, jnp.float32) for number in each])
+        state = jax.tree.leaves([self.weights(tree) for tree in (params, adam.mu, adam.nu)])
+        shapes = [jax.ShapeDtypeStruct(a.shape, jnp.float32) for a in state]
+        arguments = (*x, y_N.astype(jnp.int8), weight_N, h_7)
+        in_place = {len(arguments) + i: i for i in range(len(state))}
+        made = _call("relu_adamw", shapes, *arguments, *state, in_place=in_place, clip=np.float32(CLIP))
+        trees = [
+            {"params": {"w_in": w_in, "w_out": w_out}}
+            for w_in, w_out in zip(made[::2], made[1::2], strict=True)
+        ]
+        return trees[0], (adam._replace(count=count, mu=trees[1], nu=trees[2]), *rest)
 
 
 def groups(features: int) -> list[int]:
@@ -60,7 +80,10 @@ def groups(features: int) -> list[int]:
     return [features // count + (group < features % count) for group in range(count)]
 
 
-def _call(target: str, shapes: Any, *arguments: jax.Array, **attributes: Any) -> Any:
-    """Lanes are one axis more, at the front of all."""
-    call = jax.ffi.ffi_call(f"grok_sweep_{target}", shapes, vmap_method="broadcast_all")
+def _call(
+    target: str, shapes: Any, *arguments: jax.Array, in_place: dict[int, int] | None = None, **attributes: Any
+) -> Any:
+    """Lanes are one axis more, at the front of all. `in_place`: results by the arguments that become them."""
+    name = f"grok_sweep_{target}"
+    call = jax.ffi.ffi_call(name, shapes, vmap_method="broadcast_all", input_output_aliases=in_place)
     return call(*arguments, **attributes)
