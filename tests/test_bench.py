@@ -54,8 +54,13 @@ def test_training_gives_a_row_per_hidden_size_and_one_for_the_grid(monkeypatch, 
     check(figures)
     *rows, whole = figures["by_hidden_size"].to_dict("records")
     assert [row["hidden_size"] for row in rows] == ["2", "3"]
-    assert whole["minutes_of_sweep"] == pytest.approx(sum(row["minutes_of_sweep"] for row in rows))
-    assert min(row["gflops"] for row in rows) <= whole["gflops"] <= max(row["gflops"] for row in rows)
+    for engine in ("native", "xla"):
+        minutes = sum(row[f"minutes_{engine}"] for row in rows)
+        assert whole[f"minutes_{engine}"] == pytest.approx(minutes)
+        rates = [row[engine] for row in rows]
+        assert min(rates) <= whole[engine] <= max(rates)
+    assert whole["times_xla"] == pytest.approx(whole["minutes_xla"] / whole["minutes_native"])
+    assert whole["of_the_product"] == pytest.approx(whole["native"] / figures["product_gflops"])
     show("training", figures)
     assert "all, by work" in capsys.readouterr().out
 

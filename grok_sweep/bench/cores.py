@@ -1,5 +1,6 @@
 """On the cores of this machine: training, planning, and sweeps through the command line."""
 
+import operator
 import os
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from grok_sweep.bench.process import (
     processes,
 )
 from grok_sweep.core.config import parse
+from grok_sweep.core.engines import ENGINES
 from grok_sweep.core.grid import expand
 from grok_sweep.core.plan import Plan, make_plan
 from grok_sweep.core.program import Program
@@ -46,37 +48,39 @@ PRODUCTS = (  # what multiplies, in how many processes, with which variables
 
 
 def training(config: Config | None = None, seconds: float = 0.5, size: int = 1024) -> Figures:
-    """Useful operations per second, one worker per core as in a sweep, over the machine's best product.
+    """Useful operations per second by each engine, one worker per core, and over the machine's best product.
 
     Each program of the plan: compiled, then a round of products, then four calls of about `seconds` timed. A
     product's rate is the median of its rounds, the machine's that of the best way to multiply. Programs count
     by their share of the sweep's work.
     """
-    sweep = parse(config or parity_1125())
-    plan = make_plan(sweep, expand(sweep))
+    sweeps = [parse({**(config or parity_1125()), "engine": engine}) for engine in ENGINES]
+    plans = [make_plan(sweep, expand(sweep)) for sweep in sweeps]
     rows: list[dict[str, Any]] = []
     rounds: list[list[float]] = [[] for _ in PRODUCTS]
     with ExitStack() as stack:
         workers = stack.enter_context(processes(CORES, environment("cpu")))
         ways = [stack.enter_context(processes(count, variables)) for _, count, variables in PRODUCTS]
-        for program in sorted(plan.programs, key=lambda program: program.values["hidden_size"]):
-            workers(train, _order(plan, program, seconds, calls=1)[0])
+        every = [(program.values["hidden_size"], cut, program) for cut in plans for program in cut.programs]
+        for hidden_size, cut, program in sorted(every, key=operator.itemgetter(0)):
+            workers(train, _order(cut, program, seconds, calls=1)[0])
             for (product, _, _), way, rates in zip(PRODUCTS, ways, rounds, strict=True):
                 rates.append(sum(way(product, size, seconds / 2)))
-            order, operations = _order(plan, program, seconds, calls=4)
+            order, operations = _order(cut, program, seconds, calls=4)
             rate = sum(operations / trained for trained in workers(train, order))
-            work = sum(shard.work for shard in plan.shards if shard.program == program)
-            rows.append({"hidden_size": str(program.values["hidden_size"]), "work": work, "rate": rate})
-    best = max(map(median, rounds))
+            work = sum(shard.work for shard in cut.shards if shard.program == program)
+            row = {"hidden_size": str(hidden_size), "engine": program.engine}
+            rows.append({**row, "work": work, "rate": rate})
+    best = max(map(median, rounds)) / 1e9
     table = pd.DataFrame(rows)
     table["seconds"] = table["work"] / table["rate"]
-    whole = table.assign(hidden_size="all, by work")
-    by_size = pd.concat([table, whole]).groupby("hidden_size", sort=False)[["work", "seconds"]].sum()
-    by_size["gflops"] = by_size["work"] / by_size["seconds"] / 1e9
-    by_size["of_the_product"] = by_size["gflops"] / (best / 1e9)
-    by_size["minutes_of_sweep"] = by_size["seconds"] / 60
-    shown = by_size.drop(columns=["work", "seconds"]).reset_index()
-    return {"cores": CORES, "product_gflops": best / 1e9, "by_hidden_size": shown}
+    both = pd.concat([table, table.assign(hidden_size="all, by work")])
+    sums = both.groupby(["hidden_size", "engine"], sort=False)[["work", "seconds"]].sum()
+    gflops = (sums["work"] / sums["seconds"] / 1e9).unstack()[list(ENGINES)]
+    minutes = (sums["seconds"] / 60).unstack()[list(ENGINES)]
+    shown = gflops.assign(times_xla=gflops["native"] / gflops["xla"], of_the_product=gflops["native"] / best)
+    shown = shown.join(minutes.add_prefix("minutes_")).reset_index()
+    return {"cores": CORES, "product_gflops": best, "by_hidden_size": shown}
 
 
 def _order(plan: Plan, program: Program, seconds: float, calls: int) -> tuple[Order, int]:

@@ -100,10 +100,12 @@ class _Run:
 
     def segment(self, state: State, _: None) -> tuple[State, Logged]:
         logged = self.evaluate(state)
-        # Nothing is counted where no metric asks for the step: then there is nothing but the update.
-        whole = state.t is None and engines.has_whole_step(self.program)
-        step = self.whole_step if whole else self.step
-        state, _ = jax.lax.scan(step, state, None, length=self.program.log_every)
+        # Where a metric asks for the step there is more to a step than its update.
+        if state.t is None and engines.knows_adamw(self.program):
+            inputs = (self.x_train, self.rows.y_train_N, self.weight_N)
+            params, moments = self.engine.adamw(self.h, self.program.log_every, state[:2], *inputs)
+            return state._replace(params=params, moments=moments), logged
+        state, _ = jax.lax.scan(self.step, state, None, length=self.program.log_every)
         return state, logged
 
     def step(self, state: State, _: None) -> tuple[State, None]:
@@ -117,12 +119,6 @@ class _Run:
         updates, moments = self.transform.update(slope, moments, params)
         t = None if t is None else t + 1
         return State(optax.apply_updates(params, updates), moments, t, order_N, so_far), None
-
-    def whole_step(self, state: State, _: None) -> tuple[State, None]:
-        """The same by an engine that knows the optimizer too."""
-        inputs = (self.x_train, self.rows.y_train_N, self.weight_N)
-        params, moments = self.engine.adamw(self.h, state.params, state.moments, *inputs)
-        return state._replace(params=params, moments=moments), None
 
     # Losses and their gradients.
 

@@ -4,7 +4,7 @@
 knows: one hidden layer of relu on rows of bits (`relu_cpu`) or of small whole numbers (`relu_gpu`).
 An engine has three methods: `inputs(x)`, rows of the task as it wants them, once before training;
 `outputs(params, inputs)`; and `gradient(params, inputs, y_N, weight_N)` of the sum of the weighted losses.
-One that `has_whole_step` has `adamw(h, params, moments, inputs, y_N, weight_N)` too, for the optimizer adamw.
+One that `knows_adamw` has `adamw(h, steps, (params, moments), inputs, y_N, weight_N)` too, of some steps.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -33,8 +33,8 @@ def chosen(program: "Program", asked: str) -> str:
     return "xla" if why else "native"
 
 
-def has_whole_step(program: "Program") -> bool:
-    """Whether the engine of a program makes a step of its optimizer too."""
+def knows_adamw(program: "Program") -> bool:
+    """Whether the optimizer of a program is adamw, and its engine makes whole steps of it."""
     return (program.engine, program.device) == ("native", "cpu") and program.part("optimizer") is adamw
 
 

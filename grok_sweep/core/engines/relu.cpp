@@ -404,11 +404,12 @@ ffi::Error Gradient(ffi::Buffer<ffi::U8> index, ffi::Buffer<ffi::U16> order, ffi
   return ffi::Error::Success();
 }
 
-// One step of AdamW of `size` weights p with gradient g and moments m and v, as optax has it, in place. `h`:
-// learning_rate, weight_decay, b1, b2, eps, and what of m and v is there after this step: 1 - b1^t, 1 - b2^t.
-void adamw(int64_t size, const float* h, const float* __restrict g, float* __restrict p, float* __restrict m,
-           float* __restrict v) {
-  const float rate = h[0], decay = h[1], b1 = h[2], b2 = h[3], eps = h[4], of_m = 1 / h[5], of_v = 1 / h[6];
+// Step t, from 1 on, of AdamW of `size` weights p with gradient g and moments m and v, as optax has it, in place.
+// `h`: learning_rate, weight_decay, b1, b2, eps.
+void adamw(int64_t size, const float* h, int32_t t, const float* __restrict g, float* __restrict p,
+           float* __restrict m, float* __restrict v) {
+  const float rate = h[0], decay = h[1], b1 = h[2], b2 = h[3], eps = h[4];
+  const float of_m = 1 / (1 - std::pow(b1, static_cast<float>(t))), of_v = 1 / (1 - std::pow(b2, static_cast<float>(t)));
   for (int64_t i = 0; i < size; i++) {
     m[i] = b1 * m[i] + (1 - b1) * g[i];
     v[i] = b2 * v[i] + (1 - b2) * g[i] * g[i];
@@ -418,7 +419,8 @@ void adamw(int64_t size, const float* h, const float* __restrict g, float* __res
 
 ffi::Error AdamW(ffi::Buffer<ffi::U8> index, ffi::Buffer<ffi::U16> order, ffi::Buffer<ffi::S32> start,
                  ffi::Buffer<ffi::S8> y, ffi::Buffer<ffi::F32> weight, ffi::Buffer<ffi::F32> h,
-                 ffi::RemainingArgs before, float clip, ffi::RemainingRets after) {
+                 ffi::Buffer<ffi::S32> done, ffi::RemainingArgs before, float clip, int64_t steps,
+                 ffi::RemainingRets after) {
   const Rows rows(index, order, start, y, weight);
   float* state[6];  // w_in and w_out, then their first moments, then their second: each is changed where it is
   for (int i = 0; i < 6; i++) {
@@ -434,12 +436,15 @@ ffi::Error AdamW(ffi::Buffer<ffi::U8> index, ffi::Buffer<ffi::U16> order, ffi::B
   thread_local Room<float> room;
   float* g_in = room.of(size + hidden);
   float* g_out = g_in + size;
-  for (int64_t lane = 0; lane < static_cast<int64_t>(h.element_count()) / 7; lane++) {
-    const float* h_7 = h.typed_data() + lane * 7;
+  for (int64_t lane = 0; lane < static_cast<int64_t>(h.element_count()) / 5; lane++) {
+    const float* h_5 = h.typed_data() + lane * 5;
     const int64_t in = lane * size, out = lane * hidden;
-    gradient(groups, rows, lane, hidden, clip, state[0] + in, state[1] + out, g_in, g_out);
-    adamw(size, h_7, g_in, state[0] + in, state[2] + in, state[4] + in);
-    adamw(hidden, h_7, g_out, state[1] + out, state[3] + out, state[5] + out);
+    for (int64_t step = 1; step <= steps; step++) {  // of one lane after the other: what it is made of stays near
+      const int32_t t = static_cast<int32_t>(done.typed_data()[lane] + step);
+      gradient(groups, rows, lane, hidden, clip, state[0] + in, state[1] + out, g_in, g_out);
+      adamw(size, h_5, t, g_in, state[0] + in, state[2] + in, state[4] + in);
+      adamw(hidden, h_5, t, g_out, state[1] + out, state[3] + out, state[5] + out);
+    }
   }
   return ffi::Error::Success();
 }
@@ -479,6 +484,8 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(relu_adamw, AdamW,
                                   .Arg<ffi::Buffer<ffi::S8>>()
                                   .Arg<ffi::Buffer<ffi::F32>>()
                                   .Arg<ffi::Buffer<ffi::F32>>()
+                                  .Arg<ffi::Buffer<ffi::S32>>()
                                   .RemainingArgs()
                                   .Attr<float>("clip")
+                                  .Attr<int64_t>("steps")
                                   .RemainingRets());

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from grok_sweep.core.engines.relu import Relu
 from grok_sweep.core.models import Params
@@ -54,24 +53,20 @@ class ReluCpu(Relu):
         w_in, w_out = _call("relu_gradient", shapes, *arguments, clip=np.float32(CLIP))
         return {"params": {"w_in": w_in, "w_out": w_out}}
 
-    def adamw(
-        self, h: Any, params: Params, moments: Any, x: Tabled, y_N: jax.Array, weight_N: jax.Array
-    ) -> tuple[Params, Any]:
-        """A step of optax.adamw, whose state `moments` is: (params, moments) after it."""
-        adam, *rest = moments
-        count = optax.safe_increment(adam.count)
-        each = [h.learning_rate, h.weight_decay, h.b1, h.b2, h.eps, 1 - h.b1**count, 1 - h.b2**count]
-        h_7 = jnp.stack([jnp.asarray(number, jnp.float32) for number in each])
-        state = jax.tree.leaves([self.weights(tree) for tree in (params, adam.mu, adam.nu)])
-        shapes = [jax.ShapeDtypeStruct(a.shape, jnp.float32) for a in state]
-        arguments = (*x, y_N.astype(jnp.int8), weight_N, h_7)
-        in_place = {len(arguments) + i: i for i in range(len(state))}
-        made = _call("relu_adamw", shapes, *arguments, *state, in_place=in_place, clip=np.float32(CLIP))
-        trees = [
-            {"params": {"w_in": w_in, "w_out": w_out}}
-            for w_in, w_out in zip(made[::2], made[1::2], strict=True)
-        ]
-        return trees[0], (adam._replace(count=count, mu=trees[1], nu=trees[2]), *rest)
+    def adamw(self, h: Any, steps: int, state: Any, x: Tabled, y_N: jax.Array, weight_N: jax.Array) -> Any:
+        """(params, moments) after some steps of optax.adamw, whose state `moments` is, from those before."""
+        params, (adam, *rest) = state
+        h_5 = jnp.stack([jnp.float32(h[key]) for key in ("learning_rate", "weight_decay", "b1", "b2", "eps")])
+        arrays = jax.tree.leaves([self.weights(tree) for tree in (params, adam.mu, adam.nu)])
+        shapes = [jax.ShapeDtypeStruct(a.shape, jnp.float32) for a in arrays]
+        arguments = (*x, y_N.astype(jnp.int8), weight_N, h_5, adam.count)
+        in_place = {len(arguments) + i: i for i in range(len(arrays))}
+        numbers = {"clip": np.float32(CLIP), "steps": steps}
+        made = _call("relu_adamw", shapes, *arguments, *arrays, in_place=in_place, **numbers)
+        params, mu, nu = (
+            {"params": dict(zip(("w_in", "w_out"), made[i : i + 2], strict=True))} for i in (0, 2, 4)
+        )
+        return params, (adam._replace(count=adam.count + steps, mu=mu, nu=nu), *rest)
 
 
 def groups(features: int) -> list[int]:
