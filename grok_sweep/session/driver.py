@@ -126,6 +126,8 @@ def _session(sweep: Sweep, config: Mapping[str, Any], command: str, results: Sto
             results.forget_failed()
         engines = sorted({program.engine for program in left.plan.programs})
         record = provenance.record(sweep, config, command, workers.workers, engines)
+        if by := sorting.ended_by(sweep):
+            record["sessions"][-1]["stopped_by"] = {"definition": by.definition, **by.thresholds}
         training = Training(sweep, left, results, workers, record["sessions"][-1]["session"])
         try:
             _recorded(sweep, record, results, stop, training, started)

@@ -13,7 +13,6 @@ from typing import Any
 from grok_sweep.core import definitions, registry
 from grok_sweep.core.sweep import Sweep
 from grok_sweep.errors import shorten
-from grok_sweep.session import sorting
 from grok_sweep.store import Store
 from grok_sweep.versions import COMPUTE, code, versions
 from grok_sweep.worker.environment import RANDOM, cores
@@ -44,8 +43,6 @@ def record(
         "float_bits": [*sweep.axes.get("float_bits", [sweep.values["float_bits"]])],
         "random": {k.removeprefix("JAX_").lower(): v for k, v in RANDOM.items()},
     }
-    if sorting.ended_by(sweep) is not None:
-        session["stopped_by"] = {"definition": sweep.definition, **sweep.thresholds}
     if sweep.source is not None:
         session["parts"] = sweep.source.digest
     if part_versions := _part_versions(sweep):
