@@ -35,6 +35,7 @@ was stopped. Everything is a key of the config, and is given as with Hydra:
   grok-sweep sweeps=quickstart out=DIR seeds=3           the results folder, and how many seeds or which ones
   grok-sweep sweeps=quickstart grid.b1=[0.9,0.99]        one more axis: any hyperparameter is one
   grok-sweep sweeps=quickstart 'grid.b1=log(0.5, 0.9, 5)'  an axis of 5 values, log or linear
+  grok-sweep sweeps=quickstart cluster=local             with Ray also where it takes less than 20 s in all
   grok-sweep sweeps=quickstart --cfg job                 the config, and so all keys; nothing is trained
   grok-sweep sweeps=NAME --help                          this, with what the sweep's own file of parts has
   grok-sweep init NAME                                   writes ./sweeps/NAME.yaml and NAME.py to begin from
@@ -122,8 +123,8 @@ def _main(argv: list[str]) -> int:
     from grok_sweep.worker.environment import environment, set_environment
 
     # Before jax computes. On Ray the driver trains nothing: it takes no accelerator from its workers.
-    inline = sweep.cluster.executor == "inline"
-    set_environment(environment(sweep.cluster.device) if inline else {"JAX_PLATFORMS": "cpu"})
+    here = sweep.cluster.device if sweep.cluster.executor == "inline" else "cpu"
+    set_environment(environment(here))
     from grok_sweep.session import driver
 
     if sweep.dry_run:

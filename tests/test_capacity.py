@@ -5,7 +5,8 @@ import math
 
 import pytest
 
-from grok_sweep.core.plan import outline
+from grok_sweep.core.grid import expand
+from grok_sweep.core.plan import make_plan, outline
 from grok_sweep.errors import ConfigError
 from grok_sweep.session import capacity
 
@@ -97,6 +98,26 @@ def test_too_many_workers(tiny, memory):
     ]
     assert problems(tiny("cluster=local", "cluster.workers=5")) == []
     assert problems(tiny()) == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "executor"),
+    [
+        (["cluster=auto"], "inline"),
+        (["cluster=auto", "cluster.shard_seconds=1"], "inline"),
+        (["cluster=auto", "train.steps=20000000"], "ray"),
+        (["cluster=auto", "cluster.workers=1"], "ray"),
+        (["cluster=auto", "cluster.device=gpu"], "ray"),
+        (["cluster=auto", "cluster.address=auto"], "ray"),
+        (["cluster=local"], "ray"),
+        (["cluster=inline", "train.steps=20000000"], "inline"),
+    ],
+    ids=str,
+)
+def test_a_short_sweep_is_done_here_where_no_other_way_was_chosen(overrides, executor, tiny):
+    sweep = tiny(*overrides)
+    found = capacity.settled(sweep, make_plan(sweep, expand(sweep)))
+    assert found.cluster == dataclasses.replace(sweep.cluster, executor=executor)
 
 
 def test_workers_elsewhere_are_not_judged(tiny, memory):

@@ -144,7 +144,10 @@ def completions(capsys, monkeypatch, line):
     [
         ("grok-sweep sweeps=parity_1", ["sweeps=parity_1125"]),
         ("grok-sweep swe", ["sweeps="]),
-        ("grok-sweep cluster=", [f"cluster={name}" for name in ("gpu", "inline", "local", "ray", "tpu")]),
+        (
+            "grok-sweep cluster=",
+            [f"cluster={name}" for name in ("auto", "gpu", "inline", "local", "ray", "tpu")],
+        ),
         (f"grok-sweep {QUICK} cluster=in", ["cluster=inline"]),
         (f"grok-sweep {QUICK} optimizer.l", ["optimizer.learning_rate="]),
         (f"grok-sweep {QUICK} train.st", ["train.steps="]),

@@ -104,9 +104,9 @@ ONE = {
     "x=" + "[" * 2_900: f"x={'[' * 75}...: {READ}",
     "task=nope": "task=nope: must be one of modular_addition, parity",
     "task=null": "task=null: must be one of modular_addition, parity",
-    "cluster=lcal": "cluster=lcal: must be one of gpu, inline, local, ray, tpu; did you mean local?",
-    "cluster=[ray]": "cluster=[ray]: must be one of gpu, inline, local, ray, tpu",
-    "~cluster": "~cluster: must be one of gpu, inline, local, ray, tpu",
+    "cluster=lcal": "cluster=lcal: must be one of auto, gpu, inline, local, ray, tpu; did you mean local?",
+    "cluster=[ray]": "cluster=[ray]: must be one of auto, gpu, inline, local, ray, tpu",
+    "~cluster": "~cluster: must be one of auto, gpu, inline, local, ray, tpu",
     "hydra=1": f"hydra=1: {HYDRA}",
     "hydra.run.dir=x": f"hydra.run.dir=x: {HYDRA}",
     "hydra.searchpath=[file:///tmp]": f"hydra.searchpath=[file:///tmp]: {HYDRA}",
@@ -186,7 +186,7 @@ def test_the_users_own_sweeps_are_found(own, head):
     assert problems == []
     made = parse(config)
     assert (made.name, dict(made.axes)) == ("mine", {"b1": (0.5,)})
-    assert made.cluster.executor == ("inline" if "inline" in head else "ray")
+    assert made.cluster.executor == ("inline" if "inline" in head else "auto")
 
 
 def test_the_users_own_sweep_goes_before_ours_of_the_same_name(own):

@@ -363,7 +363,10 @@ ONE = {
         [("phases.definition", "par")],
         "phases.definition='par': must be one of pair, liu, liu_lasting; did you mean pair?",
     ),
-    "executor": ([("cluster.executor", "slurm")], "cluster.executor='slurm': must be one of ray, inline"),
+    "executor": (
+        [("cluster.executor", "slurm")],
+        "cluster.executor='slurm': must be one of auto, ray, inline",
+    ),
     "device": ([("cluster.device", "cuda")], "cluster.device='cuda': must be one of cpu, gpu, tpu"),
     "no workers": ([("cluster.workers", 0)], "cluster.workers=0: must be a whole number from 1 to 1000000"),
     "workers of inline": (
@@ -587,7 +590,7 @@ def test_a_value_of_any_depth_is_cut_short():
 
 def test_choices_are_the_yaml_files_of_a_group(tmp_path, monkeypatch):
     assert choices.choices("task") == ["modular_addition", "parity"]
-    assert choices.choices("cluster") == ["gpu", "inline", "local", "ray", "tpu"]
+    assert choices.choices("cluster") == ["auto", "gpu", "inline", "local", "ray", "tpu"]
     own = tmp_path / "sweeps"
     (own / "folder.yaml").mkdir(parents=True)
     for name in ("mine.yaml", ".hidden.yaml", "notes.txt", "quickstart.yaml"):

@@ -4,6 +4,7 @@ import os
 import re
 import resource
 import subprocess
+import sys
 from collections import Counter
 
 import numpy as np
@@ -74,6 +75,19 @@ def test_a_sweep_from_the_command_to_the_diagram(sweep, tmp_path, capfd):
     assert {"jax", "flax", "optax", "ray"} <= set(session["versions"])
     assert session["devices"] == ["cpu"]
     assert "16/16 runs" in printed.err
+
+
+def test_a_short_sweep_is_trained_here_unless_ray_is_asked_for(sweep, tmp_path, capfd, monkeypatch):
+    monkeypatch.setitem(sys.modules, "grok_sweep.executors.on_ray", None)  # it cannot be imported
+    assert sweep("cluster=auto") == 0
+    said = capfd.readouterr().err
+    assert re.search(
+        r"^estimated at \d+ s: trained in this process, without Ray \(cluster=local: ", said, re.M
+    )
+    record = yaml.safe_load((tmp_path / "out" / "sweep.yaml").read_text())
+    assert [session["executor"] for session in record["sessions"]] == ["inline"]
+    assert sweep("cluster=auto") == 0
+    assert "estimated at" not in capfd.readouterr().err  # nothing is left to train
 
 
 def test_the_same_command_again_trains_nothing_and_changes_nothing(sweep, tmp_path, capfd):

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from grok_sweep.compose import compose
@@ -36,7 +38,7 @@ def test_the_table_adds_up(tiny, capsys):
     # 129 operations per row, neuron and step; 50 rows and 12 neurons over the cells, 4 runs in each.
     assert "operations 6.19e+09 (estimate" in text
     assert plan.work == 129 * 50 * 12 * 4 * 20000
-    assert "on 1 cpu worker (estimate)" in text
+    assert "on 1 cpu worker, this process, without Ray (estimate)" in text
 
 
 def test_what_is_finished_is_not_planned(tiny, capsys):
@@ -67,6 +69,19 @@ def test_a_disk_that_is_too_small_is_said(tiny, capsys):
     sweep = tiny()
     for free, more in [(None, ""), (5_600, ""), (5_599, "; only 6 kB are free there")]:
         assert line.format(sweep.out) + more in shown(sweep, capsys, free_disk=free)[1].splitlines()
+
+
+def test_where_it_would_be_trained_is_said(tiny, capsys):
+    def where(*overrides):
+        return re.search(r"^time .* on \d+ cpu workers?, (.*) \(estimate\)$", said(*overrides), re.MULTILINE)[
+            1
+        ]
+
+    def said(*overrides):
+        return shown(tiny(*overrides), capsys)[1]
+
+    assert where("cluster=auto") == where("cluster=inline") == "this process, without Ray"
+    assert where("cluster=auto", "train.steps=20000000") == where("cluster=local") == "with Ray"
 
 
 def test_many_programs_are_counted_not_listed(tiny, capsys):

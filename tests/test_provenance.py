@@ -38,7 +38,7 @@ def test_a_session_says_what_ran_where_and_earlier_ones_are_kept(tiny):
     assert record["config"] == CONFIG
     (session,) = record["sessions"]
     assert session["command"] == "grok-sweep x"
-    assert session["workers"] == 2
+    assert (session["executor"], session["workers"]) == ("inline", 2)
     assert session["engines"] == ["native", "xla"]
     assert re.fullmatch(r"\d+-\d\d-\d\dT[\d:]+\+00:00", session["started"])
     assert re.search(r"\d+ cores", session["machine"])

@@ -243,7 +243,7 @@ def _cluster(read: _Reader) -> Cluster:
         read.wrong("cluster.address", "must be HOST:PORT, ray://HOST:PORT or auto", address)
     settings = [key.removeprefix("cluster.") for key in SETTINGS if key.startswith("cluster.")]
     return Cluster(
-        executor=read.one_of("cluster.executor", ["ray", "inline"]),
+        executor=read.one_of("cluster.executor", ["auto", "ray", "inline"]),
         device=read.one_of("cluster.device", ["cpu", "gpu", "tpu"]),
         address=address,
         **{key: read.setting(f"cluster.{key}", getattr(Cluster, key, MISSING)) for key in settings},

@@ -14,6 +14,8 @@ from grok_sweep.core.source import Source
 class Cluster:
     """Where and how shards run. `address` None: Ray is started here; `workers` None: one per core.
 
+    `executor`: ray, inline, or auto, which the plan settles (see `session.capacity.settled`).
+
     A worker that has not answered for `deadline_seconds`, nor for `deadline_factor` times what its shard is
     estimated to take, hangs.
     """

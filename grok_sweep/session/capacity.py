@@ -7,6 +7,7 @@ what is not may still turn out too large.
 import math
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from grok_sweep.core import registry
@@ -18,6 +19,8 @@ from grok_sweep.worker.environment import cores
 
 CERTAIN = 0.5  # share of an estimate that is needed for sure: workers took 0.58 to 1.6 of theirs
 
+INLINE_SECONDS = 20.0  # of a sweep that is done in this process before Ray and its workers would be of use
+
 # On disk, measured, zstd.
 RUN_BYTES, LOG_BYTES = 250, 20  # of a run, and of one of its logged steps
 
@@ -28,6 +31,19 @@ CURVE_MEMORY = 100  # of a logged step of a run on its worker: its metrics thric
 READ_CURVE_MEMORY = 75  # of one on the driver, where the phases need the curves of all runs at once
 JAX_MEMORY = 500e6  # of a worker beside its programs
 OPERATION_MEMORY = 4  # of one in a row: a weight takes 4 operations, and 4 times 4 bytes with its moments
+
+
+def settled(sweep: Sweep, plan: Plan) -> Sweep:
+    """`sweep` with an executor for `plan`, where none was chosen: a short one is done in this process.
+
+    Who says how many workers, another device or an address has chosen Ray.
+    """
+    cluster = sweep.cluster
+    if cluster.executor != "auto":
+        return sweep
+    is_plain = (cluster.device, cluster.workers, cluster.address) == ("cpu", None, None)
+    short = is_plain and plan.seconds(1) < INLINE_SECONDS
+    return replace(sweep, cluster=replace(cluster, executor="inline" if short else "ray"))
 
 
 def check(sweep: Sweep, plan: Plan | None = None, free_disk: int | None = None) -> None:

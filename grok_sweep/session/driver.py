@@ -87,7 +87,7 @@ def dry_run(sweep: Sweep, config: Mapping[str, Any]) -> int:
             left = look(results, sweep)
     if outlined:
         plan_table.show(sweep, plan, free_disk=free)
-        capacity.check(sweep, plan, free)
+        capacity.check(capacity.settled(sweep, plan), plan, free)
         return 0
     for line in left.found.lines():
         _say(f"the sweep would find {line}")
@@ -108,6 +108,10 @@ def _session(sweep: Sweep, config: Mapping[str, Any], command: str, results: Sto
             left = look(results, sweep)
         started = time.monotonic()
         if left.plan.shards:
+            sweep = capacity.settled(asked := sweep, left.plan)
+            if sweep != asked and sweep.cluster.executor == "inline":
+                about = in_time(left.plan.seconds(1))
+                _say(f"estimated at {about}: trained in this process, without Ray (cluster=local: with Ray)")
             workers = _workers(stack, sweep, stop)
         with refusing(sweep):
             if is_new:  # from here on something is written

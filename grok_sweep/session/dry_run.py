@@ -10,7 +10,7 @@ from grok_sweep.core.plan import Plan, Shard
 from grok_sweep.core.program import Program
 from grok_sweep.core.sweep import Sweep
 from grok_sweep.errors import in_bytes
-from grok_sweep.session.capacity import JAX_MEMORY, disk_bytes, driver_bytes, of_weights, workers_of
+from grok_sweep.session.capacity import JAX_MEMORY, disk_bytes, driver_bytes, of_weights, settled, workers_of
 from grok_sweep.terminal.progress import in_time
 
 MOST_PROGRAMS = 40  # rows of the table; a million programs are counted, not listed
@@ -50,7 +50,9 @@ def show(sweep: Sweep, plan: Plan, finished: int = 0, free_disk: int | None = No
     if len(by_program) > MOST_PROGRAMS:
         console.print(f"... and {len(by_program) - MOST_PROGRAMS:,} more programs")
 
-    workers = workers_of(sweep.cluster)
+    cluster = settled(sweep, plan).cluster
+    workers = workers_of(cluster)
+    where = "this process, without Ray" if cluster.executor == "inline" else "with Ray"
     disk = disk_bytes(sweep, plan)
     short = free_disk is not None and free_disk < disk
     too_little = f"; only {in_bytes(free_disk or 0)} are free there" if short else ""
@@ -64,8 +66,8 @@ def show(sweep: Sweep, plan: Plan, finished: int = 0, free_disk: int | None = No
         f"memory     {in_bytes(most)} on a worker at most, beside {in_bytes(JAX_MEMORY)} for jax itself;"
         f" {in_bytes(driver_bytes(sweep))} on the driver (estimate)\n"
         f"disk       {in_bytes(disk)}{of_weights(plan)} in {sweep.out} (estimate){too_little}\n"
-        f"time       {in_time(plan.seconds(workers))} on {workers} {sweep.cluster.device} worker"
-        f"{'s' * (workers > 1)} (estimate)",
+        f"time       {in_time(plan.seconds(workers))} on {workers} {cluster.device}"
+        f" worker{'s' * (workers > 1)}, {where} (estimate)",
         soft_wrap=True,
     )
 

@@ -33,6 +33,7 @@ def record(
         "session": len(earlier) + 1,  # as in the runs table
         "command": command,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "executor": sweep.cluster.executor,
         "workers": workers,
         "engines": [*engines],
         "machine": machine(),

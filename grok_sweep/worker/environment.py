@@ -26,8 +26,8 @@ def environment(device: str, workers_per_gpu: int = 1) -> dict[str, str]:
     common = {"JAX_PLATFORMS": platform, "TF_CPP_MIN_LOG_LEVEL": "2", **RANDOM}
     if device == "cpu":
         # One worker per core: two single-threaded processes do more than one with two threads.
-        flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false"
-        return {**common, "XLA_FLAGS": flags.strip()}
+        flag, given = "--xla_cpu_multi_thread_eigen=false", os.environ.get("XLA_FLAGS", "")
+        return {**common, "XLA_FLAGS": given if flag in given else f"{given} {flag}".strip()}
     # Left to itself jax rounds the factors of a product to fewer bits there: 19 on a GPU, 16 on a TPU.
     fraction = str(round(0.9 / workers_per_gpu, 3))  # of the GPU's memory, which jax takes at once
     return {**common, "JAX_DEFAULT_MATMUL_PRECISION": "float32", "XLA_CLIENT_MEM_FRACTION": fraction}
