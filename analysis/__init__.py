@@ -2,20 +2,29 @@
 
 Reads a results folder through grok_sweep.store, and asks grok_sweep.core for the rows of runs whose weights
 it opens, which hyperparameters have no effect on a run, and what definitions of phases there are; imports
-nothing else of grok_sweep, nor jax, ray or hydra.
+nothing else of grok_sweep, nor jax, ray or hydra. matplotlib is loaded when something is to be drawn.
 """
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from analysis import fourier
 from analysis.cells import cells, wilson
 from analysis.circuits import circuits
 from analysis.expected import expected_runs
-from analysis.figures import phase_diagram
 from analysis.phases import DEFINITIONS, MAX_RATIO, MIN_LOSS, PHASES, classify, load_phases, looks
 from analysis.pixels import box_dimension
 from analysis.read import Weights, each_weights, load_curves, load_runs, load_weights, select, settings
-from analysis.report import Analysis, analyze, end_report, write_report
 from analysis.steps import steps
-from analysis.style import save
+
+if TYPE_CHECKING:
+    from analysis.figures import phase_diagram
+    from analysis.report import Analysis, analyze, end_report, write_report
+    from analysis.style import save
+
+# What draws, by the module that it is in.
+_DRAWING = dict.fromkeys(("Analysis", "analyze", "end_report", "write_report"), "report")
+_DRAWING |= {"phase_diagram": "figures", "save": "style"}
 
 __all__ = [
     "DEFINITIONS",
@@ -46,3 +55,9 @@ __all__ = [
     "wilson",
     "write_report",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _DRAWING:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_DRAWING[name]}"), name)

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.ticker import MaxNLocator
 
 from analysis.phases import looks, ties
 from analysis.places import Places, arrange
@@ -102,6 +101,8 @@ def ticks(ascending: Sequence[Any]) -> tuple[list[float], list[str]]:
     if log and not values[0]:
         at, texts = ticks(ascending[1:])
         return [0, *(1 + place for place in at)], ["0", *texts]
+    from matplotlib.ticker import MaxNLocator  # loaded where there is something to draw
+
     scaled = np.log10(values) if log else values
     round_T = np.array(MaxNLocator(TICKS, integer=log).tick_values(scaled[0], scaled[-1]))
     slack = 1e-6 * (scaled[-1] - scaled[0])

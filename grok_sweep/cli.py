@@ -10,18 +10,23 @@ import signal
 import sys
 import textwrap
 from collections.abc import Mapping
+from contextlib import ExitStack
 from importlib import resources
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from grok_sweep import __version__
 from grok_sweep.core import registry
 from grok_sweep.core.choices import GROUPS, choices
 from grok_sweep.core.config import SETTINGS, parse
 from grok_sweep.core.number import Number
+from grok_sweep.core.sweep import Cluster, Sweep
 from grok_sweep.errors import ConfigError, LaunchError, StoreError
 from grok_sweep.stop import SIGNALS, Stopped
 from grok_sweep.sweep_file import source_of
+
+if TYPE_CHECKING:
+    from grok_sweep.executors import Head
 
 HELP = """\
 grok-sweep sweeps=NAME [KEY=VALUE ...]
@@ -100,36 +105,67 @@ def _main(argv: list[str]) -> int:
         print(f"grok-sweep {__version__}")
         return 0
     # Hydra is imported here, and jax and ray further down, so that each answer comes as soon as it can.
-    from grok_sweep import compose
-
     if flags.shell_completion:
         return _complete(arguments)
+    with ExitStack() as stack:  # ends what was begun of Ray, however it goes on
+        ray = None if flags.cfg else _ray(stack, _plain(arguments))
+        sweep, config = _read(arguments, problems)
+        if flags.cfg:
+            from grok_sweep import compose
+
+            with compose.using(sweep.source):
+                compose.answer(["--cfg", flags.cfg, *map(compose.override, arguments)])
+            return 0
+        from grok_sweep.worker.environment import environment, set_environment
+
+        # Before jax computes. On Ray the driver trains nothing: it takes no accelerator from its workers.
+        here = sweep.cluster.device if sweep.cluster.executor == "inline" else "cpu"
+        set_environment(environment(here))
+        ray = None if sweep.dry_run else _ray(stack, sweep.cluster, ray)
+        from grok_sweep.session import driver
+
+        if sweep.dry_run:
+            return driver.dry_run(sweep, config)
+        return driver.drive(sweep, config, shlex.join(["grok-sweep", *argv]), ray)
+
+
+def _read(arguments: list[str], problems: list[str]) -> tuple[Sweep, dict[str, Any]]:
+    """The sweep, and the config that it was parsed from. Raises ConfigError, with `problems` first."""
+    from grok_sweep import compose
+
     try:
         source = source_of(arguments)
         with compose.using(source):
             config, more = compose.compose(arguments)
-        problems += more
+        problems = problems + more
         sweep = parse(config, source)
     except ConfigError as error:
         raise ConfigError(problems + error.problems) from None
     if problems:
         raise ConfigError(problems)
-    if flags.cfg:
-        with compose.using(source):
-            compose.answer(["--cfg", flags.cfg, *map(compose.override, arguments)])
-        return 0
     # Spans as their values: the record is read without them.
     config["grid"] = {key: [*values] for key, values in sweep.axes.items()}
-    from grok_sweep.worker.environment import environment, set_environment
+    return sweep, config
 
-    # Before jax computes. On Ray the driver trains nothing: it takes no accelerator from its workers.
-    here = sweep.cluster.device if sweep.cluster.executor == "inline" else "cpu"
-    set_environment(environment(here))
-    from grok_sweep.session import driver
 
-    if sweep.dry_run:
-        return driver.dry_run(sweep, config)
-    return driver.drive(sweep, config, shlex.join(["grok-sweep", *argv]))
+def _plain(arguments: list[str]) -> Cluster | None:
+    """The cluster of a command line that plainly asks for Ray here, which starts while the config is read."""
+    given = dict(argument.partition("=")[::2] for argument in arguments)
+    workers = given.get("cluster.workers", "null")
+    others = {"cluster.executor", "cluster.device", "cluster.address"} & given.keys()
+    if given.get("cluster") != "local" or others or given.get("dry_run", "false") != "false":
+        return None
+    if workers != "null" and not re.fullmatch("[1-9][0-9]{0,2}", workers):
+        return None
+    return Cluster("ray", "cpu", 0.0, workers=None if workers == "null" else int(workers))
+
+
+def _ray(stack: ExitStack, cluster: Cluster | None, begun: "Head | None" = None) -> "Head | None":
+    """What `cluster` needs of Ray on this machine, begun and ended with `stack`; None where it needs none."""
+    from grok_sweep.executors import start_ray
+
+    made = start_ray(cluster, begun) if cluster is not None else None
+    return made if made is None or made is begun else stack.enter_context(made)
 
 
 def _init(argv: list[str]) -> int:

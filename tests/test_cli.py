@@ -46,7 +46,7 @@ def refused(capsys, *argv):
 
 def test_a_good_command_line_is_driven_and_recorded(driven):
     assert cli.main([QUICK, "seeds=2", "out=a b"]) == 0
-    ((sweep, config, command),) = driven
+    ((sweep, config, command, _),) = driven
     assert sweep.n_runs == 2 * sweep.n_cells
     assert config["out"] == "a b"
     assert shlex.split(command) == ["grok-sweep", QUICK, "seeds=2", "out=a b"]
@@ -54,7 +54,7 @@ def test_a_good_command_line_is_driven_and_recorded(driven):
 
 def test_a_span_is_recorded_as_its_values(driven):
     assert cli.main([QUICK, "grid.weight_decay=log(0.1, 10, 3)"]) == 0
-    _, config, _ = driven[0]
+    _, config, *_ = driven[0]
     assert config["grid"]["weight_decay"] == [0.1, 1.0, 10.0]
 
 

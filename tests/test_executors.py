@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,9 @@ from conftest import TINY
 
 from grok_sweep import compose
 from grok_sweep.core import config, grid, plan
-from grok_sweep.executors import Failure, Job, LaunchError, Queue, executor, failure
+from grok_sweep.executors import Failure, Job, LaunchError, Queue, executor, failure, inline
 from grok_sweep.session.training import jobs as all_jobs
+from grok_sweep.worker import train_shard
 
 
 def jobs(sweep):
@@ -50,6 +52,18 @@ def test_a_queue_gives_what_was_put_back_first_and_nothing_after_the_end():
     queue.put_back([first])
     ended.append(True)
     assert queue.next() is None
+
+
+def test_what_is_next_can_be_seen_before():
+    ended = []
+    first, second = (Job(None, lambda: None, deaths) for deaths in range(2))
+    queue = Queue([first], ended=lambda: bool(ended))
+    assert queue.peek() is queue.peek() is first
+    queue.put_back([second])
+    assert [queue.next(), queue.next(), queue.peek()] == [first, second, None]
+    queue.put_back([second])
+    ended.append(True)
+    assert queue.peek() is None
 
 
 @pytest.mark.parametrize(
@@ -90,6 +104,35 @@ def test_inline_goes_on_after_a_failure(tiny):
     check(done, rest)
     assert failed.outcome.reason == "KeyError: 'nonsense'"
     assert "Traceback" in failed.outcome.log
+
+
+def test_inline_compiles_the_next_program_while_one_trains(tiny, monkeypatch):
+    """Each but the first, once, before its first job; a program that cannot be compiled fails alone."""
+    made, seen = inline.prepare, []
+
+    def prepare(order):
+        made(order)
+        seen.append(order.program)
+
+    def train(order):
+        seen.append(order.program)
+        return train_shard(order)
+
+    monkeypatch.setattr(inline, "prepare", prepare)
+    monkeypatch.setattr(inline, "train_shard", train)
+    sweep = tiny("grid.hidden_size=[3,5,7]", "cluster.shard_seconds=0.001")
+    first, *rest = jobs(sweep)
+    wrong = broken(rest[-1])
+    made(wrong.order())  # it is for the training to say what is wrong
+    with executor(sweep.cluster, pytest.fail) as workers:
+        *done, failed = workers.run(Queue([first, *rest, wrong]))
+    check(done, [first, *rest])
+    assert failed.outcome.reason == "KeyError: 'nonsense'"
+    programs = dict.fromkeys(job.shard.program for job in [first, *rest])
+    assert len(programs) == 3
+    counts = Counter(job.shard.program for job in [first, *rest])
+    counts.update([*programs][1:])
+    assert Counter(program for program in seen if program.optimizer != "nonsense") == counts
 
 
 def test_inline_without_the_accelerator(tiny):

@@ -37,7 +37,7 @@ def test_a_live_page_is_written_as_shards_land_and_in_the_end(tmp_path, monkeypa
         written.append((about["runs"], about["expected"], bool(about["live"])))
         return where
 
-    monkeypatch.setattr("grok_sweep.session.live.write_report", spy)
+    monkeypatch.setattr("analysis.write_report", spy)
     config, problems = compose([*SMALL, f"out={tmp_path / 'out'}"])
     assert not problems
     assert driver.drive(parse(config), config, "grok-sweep") == 0
@@ -58,7 +58,7 @@ def test_a_signal_leaves_a_page_that_says_no_longer_that_the_sweep_is_running(tm
             asked.append(signal.raise_signal(signal.SIGTERM))
         return where
 
-    monkeypatch.setattr("grok_sweep.session.live.write_report", then_stop)
+    monkeypatch.setattr("analysis.write_report", then_stop)
     config, problems = compose([*SMALL, f"out={tmp_path / 'out'}"])
     assert not problems
     with pytest.raises(Stopped):
@@ -75,7 +75,7 @@ def test_a_page_that_cannot_be_written_is_said_and_stops_nothing(tmp_path, monke
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr("grok_sweep.session.live.write_report", fail)
+    monkeypatch.setattr("analysis.write_report", fail)
     config, problems = compose([*SMALL, f"out={tmp_path / 'out'}"])
     assert not problems
     assert driver.drive(parse(config), config, "grok-sweep") == 0

@@ -6,13 +6,17 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from grok_sweep.core.parts import PartError
-from grok_sweep.core.plan import Shard
 from grok_sweep.core.sweep import Cluster
 from grok_sweep.errors import LaunchError as LaunchError
-from grok_sweep.worker import Order, Result
+from grok_sweep.executors.head import Head as Head
+from grok_sweep.worker.environment import cores, environment
+
+if TYPE_CHECKING:  # they load jax and pandas: a worker sets its environment before, and Ray starts meanwhile
+    from grok_sweep.core.plan import Shard
+    from grok_sweep.worker import Order, Result
 
 Say = Callable[[str], None]  # told what a person should know
 
@@ -23,8 +27,8 @@ class Job:
     workers have died or hung over it.
     """
 
-    shard: Shard
-    order: Callable[[], Order]
+    shard: "Shard"
+    order: "Callable[[], Order]"
     deaths: int = 0
 
     def __str__(self) -> str:
@@ -53,7 +57,7 @@ class Done:
     """A job that came back, with its result or with why there is none."""
 
     job: Job
-    outcome: Result | Failure
+    outcome: "Result | Failure"
 
 
 class Queue:
@@ -69,6 +73,12 @@ class Queue:
         if self.ended():
             return None
         return self._again.popleft() if self._again else next(self._jobs, None)
+
+    def peek(self) -> Job | None:
+        """What `next` will give, unless the end comes before."""
+        if (job := self.next()) is not None:
+            self._again.appendleft(job)
+        return job
 
     def put_back(self, jobs: Iterable[Job]) -> None:
         """To be done before all others."""
@@ -101,31 +111,51 @@ def failure(error: BaseException, log: str) -> Failure:
     return Failure("memory" if memory else "error", reason, log.strip())
 
 
+def start_ray(cluster: Cluster, begun: Head | None = None) -> Head | None:
+    """The Ray that `cluster` needs on this machine, being started; None where it needs none.
+
+    That which is `begun`, if it is such a one; else that is ended.
+    """
+    cpus, preload = cluster.workers or cores(), cluster.device == "cpu"
+    needed = cluster.executor == "ray" and cluster.address is None
+    if begun is not None:
+        if needed and (begun.cpus, begun.preload) == (cpus, preload):
+            return begun
+        begun.end()
+    if not needed:
+        return None
+    _quiet()
+    return Head(cpus, environment(cluster.device, cluster.workers_per_gpu), preload)
+
+
 def executor(
-    cluster: Cluster, say: Say, ended: Callable[[], bool] = lambda: False
+    cluster: Cluster, say: Say, ended: Callable[[], bool] = lambda: False, begun: Head | None = None
 ) -> AbstractContextManager[Executor]:
     """The executor that `cluster` describes; entering it starts or joins what it needs.
 
     `say` is told, at any time, of nodes that cannot be used and of waiting for one; what it waits for at the
-    start it waits for until `ended()`. Raises LaunchError where there is no such cluster, or a worker would
-    compute with other versions.
+    start it waits for until `ended()`. `begun`: what `start_ray` gave, if it was called before. Raises
+    LaunchError where there is no such cluster, or a worker would compute with other versions.
     """
     if cluster.executor == "inline":
         from grok_sweep.executors.inline import InlineExecutor
 
         return nullcontext(InlineExecutor(cluster))
-    # Ray reads these when it is imported.
+    _quiet()
+    if cluster.address is None:
+        begun = begun or start_ray(cluster)
+    # A Ray started here has its token on. To one joined by HOST:PORT Ray shows the token only if told to.
+    elif "RAY_AUTH_TOKEN" in os.environ or (Path.home() / ".ray" / "auth_token").is_file():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    from grok_sweep.executors.on_ray import ray_executor
+
+    return ray_executor(cluster, say, ended, begun)
+
+
+def _quiet() -> None:
+    """What Ray reads when it is imported."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else it asks its makers' server for the version
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # it warns of GPUs it will one day hide
     # It prints what it thinks of dead workers, and of autoscaling; the driver says what matters.
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
     os.environ.setdefault("RAY_SCHEDULER_EVENTS", "0")
-    # A Ray started here has its token on. To one joined by HOST:PORT Ray shows the token only if told to.
-    if "RAY_AUTH_TOKEN" in os.environ or (Path.home() / ".ray" / "auth_token").is_file():
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
-    if cluster.address is None:
-        # A Ray started here is bound to loopback: told that there are no clusters, that is its address.
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    from grok_sweep.executors.on_ray import ray_executor
-
-    return ray_executor(cluster, say, ended)

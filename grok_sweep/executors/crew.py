@@ -1,5 +1,6 @@
 """The workers of a Ray cluster: one actor per core or accelerator, hired and let go as nodes come and go."""
 
+import importlib
 import os
 import time
 from collections import Counter, deque
@@ -10,16 +11,25 @@ import ray
 
 from grok_sweep.core.sweep import Cluster
 from grok_sweep.executors import Job
+from grok_sweep.executors.head import PRELOADED
 from grok_sweep.versions import computing
 from grok_sweep.worker import Order, Result, train_shard
-from grok_sweep.worker.environment import environment
+from grok_sweep.worker.environment import environment, set_environment
 
 POLL_SECONDS = 1.0  # between two looks at nodes, deadlines and signals
 STARTS = 3  # of workers on a node, in a row, that may fail before the node is refused
 
 
 class _Actor:
-    """What runs in a worker's process."""
+    """What runs in a worker's process. `variables`: its environment."""
+
+    def __init__(self, variables: dict[str, str]) -> None:
+        # Not by Ray, which would start a process for it and take seconds.
+        set_environment(variables)
+
+    def load(self) -> None:
+        """jax and all that trains, while the first work is prepared."""
+        importlib.import_module(PRELOADED)
 
     def hello(self) -> tuple[int, dict[str, str]]:
         """Its process id, and what it computes with."""
@@ -78,8 +88,8 @@ class Crew:
             **per_worker[cluster.device],
             max_restarts=0,
             max_task_retries=0,
-            runtime_env={"env_vars": environment(cluster.device, cluster.workers_per_gpu)},
         )(_Actor)
+        self._variables = environment(cluster.device, cluster.workers_per_gpu)
 
     @property
     def ready(self) -> list[Worker]:
@@ -112,9 +122,10 @@ class Crew:
         for _, node in slots:
             self._hired += 1
             here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
-            actor = self._class.options(scheduling_strategy=here).remote()
+            actor = self._class.options(scheduling_strategy=here).remote(self._variables)
             name, host = f"worker {self._hired}", nodes[node]["NodeManagerHostname"]
             self.workers.append(Worker(name, node, host, actor, actor.hello.remote()))
+            actor.load.remote()
 
     def wait(self) -> set[Any]:
         """The calls that have ended, after POLL_SECONDS at most; workers that said hello become ready."""

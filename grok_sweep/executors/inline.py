@@ -2,10 +2,15 @@
 
 import traceback
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from grok_sweep.core.sweep import Cluster
 from grok_sweep.executors import Done, Failure, LaunchError, Queue, failure
-from grok_sweep.worker import Result, train_shard
+from grok_sweep.worker import Result, prepare, train_shard
+
+if TYPE_CHECKING:  # it loads jax
+    from grok_sweep.core.program import Program
 
 
 class InlineExecutor:
@@ -25,11 +30,22 @@ class InlineExecutor:
             ) from None
 
     def run(self, queue: Queue) -> Iterator[Done]:
-        """Each job once, in the order given."""
-        while job := queue.next():
-            outcome: Result | Failure
-            try:
-                outcome = train_shard(job.order())
-            except Exception as error:  # whatever it was, the other shards go on; it is reported at the end
-                outcome = failure(error, traceback.format_exc())
-            yield Done(job, outcome)
+        """Each job once, in the order given. The next one's program is compiled while one trains."""
+        compiled: set[Program] = set()
+        ahead: Future[None] | None = None
+        with ThreadPoolExecutor(1, "compile") as beside:
+            while job := queue.next():
+                if ahead is not None:
+                    ahead.result()
+                compiled.add(job.shard.program)
+                following = queue.peek()
+                if following is not None and following.shard.program not in compiled:
+                    ahead = beside.submit(prepare, following.order())
+                outcome: Result | Failure
+                try:
+                    outcome = train_shard(job.order())
+                except (
+                    Exception
+                ) as error:  # whatever it was, the other shards go on; it is reported at the end
+                    outcome = failure(error, traceback.format_exc())
+                yield Done(job, outcome)

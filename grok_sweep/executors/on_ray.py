@@ -11,7 +11,6 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import ray
 
@@ -19,25 +18,26 @@ from grok_sweep.core.costs import COSTS
 from grok_sweep.core.sweep import Cluster
 from grok_sweep.executors import Done, Failure, Job, LaunchError, Queue, Say, failure
 from grok_sweep.executors.crew import Crew, Worker
+from grok_sweep.executors.head import Head
 from grok_sweep.stop import SIGNALS
-from grok_sweep.worker.environment import cores
 
 QUEUED = 1  # calls per worker beyond the one it does, so that none waits for the driver
-OBJECT_STORE_BYTES = 200 * 2**20  # results are a few MB and leave it at once
 START_SECONDS = 10.0  # for all workers to be there before the first shard is handed out
 WAITING = "no worker is ready; waiting for one to start, or for a node to join (Ctrl-C ends)"
 
 
 @contextlib.contextmanager
-def ray_executor(cluster: Cluster, say: Say, ended: Callable[[], bool]) -> Iterator["RayExecutor"]:
-    """The workers of a Ray that is started here, or joined at cluster.address. See `executors.executor`."""
-    small = {"object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
-    own = {} if cluster.address else {"num_cpus": cluster.workers or cores(), **small}
+def ray_executor(
+    cluster: Cluster, say: Say, ended: Callable[[], bool], head: Head | None
+) -> Iterator["RayExecutor"]:
+    """The workers of the Ray of `head`, or of one joined at cluster.address. See `executors.executor`."""
     # Ray takes SIGTERM for itself, and prints a stack at it.
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         _knock(cluster.address)
-        ray.init(cluster.address or "local", logging_level="ERROR", log_to_driver=False, **own)
+        address = cluster.address if head is None else head.address(ended)
+        if address is not None:
+            ray.init(address, logging_level="ERROR", log_to_driver=False)
     except (OSError, RuntimeError, ValueError, OverflowError) as error:
         reason = " ".join(str(error).split())[:300]
         where = f"cluster.address={cluster.address}" if cluster.address else "cluster=local"
@@ -47,13 +47,13 @@ def ray_executor(cluster: Cluster, say: Say, ended: Callable[[], bool]) -> Itera
         for number, handler in handlers.items():
             signal.signal(number, handler)
     try:
-        with contextlib.suppress(OSError):  # Ray lets everyone on the machine read the token that it makes
-            (Path.home() / ".ray" / "auth_token").chmod(0o600)
         workers = RayExecutor(cluster, say)
         workers.start(ended)
         yield workers
     finally:
         ray.shutdown()
+        if head is not None:
+            head.end()
 
 
 def _knock(address: str | None) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
-from analysis import analyze
+import analysis
 from grok_sweep.core import registry
 from grok_sweep.core.grid import Grid
 from grok_sweep.core.parts import PartError
@@ -14,7 +14,7 @@ from grok_sweep.core.plan import few, outline
 from grok_sweep.core.source import RunError, blaming
 from grok_sweep.core.sweep import Sweep
 from grok_sweep.errors import ConfigError, LaunchError, StoreError
-from grok_sweep.executors import Executor, executor
+from grok_sweep.executors import Executor, Head, executor
 from grok_sweep.session import capacity, provenance, sorting
 from grok_sweep.session import dry_run as plan_table
 from grok_sweep.session.left import check_folder, failed_runs, look, refusing, try_parts
@@ -29,16 +29,17 @@ MOST_OUTLINED = 100_000  # runs of an outline
 MOST_SHOWN = 100_000_000  # runs of a plan that is shown although it does not fit
 
 
-def drive(sweep: Sweep, config: Mapping[str, Any], command: str) -> int:
+def drive(sweep: Sweep, config: Mapping[str, Any], command: str, ray: Head | None = None) -> int:
     """Train what is not finished, then classify and draw. Exit code 0, or 1 if runs failed.
 
-    `config` is what the sweep was parsed from and `command` how it was asked for: both are recorded. Raises
-    ConfigError before anything is written, where the folder is another sweep's, another session's or cannot
-    be written, or where there is no such cluster or accelerator; Stopped where a signal asked for the end.
+    `config` is what the sweep was parsed from and `command` how it was asked for: both are recorded. `ray`:
+    what `start_ray` gave. Raises ConfigError before anything is written, where the folder is another sweep's,
+    another session's or cannot be written, or where there is no such cluster or accelerator; Stopped where a
+    signal asked for the end.
     """
     results = Store(sweep.out)
     with Stop() as stop:
-        grid = _session(sweep, config, command, results, stop)
+        grid = _session(sweep, config, command, results, stop, ray)
         stop.check()
         finished = results.finished()
         is_sorted = not finished or _analyze(sweep, results)
@@ -54,7 +55,7 @@ def _analyze(sweep: Sweep, results: Store) -> bool:
     """Sort the finished runs, draw, and say so; False where a definition of the user's own failed at it."""
     try:
         with blaming(sweep.source):
-            print(analyze(sweep.out, report=sweep.report == "live", **sorting.how(sweep)))
+            print(analysis.analyze(sweep.out, report=sweep.report == "live", **sorting.how(sweep)))
     except PartError as error:
         then = f"`grok-analyze {sweep.out} --definition pair` sorts them without it"
         _say(f"grok-sweep: {error}; the runs are kept: mend it and add accept_code=true, or {then}")
@@ -97,7 +98,9 @@ def dry_run(sweep: Sweep, config: Mapping[str, Any]) -> int:
     return 0
 
 
-def _session(sweep: Sweep, config: Mapping[str, Any], command: str, results: Store, stop: Stop) -> Grid:
+def _session(
+    sweep: Sweep, config: Mapping[str, Any], command: str, results: Store, stop: Stop, ray: Head | None
+) -> Grid:
     """Train what is left with the folder locked, and record it; the whole grid."""
     with ExitStack() as stack:
         with refusing(sweep):
@@ -112,7 +115,7 @@ def _session(sweep: Sweep, config: Mapping[str, Any], command: str, results: Sto
             if sweep != asked and sweep.cluster.executor == "inline":
                 about = in_time(left.plan.seconds(1))
                 _say(f"estimated at {about}: trained in this process, without Ray (cluster=local: with Ray)")
-            workers = _workers(stack, sweep, stop)
+            workers = _workers(stack, sweep, stop, ray)
         with refusing(sweep):
             if is_new:  # from here on something is written
                 results.make_folders()
@@ -140,12 +143,12 @@ def _session(sweep: Sweep, config: Mapping[str, Any], command: str, results: Sto
     return left.whole.grid
 
 
-def _workers(stack: ExitStack, sweep: Sweep, stop: Stop) -> Executor:
+def _workers(stack: ExitStack, sweep: Sweep, stop: Stop, ray: Head | None) -> Executor:
     """Those of the sweep's cluster, until `stack` is left. Raises ConfigError where there are none."""
     if sweep.cluster.executor == "ray":
         _say("starting Ray" if sweep.cluster.address is None else f"joining {sweep.cluster.address}")
     try:
-        found = stack.enter_context(executor(sweep.cluster, _say, lambda: stop.asked is not None))
+        found = stack.enter_context(executor(sweep.cluster, _say, lambda: stop.asked is not None, ray))
     except LaunchError as error:
         raise ConfigError([str(error)]) from None
     stop.check()

@@ -4,7 +4,8 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from analysis import end_report, load_curves, load_runs, write_report
+import analysis
+from analysis import load_curves, load_runs
 from grok_sweep.core.parts import PartError
 from grok_sweep.core.sweep import Sweep
 from grok_sweep.session import sorting
@@ -35,12 +36,14 @@ class LiveReport:
 
     def ended(self) -> None:
         """The sweep does not run any more: the page, of this or of an earlier session, says so."""
-        self._try(lambda: end_report(self._sweep.out))
+        self._try(lambda: analysis.end_report(self._sweep.out))
 
     def _write(self) -> None:
         sweep = self._sweep
         phases = sorting.phases(sweep, load_runs(sweep.out), lambda: load_curves(sweep.out))
-        write_report(sweep.out, phases, live=datetime.now(UTC).isoformat(sep=" ", timespec="seconds"))
+        analysis.write_report(
+            sweep.out, phases, live=datetime.now(UTC).isoformat(sep=" ", timespec="seconds")
+        )
 
     def _try(self, write: Callable[[], None]) -> None:
         try:

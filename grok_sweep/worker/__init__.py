@@ -4,13 +4,12 @@ import itertools
 import operator
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 
-from grok_sweep import store
 from grok_sweep.core.parts import PartError
 from grok_sweep.core.source import RunError, blaming
 from grok_sweep.worker import native
@@ -19,7 +18,9 @@ from grok_sweep.worker.environment import compilation_cache
 from grok_sweep.worker.inputs import arguments, rows_of
 from grok_sweep.worker.summary import summarise
 
-if TYPE_CHECKING:  # it loads jax, which must not be before `environment` is set
+if TYPE_CHECKING:  # they load jax, which must not be before `environment` is set, or pandas
+    import pyarrow as pa
+
     from grok_sweep.core.moment import Rows
     from grok_sweep.core.program import Program
 
@@ -38,11 +39,11 @@ class Order:
 class Result:
     """One shard as it comes back: rows for the tables, and where the worker's seconds went."""
 
-    runs: pa.Table
-    curves: pa.Table
+    runs: "pa.Table"
+    curves: "pa.Table"
     train_seconds: float
     other_seconds: float  # compilation, data, tables
-    weights: pa.Table | None = None  # where they are recorded
+    weights: "pa.Table | None" = None  # where they are recorded
     lost: Mapping[str, str] = field(default_factory=dict)  # run_id -> why its data could not be made
     engine: str = "xla"
     not_native: str = ""  # why it is not the engine that was planned
@@ -57,10 +58,29 @@ def train_shard(order: Order) -> Result:
         return _train(order)
 
 
+def prepare(order: Order) -> None:
+    """Compile the program of `order` ahead of `train_shard`, which says whatever goes wrong with it."""
+    if order.by is not None:  # trained in pieces, which are compiled when their lanes are known
+        return
+    import jax
+
+    from grok_sweep.core.compiled import compiled
+
+    with suppress(Exception), blaming(order.program.source):
+        compilation_cache()
+        program, _ = native.usable(order.program)
+        functions = compiled(program)
+        with jax.enable_x64(program.dtype == "float64"):
+            rows = dict(itertools.islice(_runs(order, {}), program.lanes))
+            functions.train_for(*arguments(program, order.columns, rows, functions.init))
+
+
 def _train(order: Order) -> Result:
     """See `train_shard`."""
     import jax
+    import pyarrow as pa
 
+    from grok_sweep import store
     from grok_sweep.core.compiled import compiled
 
     started = time.perf_counter()
@@ -129,9 +149,11 @@ def _alike(curves: Mapping[int, Curve]) -> Iterator[dict[int, Curve]]:
 
 def _tables(
     order: Order, program: "Program", curves: Mapping[int, Curve], seconds: float
-) -> tuple[pa.Table, pa.Table]:
+) -> "tuple[pa.Table, pa.Table]":
     """The rows of runs and curves of runs whose curves are of one length."""
     import jax
+
+    from grok_sweep import store
 
     order = replace(order, columns={name: column[[*curves]] for name, column in order.columns.items()})
     names = next(iter(curves.values()))
@@ -159,7 +181,11 @@ def _runs(order: Order, lost: dict[str, str]) -> Iterator[tuple[int, "Rows"]]:
             yield run, rows
 
 
-def _runs_table(order: Order, results: Mapping[str, np.ndarray], device: str, seconds: float) -> pa.Table:
+def _runs_table(order: Order, results: Mapping[str, np.ndarray], device: str, seconds: float) -> "pa.Table":
+    import pyarrow as pa
+
+    from grok_sweep import store
+
     program = order.program
     kinds = {key: program.numbers[key].kind for key in order.columns if key in program.numbers}
     schema = store.runs_schema(
@@ -173,7 +199,11 @@ def _runs_table(order: Order, results: Mapping[str, np.ndarray], device: str, se
     return pa.table({name: pa.array(columns[name], schema.field(name).type) for name in schema.names})
 
 
-def _curves_table(run_id_R: np.ndarray, curves_RT: Mapping[str, np.ndarray], log_every: int) -> pa.Table:
+def _curves_table(run_id_R: np.ndarray, curves_RT: Mapping[str, np.ndarray], log_every: int) -> "pa.Table":
+    import pyarrow as pa
+
+    from grok_sweep import store
+
     runs, logs = curves_RT["train_loss"].shape
     with np.errstate(over="ignore"):  # what is more than float32 holds is inf there
         metrics = {name: values_RT.ravel().astype(np.float32) for name, values_RT in curves_RT.items()}

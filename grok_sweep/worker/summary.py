@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from grok_sweep import store
 from grok_sweep.core import parts
+
+FINITE = ("train_loss", "eval_loss", "weight_norm")  # of a run that has not diverged
 
 
 def summarise(
@@ -18,7 +19,7 @@ def summarise(
     a loss under `loss_floor` (nats, over 0) counts as that: in float32 it may be 0, and 0 / 0 is no ratio.
     """
     # An accuracy is a share, and nan only where a task has none; a user's own metric may be nan.
-    losses = [name for name in curves_RT if name in store.CURVE_METRICS and not name.endswith("accuracy")]
+    losses = [name for name in FINITE if name in curves_RT]
     finite_RT = np.logical_and.reduce([np.isfinite(curves_RT[name]) for name in losses])
     kept_RT = np.logical_and.accumulate(finite_RT, axis=1)
     train_RT, eval_RT = (curves_RT[name].astype(np.float64) for name in ("train_loss", "eval_loss"))
