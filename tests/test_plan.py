@@ -10,7 +10,7 @@ from grok_sweep.compose import compose
 from grok_sweep.core.config import parse
 from grok_sweep.core.costs import COSTS
 from grok_sweep.core.grid import expand
-from grok_sweep.core.plan import PILOT_SECONDS, halve, make_plan, outline, unfinished
+from grok_sweep.core.plan import MOST_FILES, PILOT_SECONDS, halve, make_plan, outline, unfinished
 
 BASE = parse(compose(["sweeps=quickstart"])[0])
 
@@ -166,6 +166,25 @@ def test_a_short_sweep_is_cut_small_enough_for_all_workers():
     largest = max(shard.seconds for shard in plan.shards)
     assert largest < plan.seconds(1) / 30
     assert len(plan.shards) < 200
+
+
+@pytest.mark.parametrize("shard_seconds", [0.001, 30])
+def test_a_million_runs_are_about_ten_thousand_files(shard_seconds):
+    """Runs and curves of each shard; the workers are not asked how many they are."""
+    shapes = {"train_size": (500, 1000), "hidden_size": (16, 64, 258)}
+    plan = planned(shard_seconds=shard_seconds, weight_decay=(0.1, 1.0), seeds=range(83_334), **shapes)
+    assert plan.n_runs == 1_000_008
+    assert 0.5 * MOST_FILES < 2 * len(plan.shards) < 1.02 * MOST_FILES
+    assert plan.shards[0].seconds <= PILOT_SECONDS
+    longest = max(shard.seconds for shard in plan.shards)
+    assert longest < 1.5 * plan.seconds(1) / len(plan.shards)
+
+
+def test_files_of_weights_count_too():
+    cluster = replace(BASE.cluster, shard_seconds=0.001)
+    axes = {"hidden_size": (4,), "train_size": (30,)}
+    sweep = replace(BASE, axes=axes, cluster=cluster, seeds=range(20_000), snapshot_every=20_000)
+    assert 3 * len(make_plan(sweep, expand(sweep)).shards) < 1.02 * MOST_FILES
 
 
 def test_a_sweep_of_one_run():

@@ -26,6 +26,7 @@ from grok_sweep.core.sweep import Sweep
 PILOT_SECONDS = 3.0  # of the first shard, so that a person soon sees results, or that there will be none
 SHARDS_AT_LEAST = 64  # of a sweep that is long enough for them
 CALLS_THAT_END = 3  # of a shard whose runs are ended early: so that some wait for the lanes of others
+MOST_FILES = 10_000  # of a sweep, about: beyond, its shards are longer than cluster.shard_seconds
 SNAPSHOT_BYTES = 32_000_000  # of recorded weights in a shard at most: they go through memory as a whole
 
 
@@ -89,8 +90,9 @@ def make_plan(sweep: Sweep, grid: Grid, times: int = 1) -> Plan:
     ]
     # A short sweep has shards short enough that no worker is left idle for long at its end.
     total = sum(_shard(program, rows_R, group_R, costs).seconds for program, group_R in groups)
-    shard_seconds = min(sweep.cluster.shard_seconds, max(PILOT_SECONDS, total / SHARDS_AT_LEAST))
-    length = shard_seconds, CALLS_THAT_END if sweep.stop_when_decided else 1
+    most = min(sweep.cluster.shard_seconds, max(PILOT_SECONDS, total / SHARDS_AT_LEAST))
+    least = total * (3 if sweep.snapshot_every else 2) / MOST_FILES
+    length = most, least, CALLS_THAT_END if sweep.stop_when_decided else 1
     shards = [
         shard for program, group_R in groups for shard in _cut(program, rows_R, group_R, costs, *length)
     ]
@@ -274,12 +276,13 @@ def _cut(
     rows_R: np.ndarray,
     index_R: np.ndarray,
     costs: Costs,
-    shard_seconds: float,
-    least: int,
+    most_seconds: float,
+    least_seconds: float,
+    least_calls: int,
 ) -> list[Shard]:
-    """Shards of about `shard_seconds` each, or `least` calls; the first of each program is a pilot."""
+    """Shards of about `most_seconds`, but of no less than is given; the first of each program is a pilot."""
     call = _shard(program, rows_R, index_R[: program.lanes], costs).seconds
-    calls = max(least, int(shard_seconds / call))
+    calls = max(least_calls, int(most_seconds / call), math.ceil(least_seconds / call))
     if program.snapshot_every:
         calls = max(1, min(calls, SNAPSHOT_BYTES // (program.lanes * program.snapshot_bytes)))
     first = max(1, min(calls, int(PILOT_SECONDS / call))) * program.lanes
