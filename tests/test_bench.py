@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from grok_sweep.bench import cores
+from grok_sweep.bench import workers as simulated
 from grok_sweep.bench.__main__ import show
 from grok_sweep.bench.device import parity_1125
 from grok_sweep.bench.process import numpy_product, peak_gb, processes
@@ -76,6 +77,15 @@ def test_short_runs_counts_all_runs():
     assert figures["runs"] == 20
     assert 0 < figures["seconds_to_first_row"] <= figures["seconds"]
     assert figures["peak_gb_of_driver"] > 0.05
+
+
+def test_workers_that_train_nothing_are_kept_up_with_or_not():
+    table = simulated.workers([1500, 3000], seconds=0.1)["by_workers"]
+    assert table["workers"].tolist() == [1500, 3000]
+    assert table["due_per_second"].tolist() == [50, 100]
+    assert (table["shards"] >= [5, 10]).all()
+    assert (table["shards_per_second"] > 0).all()
+    assert table[["busy", "cpu"]].gt(0).all(axis=None)
 
 
 def test_a_sweep_that_fails_says_why(capfd):

@@ -181,7 +181,10 @@ def test_two_sessions_do_not_share_a_folder(sweep, tmp_path, capfd):
     assert sweep("seeds=2") == 0
 
 
-def test_a_disk_that_fills_up_is_one_message_and_loses_nothing(sweep, tmp_path, capfd, monkeypatch):
+@pytest.mark.parametrize("workers", [1, 9])
+def test_a_disk_that_fills_up_is_one_message_and_loses_nothing(sweep, tmp_path, capfd, monkeypatch, workers):
+    """Of many workers several shards are written at a time."""
+    monkeypatch.setattr("grok_sweep.executors.inline.InlineExecutor.workers", workers)
     publish, calls = Store.publish, []
 
     def full(self, *tables):

@@ -2,6 +2,7 @@
 
 python -m grok_sweep.bench                        all for which a CPU is enough
 python -m grok_sweep.bench plan                   one part
+python -m grok_sweep.bench workers --workers 300  how many workers one driver can have
 python -m grok_sweep.bench sweep --device gpu     all of parity_1125 in one process, cold cache
 
 `sweep` needs jax, flax, optax, pandas and pyarrow only: Ray, Hydra and matplotlib come with the command line,
@@ -18,6 +19,7 @@ import pandas as pd
 
 from grok_sweep.bench.cores import plan, short_runs, training
 from grok_sweep.bench.device import Figures, parity_1125, sweep
+from grok_sweep.bench.workers import WORKERS, workers
 from grok_sweep.core.engines import ENGINES
 from grok_sweep.errors import ConfigError
 from grok_sweep.session.provenance import machine
@@ -44,15 +46,20 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("part", nargs="?", choices=[*PARTS, "sweep"], help="none: all but sweep")
+    parser.add_argument("part", nargs="?", choices=[*PARTS, "sweep", "workers"], help="none: all but sweep")
     parser.add_argument("--device", choices=["cpu", "gpu", "tpu"], default="cpu", help="of sweep (cpu)")
     parser.add_argument("--engine", choices=["auto", *ENGINES], default="auto", help="of sweep (auto)")
+    parser.add_argument("--workers", type=int, nargs="+", default=WORKERS, metavar="N", help="of workers")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the results of sweep")
     arguments = parser.parse_args(argv)
+    if min(arguments.workers) < 1:
+        parser.error("--workers: must be whole numbers of at least 1")
     print(machine(), *(f"{name} {version}" for name, version in versions().items()), sep=", ", flush=True)
     try:
         if arguments.part == "sweep":  # alone: it changes this process
             show("sweep", sweep(parity_1125(arguments.device, arguments.engine), arguments.out))
+        if arguments.part in ("workers", None):
+            show("workers", workers(arguments.workers))
         for part, measure in PARTS.items():
             if arguments.part in (part, None):
                 show(part, measure())

@@ -1,7 +1,11 @@
 """The training of a session: what its workers get, and what comes back, told, counted and published."""
 
+from collections import deque
 from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from importlib import import_module
+from threading import Thread
 from typing import Any
 
 import pandas as pd
@@ -18,6 +22,8 @@ from grok_sweep.stop import Stop
 from grok_sweep.store import STOPPED, Store, in_session
 from grok_sweep.terminal.progress import Progress
 from grok_sweep.worker import Order, Result
+
+WRITERS = 8  # shards that are written at a time: until a disk has one takes it longer than all else of it
 
 
 def jobs(sweep: Sweep, plan: Plan) -> Iterator[Job]:
@@ -56,6 +62,7 @@ class Training:
         self._sweep, self._left, self._results, self._workers = sweep, left, results, workers
         self._number = number
         self._said: set[str] = set()
+        self._being_written: deque[Future[None]] = deque()
         whole, plan = left.whole, left.plan
         self.plan, self.workers = plan, workers.workers
         self._display = Progress(
@@ -83,7 +90,7 @@ class Training:
             ended=lambda: stop.asked is not None or (fail_fast and record["failed_shards"] > 0),
         )
         page = LiveReport(self._sweep, self._display.note)
-        with self._display:
+        with self._display, ThreadPoolExecutor(WRITERS, "write") as writers:
             if self._sweep.stop_when_decided and sorting.ended_by(self._sweep) is None:
                 cannot = "does not say when a phase can no longer change: no run is ended early"
                 self._display.note(f"definition {self._sweep.definition} {cannot}")
@@ -96,9 +103,12 @@ class Training:
                     queue.put_back(again)
                     self._did_not_come(done.job, done.outcome, again)
                     continue
-                self._landed(done.job, done.outcome)
+                if not record["runs"]:  # there will be something to draw: matplotlib is there by then
+                    Thread(target=import_module, args=["analysis.report"], daemon=True).start()
+                self._landed(done.job, done.outcome, writers)
                 if stop.asked is None:
                     page.landed()
+            self._write_all_but(0)
         record["compile_and_other_seconds"] = round(record["compile_and_other_seconds"], 1)
 
     def _resume(self) -> None:
@@ -109,11 +119,13 @@ class Training:
         phases = self._phases(here, lambda: self._results.curves(here["run_id"]))
         self._display.resumed(phases, whole.work - self._left.plan.work)
 
-    def _landed(self, job: Job, result: Result) -> None:
+    def _landed(self, job: Job, result: Result, writers: ThreadPoolExecutor) -> None:
         self.record["failed_shards"] += bool(result.lost)
         for run_id, reason in result.lost.items():
             self._failed(job, [run_id], reason)
-        self._results.publish(in_session(result.runs, self._number), result.curves, result.weights)
+        tables = in_session(result.runs, self._number), result.curves, result.weights
+        self._being_written.append(writers.submit(self._results.publish, *tables))
+        self._write_all_but(min(WRITERS, self._workers.workers - 1))
         runs = result.runs.to_pandas()
         self._display.landed(self._phases(runs, result.curves.to_pandas), job.shard.work)
         self.record["runs"] += len(runs)
@@ -128,6 +140,11 @@ class Training:
             self._say_once("native", f"{result.not_native}; XLA does it there")
         self.record["compile_and_other_seconds"] += result.other_seconds
         self.seconds += result.train_seconds
+
+    def _write_all_but(self, most: int) -> None:
+        """Wait until `most` shards at most are being written. Raises what one raised that could not be."""
+        while len(self._being_written) > most:
+            self._being_written.popleft().result()
 
     def _did_not_come(self, job: Job, failure: Failure, again: list[Job]) -> None:
         if again:
