@@ -1,0 +1,54 @@
+"""All of parity_1125 by both engines of a CPU: the record is by native; what sorts each run of XLA is kept.
+
+Another draw of nine seeds by one engine (`other_seeds.parquet`) is what their difference is measured by.
+"""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import analysis
+from grok_sweep.core.definitions import pair
+from grok_sweep.core.number import Values
+
+HERE = Path(__file__).parent
+README = (HERE.parent / "grok_sweep" / "README.md").read_text(encoding="utf-8")
+AXES = ["weight_decay", "hidden_size", "train_size"]
+H = Values({name: number.default for name, number in pair.numbers.items()})
+
+
+def phases(runs):
+    return pd.Series(pair.make(runs, None, H), runs.index)
+
+
+def shares(runs, of):
+    return pd.crosstab([runs[axis] for axis in AXES], of, normalize="index")
+
+
+def apart(one, other):
+    """The mean over the 125 cells of the total variation of the shares of their phases."""
+    each = one.sub(other, fill_value=0).abs().sum(axis=1) / 2
+    assert len(each) == 125
+    return each.mean()
+
+
+@pytest.fixture(scope="module")
+def native():
+    return analysis.load_runs(HERE.parent / "sweeps" / "parity_1125").set_index("run_id")
+
+
+def test_engines_differ_less_than_seeds_and_by_what_is_told(native):
+    xla = pd.read_parquet(HERE / "xla_cpu.parquet").set_index("run_id").loc[native.index]
+    other = pd.read_parquet(HERE / "other_seeds.parquet")
+    assert not set(other["seed"]) & set(native["seed"])
+    by_native = shares(native, phases(native))
+    between_engines = apart(by_native, shares(native, phases(xla)))
+    between_seeds = apart(by_native, shares(other, phases(other)))
+    assert between_engines < between_seeds
+    same = (phases(native) == phases(xla)).sum()
+    told = f"{same:,} are in the same phase by both engines of a CPU"
+    told += " (`tests/xla_cpu.parquet`); the mean over the cells of the total variation of their phases is "
+    told += f"{between_engines:.3f}, and {between_seeds:.3f} between nine seeds and nine others"
+    assert told in re.sub(r"\s+", " ", README)
