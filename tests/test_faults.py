@@ -220,9 +220,10 @@ def test_a_run_that_no_worker_has_memory_for_fails(start, nodes, cluster, tmp_pa
 
 @pytest.mark.slow
 def test_a_driver_that_is_killed_leaves_nothing_behind_and_the_next_goes_on(start, tmp_path):
-    command = start(tmp_path, "cluster.workers=2")
+    more = ["cluster.workers=2", "seeds=48"]  # 192 runs: the first is still at work when the second looks
+    command = start(tmp_path, *more)
     command.until(lambda: command.finished() > 1)
-    second = start(tmp_path, "cluster.workers=2")
+    second = start(tmp_path, *more)
     second.ended(2)
     assert f"another grok-sweep is working in it (pid {command.process.pid} on " in second.said
     ray = [process for process in children(command.process) if not is_agent(process)]
@@ -232,9 +233,9 @@ def test_a_driver_that_is_killed_leaves_nothing_behind_and_the_next_goes_on(star
     before = {path: path.stat().st_mtime_ns for path in command.out.glob("*/[0-9a-f]*[0-9a-f].parquet")}
     psutil.wait_procs(ray, timeout=PATIENCE)
     assert not [process for process in ray if process.is_running()]
-    again = start(tmp_path, "cluster.workers=2")
+    again = start(tmp_path, *more)
     again.ended(0)
-    check_whole(tmp_path)
+    check_whole(tmp_path, runs=192)
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
