@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Without a C++ compiler the article's sweep takes half an hour: then a small part of it.
 SWEEP := $(if $(shell command -v c++ || command -v g++ || command -v clang++),parity_1125,quickstart)
 
-.PHONY: run test check report bench chaos sanitize lock clean
+.PHONY: run test check report bench bench-peers chaos sanitize lock clean
 
 run: .venv/installed ## train the article's 1125 networks, sort them into phases, draw them
 	$(BIN)/grok-sweep sweeps=$(SWEEP)
@@ -24,6 +24,9 @@ report: .venv/installed ## the page of the recorded sweep of 1125 runs: build/pa
 bench: .venv/installed ## how fast, as ratios to what is measured in the same run
 	$(BIN)/python -m grok_sweep.bench
 
+bench-peers: .venv-peers/installed ## the same runs by Ray Tune, Hydra, vmap, torch: hours; PEERS="--slices short"
+	.venv-peers/bin/python -m grok_sweep.bench peers --record tests/peers.yaml $(PEERS)
+
 chaos: .venv/installed ## 100 times kill something that a sweep needs: nothing may be lost or doubled
 	$(BIN)/python tests/chaos.py --kills 100 --record tests/chaos.yaml
 
@@ -37,10 +40,19 @@ lock: .venv/installed ## resolve the dependencies anew
 	    --custom-compile-command "make lock" --group dev pyproject.toml -o requirements.lock
 
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv .venv-peers build dist *.egg-info
 
 .venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+# The locked dependencies and, in the versions that pip finds, the peers'.
+.venv-peers/installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check "pip>=25.1"
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --group peers
 	touch $@

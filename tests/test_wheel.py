@@ -47,6 +47,7 @@ def test_the_wheel_works_in_a_folder_of_its_own(site, tmp_path):
         assert {p for p in packed if p.suffix and p.parent.name != "__pycache__"} == {
             p.relative_to(ROOT) for pattern in patterns for p in (ROOT / folder).glob(pattern)
         }
+    assert not (site / "grok_sweep" / "bench").exists()
     # The editable install of this checkout is on the path too: the wheel's must come first.
     at = {"cwd": elsewhere, "env": os.environ | {"PYTHONPATH": str(site)}}
     where = run(

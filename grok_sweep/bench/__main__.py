@@ -4,6 +4,7 @@ python -m grok_sweep.bench                        all for which a CPU is enough
 python -m grok_sweep.bench plan                   one part
 python -m grok_sweep.bench workers --workers 300  how many workers one driver can have
 python -m grok_sweep.bench sweep --device gpu     all of parity_1125 in one process, cold cache
+python -m grok_sweep.bench peers                  beside other ways to train the same: `make bench-peers`
 
 `sweep` needs jax, flax, optax, pandas and pyarrow only: Ray, Hydra and matplotlib come with the command line,
 which `short_runs` starts as a process.
@@ -16,9 +17,11 @@ from pathlib import Path
 from subprocess import CalledProcessError
 
 import pandas as pd
+import yaml
 
 from grok_sweep.bench.cores import plan, short_runs, training
 from grok_sweep.bench.device import Figures, parity_1125, sweep
+from grok_sweep.bench.peers.work import SLICES, PeersError
 from grok_sweep.bench.workers import WORKERS, workers
 from grok_sweep.core.engines import ENGINES
 from grok_sweep.errors import ConfigError
@@ -39,6 +42,18 @@ def show(part: str, figures: Figures) -> None:
             print(f"  {key:<30} {f'{value:,.3f}' if isinstance(value, float) else value}", flush=True)
 
 
+def beside_peers(arguments: argparse.Namespace) -> None:
+    """Print and record what is known after each round, the last of which is all."""
+    from grok_sweep.bench.peers.compare import compare, table  # needs psutil
+
+    slices = {name: SLICES[name] for name in arguments.slices}
+    for record in compare(slices, arguments.repeats, arguments.limit):
+        if arguments.record:
+            text = yaml.safe_dump(record, sort_keys=False, default_flow_style=None, width=110)
+            arguments.record.write_text(text, encoding="utf-8")
+    print(table(record))
+
+
 def main(argv: list[str] | None = None) -> int:
     """Measure and print. Exit code 0, or 2 with one message."""
     parser = argparse.ArgumentParser(
@@ -46,11 +61,17 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("part", nargs="?", choices=[*PARTS, "sweep", "workers"], help="none: all but sweep")
+    parser.add_argument(
+        "part", nargs="?", choices=[*PARTS, "sweep", "workers", "peers"], help="none: all but sweep and peers"
+    )
     parser.add_argument("--device", choices=["cpu", "gpu", "tpu"], default="cpu", help="of sweep (cpu)")
     parser.add_argument("--engine", choices=["auto", *ENGINES], default="auto", help="of sweep (auto)")
     parser.add_argument("--workers", type=int, nargs="+", default=WORKERS, metavar="N", help="of workers")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the results of sweep")
+    parser.add_argument("--slices", nargs="+", choices=SLICES, default=[*SLICES], help="of peers (all)")
+    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="of peers (3)")
+    parser.add_argument("--limit", type=float, default=1800, metavar="SECONDS", help="of a command of peers")
+    parser.add_argument("--record", type=Path, metavar="FILE", help="YAML in which peers keeps its figures")
     arguments = parser.parse_args(argv)
     if min(arguments.workers) < 1:
         parser.error("--workers: must be whole numbers of at least 1")
@@ -60,10 +81,12 @@ def main(argv: list[str] | None = None) -> int:
             show("sweep", sweep(parity_1125(arguments.device, arguments.engine), arguments.out))
         if arguments.part in ("workers", None):
             show("workers", workers(arguments.workers))
+        if arguments.part == "peers":
+            beside_peers(arguments)
         for part, measure in PARTS.items():
             if arguments.part in (part, None):
                 show(part, measure())
-    except (ConfigError, CalledProcessError, OSError, StoreError) as error:
+    except (ConfigError, CalledProcessError, OSError, PeersError, StoreError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
     return 0
