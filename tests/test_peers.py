@@ -54,6 +54,7 @@ def trained(tmp_path_factory):
     return train
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("who", PEERS)
 def test_a_peer_trains_what_we_do(who, trained):
     if who in NEEDS and not installed(NEEDS[who]):

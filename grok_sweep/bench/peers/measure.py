@@ -31,8 +31,8 @@ LOOK_SECONDS = 0.1  # between two looks at a command's processes
 LEFT_SECONDS = 20  # for what a command leaves behind, such as Ray's processes, to end by itself
 ADOPT = 36  # prctl's PR_SET_CHILD_SUBREAPER: orphans become children of this process
 
-# Losses are compared over the first steps, as what rounding makes them differ grows: of 258 neurons and 750 rows
-# it was 4e-5 of the loss after 100 steps, 1e-3 after 200, 1e-2 after 300, the same by jax as by torch.
+# Losses are compared over the first steps, as what rounding makes them differ grows: with 258 neurons it was
+# 4e-5 of the loss after 100 steps, 1e-3 after 200, 1e-2 after 300, the same by jax as by torch.
 SAME_STEPS, SAME_LOSS, SAME_ACCURACY = 100, 1e-3, 0.01  # of the loss itself; of all rows
 
 Measures = dict[str, float]
