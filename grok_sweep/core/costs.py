@@ -20,7 +20,8 @@ class Costs:
     logged_bytes: float  # and in a logged one, with the test rows
     block_bytes: float  # and that of one lane at a time; more rows are gone through in blocks
     native_operations: float = math.nan  # per second, of the native engine's, where there is one
-    native_lanes: float = math.inf  # of its calls
+    native_lanes: float = math.inf  # of its calls on a CPU
+    row_bytes: float = 0.0  # in `call_bytes`, of a row beside its hidden layer
 
     def rate(self, program: "Program") -> float:
         """Operations per second of a program."""
@@ -33,5 +34,6 @@ COSTS = {
     "cpu": Costs(100e9, 15e-6, 2.0, 1e-3, 2**17, 2**30, 2**18, 400e9, 16),
     # All lanes at once: memory traffic and kernel launches are the cost. From tests/h100.yaml.
     "gpu": Costs(12e12, 50e-6, 4.0, 1e-3, 16e9, 16e9, math.inf, 62e12),
-    "tpu": Costs(5e12, 100e-6, 20.0, 1e-3, 8e9, 8e9, math.inf),
+    # From make aot, not yet run: a v5e's, the slowest; a step that stays on the chip is a third faster.
+    "tpu": Costs(5e12, 10e-6, 20.0, 1e-3, 145e6, 8e9, math.inf, 12e12, row_bytes=400),
 }

@@ -257,7 +257,7 @@ def by_xla(program: Program) -> Program:
 
 def _call(program: Program, runs: int, costs: Costs) -> tuple[int, int]:
     """(lanes, blocks) of a program of `runs` runs: as many lanes as the device likes, evenly filled."""
-    row = program.built.bytes_per_row(program.row) * program.number_bytes // 4
+    row = program.built.bytes_per_row(program.row) * program.number_bytes // 4 + costs.row_bytes
     logged = max(program.test_rows, program.rows if program.batch_size else 0)
     fit = min(costs.call_bytes / (row * program.step_rows), costs.logged_bytes / (row * logged))
     if program.engine == "native" and program.device == "cpu":

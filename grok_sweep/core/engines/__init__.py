@@ -1,7 +1,8 @@
 """Engines: what computes the outputs and gradients of a program.
 
 `xla` does every program on every device. `native` is a kernel of this package's own, for the programs that it
-knows: one hidden layer of relu on rows of bits (`relu_cpu`) or of small whole numbers (`relu_gpu`).
+knows: one hidden layer of relu on rows of bits (`relu_cpu`) or of small whole numbers (`relu_gpu`,
+`relu_tpu`).
 An engine has three methods: `inputs(x)`, rows of the task as it wants them, once before training;
 `outputs(params, inputs)`; and `gradient(params, inputs, y_N, weight_N)` of the sum of the weighted losses.
 One that `knows_adamw` has `adamw(h, steps, (params, moments), inputs, y_N, weight_N)` too, of some steps.
@@ -44,6 +45,10 @@ def engine(program: "Program", model: Any, losses: Any) -> Any:
         from grok_sweep.core.engines.relu_cpu import ReluCpu
 
         return ReluCpu(program, losses)
+    if program.engine == "native" and program.device == "tpu":
+        from grok_sweep.core.engines.relu_tpu import ReluTpu
+
+        return ReluTpu(program, losses)
     if program.engine == "native":
         from grok_sweep.core.engines.relu_gpu import ReluGpu
 

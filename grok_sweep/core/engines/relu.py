@@ -16,7 +16,7 @@ from grok_sweep.core.program import Program
 from grok_sweep.core.tasks.parity import Parity
 
 MOST_ROWS = 2**16 - 1  # on a CPU: they are counted in 16 bits
-MOST_FEATURES = {"cpu": 48, "gpu": 64}
+MOST_FEATURES = {"cpu": 48, "gpu": 64, "tpu": 64}
 MOST_HIDDEN = 512  # a kernel holds the hidden layer of some rows at once
 
 
@@ -45,8 +45,6 @@ class Relu:
 
 def unknown(program: Program) -> str:
     """Why a program is none for it; "" where it is one."""
-    if program.device not in MOST_FEATURES:
-        return f"there is none for cluster.device={program.device}"
     shape, kind = program.row
     if not isinstance(program.built, ReluMLP):
         return f"it knows the network of relu_mlp, not that of {program.model}"

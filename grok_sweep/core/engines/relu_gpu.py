@@ -4,7 +4,7 @@ XLA writes the hidden layer of all rows to memory and reads it again; here a til
 once, forward and backward.
 
 The products are on the tensor cores, without rounding: x and [x W > 0] are bfloat16 exactly, and the other
-factor is the sum of three bfloat16 `_pieces`. Their sums are in float32.
+factor is the sum of three bfloat16 `pieces`. Their sums are in float32.
 """
 
 import functools
@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
 
+from grok_sweep.core.engines.pieces import pieces, product
 from grok_sweep.core.engines.relu import Relu
 from grok_sweep.core.models import Params
 from grok_sweep.core.program import Program
@@ -92,7 +93,7 @@ class ReluGpu(Relu):
             compiler_params=None if self.interpret else triton.CompilerParams(num_warps=tiles.warps),
             name=f"relu_{rows}x{self.hidden}",
         )
-        return call(*of_rows, jnp.pad(w_out_H, (0, self.more)), *_pieces(w_in_HD))
+        return call(*of_rows, jnp.pad(w_out_H, (0, self.more)), *pieces(w_in_HD))
 
 
 def _gradient(
@@ -113,8 +114,10 @@ def _gradient(
     def tile(i: Any, g_HD: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         x_ND, y_N, weight_N = (_rows(ref, first + i, tiles) for ref in (x_ref, y_ref, weight_ref))
         z_N, on_HN = _forward(x_ND, w_out_ref, w_in_refs, columns)
-        xdz_ND = _pieces(x_ND.astype(jnp.float32) * slope(z_N, y_N, weight_N)[:, None])
-        return tuple(g + _sum(_dot(on, piece) for piece in xdz_ND) for on, g in zip(on_HN, g_HD, strict=True))
+        xdz_ND = pieces(x_ND.astype(jnp.float32) * slope(z_N, y_N, weight_N)[:, None])
+        return tuple(
+            g + _sum(product(on, piece) for piece in xdz_ND) for on, g in zip(on_HN, g_HD, strict=True)
+        )
 
     g_HD = tuple(jnp.zeros((neurons, x_ref.shape[1]), jnp.float32) for _, neurons in columns)
     g_HD = jax.lax.fori_loop(0, _count(x_ref, tiles), tile, g_HD)
@@ -144,7 +147,7 @@ def _forward(
     on_HN = []
     for begin, neurons in columns:
         part = slice(begin, begin + neurons)
-        h_HN = _sum(_dot(ref[part, :], x_ND.T) for ref in w_in_refs)
+        h_HN = _sum(product(ref[part, :], x_ND.T) for ref in w_in_refs)
         z_N += jnp.sum(jnp.maximum(h_HN, 0) * w_out_ref[part][:, None], axis=0)
         on_HN.append((h_HN > 0).astype(jnp.bfloat16))
     return z_N, on_HN
@@ -170,25 +173,9 @@ def _rows(ref: Refs, i: Any, tiles: Tiles) -> jax.Array:
     return triton.load(ref.at[pl.ds(begin, tiles.rows), :], mask=mask, other=0)
 
 
-def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
-    return jnp.dot(a, b, precision=jax.lax.Precision.DEFAULT, preferred_element_type=jnp.float32)
-
-
 def _sum(parts: Iterable[jax.Array]) -> jax.Array:
     """Of the small ones first."""
     return functools.reduce(jnp.add, [*parts][::-1])
-
-
-def _pieces(a: jax.Array) -> list[jax.Array]:
-    """Three bfloat16, of 8 bits each, whose sum is the float32."""
-
-    def top(a: jax.Array) -> jax.Array:
-        bits = jax.lax.bitcast_convert_type(a, jnp.uint32) & jnp.uint32(0xFFFF0000)
-        return jax.lax.bitcast_convert_type(bits, jnp.float32)
-
-    first = top(a)
-    second = top(a - first)
-    return [piece.astype(jnp.bfloat16) for piece in (first, second, a - first - second)]
 
 
 def _columns(hidden: int, most: int) -> Columns:
