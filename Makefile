@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Without a C++ compiler the article's sweep takes half an hour: then a small part of it.
 SWEEP := $(if $(shell command -v c++ || command -v g++ || command -v clang++),parity_1125,quickstart)
 
-.PHONY: run test check report bench bench-peers chaos sanitize lock clean
+.PHONY: run test check report bench bench-peers aot chaos sanitize lock clean
 
 run: .venv/installed ## train the article's 1125 networks, sort them into phases, draw them
 	$(BIN)/grok-sweep sweeps=$(SWEEP)
@@ -27,6 +27,9 @@ bench: .venv/installed ## how fast, as ratios to what is measured in the same ru
 bench-peers: .venv-peers/installed ## the same runs by Ray Tune, Hydra, vmap, torch: hours; PEERS="--slices short"
 	.venv-peers/bin/python -m grok_sweep.bench peers --record tests/peers.yaml $(PEERS)
 
+aot: .venv-aot/installed ## compile the sweeps' programs for an H100 and three TPUs, none of which need be here
+	.venv-aot/bin/python -m grok_sweep.bench aot --record tests/aot.yaml
+
 chaos: .venv/installed ## 100 times kill something that a sweep needs: nothing may be lost or doubled
 	$(BIN)/python tests/chaos.py --kills 100 --record tests/chaos.yaml
 
@@ -40,7 +43,15 @@ lock: .venv/installed ## resolve the dependencies anew
 	    --custom-compile-command "make lock" --group dev pyproject.toml -o requirements.lock
 
 clean:
-	rm -rf .venv .venv-peers build dist *.egg-info
+	rm -rf .venv .venv-peers .venv-aot build dist *.egg-info
+
+# Apart, as jax would take these compilers for devices. pip reads groups from 25.1 on.
+.venv-aot/installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv-aot
+	.venv-aot/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	.venv-aot/bin/python -m pip install --quiet --disable-pip-version-check "pip>=25.1"
+	.venv-aot/bin/python -m pip install --quiet --disable-pip-version-check --group aot
+	touch $@
 
 .venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv

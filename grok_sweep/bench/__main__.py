@@ -5,6 +5,7 @@ python -m grok_sweep.bench plan                   one part
 python -m grok_sweep.bench workers --workers 300  how many workers one driver can have
 python -m grok_sweep.bench sweep --device gpu     all of parity_1125 in one process, cold cache
 python -m grok_sweep.bench peers                  beside other ways to train the same: `make bench-peers`
+python -m grok_sweep.bench aot --devices v5e      what a TPU would need, compiled without one; see `make aot`
 
 `sweep` needs jax, flax, optax, pandas and pyarrow only: Ray, Hydra and matplotlib come with the command line,
 which `short_runs` starts as a process.
@@ -19,6 +20,7 @@ from subprocess import CalledProcessError
 import pandas as pd
 import yaml
 
+from grok_sweep.bench import aot
 from grok_sweep.bench.cores import plan, short_runs, training
 from grok_sweep.bench.device import Figures, parity_1125, sweep
 from grok_sweep.bench.peers.work import SLICES, PeersError
@@ -61,8 +63,9 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    others = ["sweep", "workers", "peers", "aot"]
     parser.add_argument(
-        "part", nargs="?", choices=[*PARTS, "sweep", "workers", "peers"], help="none: all but sweep and peers"
+        "part", nargs="?", choices=[*PARTS, *others], help="none: all but sweep, peers and aot"
     )
     parser.add_argument("--device", choices=["cpu", "gpu", "tpu"], default="cpu", help="of sweep (cpu)")
     parser.add_argument("--engine", choices=["auto", *ENGINES], default="auto", help="of sweep (auto)")
@@ -71,7 +74,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--slices", nargs="+", choices=SLICES, default=[*SLICES], help="of peers (all)")
     parser.add_argument("--repeats", type=int, default=3, metavar="N", help="of peers (3)")
     parser.add_argument("--limit", type=float, default=1800, metavar="SECONDS", help="of a command of peers")
-    parser.add_argument("--record", type=Path, metavar="FILE", help="YAML in which peers keeps its figures")
+    parser.add_argument(
+        "--devices", nargs="+", choices=[*aot.DEVICES], default=[*aot.DEVICES], help="of aot (all)"
+    )
+    parser.add_argument(
+        "--sweeps", nargs="+", metavar="NAME", default=aot.SWEEPS, help="of aot (%(default)s)"
+    )
+    parser.add_argument(
+        "--record", type=Path, metavar="FILE", help="YAML in which peers and aot keep their figures"
+    )
     arguments = parser.parse_args(argv)
     if min(arguments.workers) < 1:
         parser.error("--workers: must be whole numbers of at least 1")
@@ -83,6 +94,11 @@ def main(argv: list[str] | None = None) -> int:
             show("workers", workers(arguments.workers))
         if arguments.part == "peers":
             beside_peers(arguments)
+        if arguments.part == "aot":  # so does this
+            rows = [row for name in arguments.devices for row in aot.compiled_for(name, arguments.sweeps)]
+            print(aot.table(rows))
+            if arguments.record:
+                arguments.record.write_text(aot.record(rows), encoding="utf-8")
         for part, measure in PARTS.items():
             if arguments.part in (part, None):
                 show(part, measure())

@@ -23,13 +23,18 @@ Figures = dict[str, Any]  # printed as they are: numbers, words, tables
 PRODUCT = (4096, 1.0)  # rows and columns of the product by which the device is known, and seconds of it
 
 
-def parity_1125(device: str = "cpu", engine: str = "auto") -> Config:
-    """The recorded config, for this process on a device; what it lacks is as in conf/."""
+def recorded(name: str, device: str, engine: str) -> Config:
+    """The recorded config of a sweep, for this process on a device; what it lacks is as in conf/."""
     conf, sweeps = configs()
-    files = (conf / "cluster" / "inline.yaml", sweeps / "parity_1125" / "sweep.yaml")
-    cluster, recorded = (yaml.safe_load(path.read_text(encoding="utf-8")) for path in files)
+    files = (conf / "cluster" / "inline.yaml", sweeps / name / "sweep.yaml")
+    cluster, record = (yaml.safe_load(path.read_text(encoding="utf-8")) for path in files)
     known = {key: value for key, value in root().items() if key != "defaults"}
-    return {**known, **recorded["config"], "cluster": {**cluster, "device": device}, "engine": engine}
+    return {**known, **record["config"], "cluster": {**cluster, "device": device}, "engine": engine}
+
+
+def parity_1125(device: str = "cpu", engine: str = "auto") -> Config:
+    """That of the article's sweep."""
+    return recorded("parity_1125", device, engine)
 
 
 def sweep(config: Config, out: Path | None = None) -> Figures:
