@@ -1,7 +1,7 @@
 # Needs Python 3.11 or newer with pip and venv; everything else goes into .venv.
 PYTHON ?= python3
 BIN := .venv/bin
-# Without a C++ compiler the article's sweep takes half an hour: then a small part of it.
+# Without a C++ compiler the article's sweep takes 25 minutes: then a small part of it.
 SWEEP := $(if $(shell command -v c++ || command -v g++ || command -v clang++),parity_1125,quickstart)
 
 .PHONY: run test check report bench bench-peers aot chaos sanitize lock clean

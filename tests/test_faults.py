@@ -25,6 +25,7 @@ SWEEP = [
     "sweeps=quickstart",
     "name=faults",
     "train.steps=4000",
+    "engine=xla",  # by the native one a run is over before anything can happen to it
     "task.test_size=500",
     "grid.weight_decay=[0.1,1]",
     "grid.hidden_size=[16,48]",
