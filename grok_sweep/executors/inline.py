@@ -44,8 +44,6 @@ class InlineExecutor:
                 outcome: Result | Failure
                 try:
                     outcome = train_shard(job.order())
-                except (
-                    Exception
-                ) as error:  # whatever it was, the other shards go on; it is reported at the end
+                except Exception as error:  # the other shards go on; it is reported at the end
                     outcome = failure(error, traceback.format_exc())
                 yield Done(job, outcome)

@@ -9,6 +9,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+import threading
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ if TYPE_CHECKING:  # it loads jax
 SOURCE = Path(engines.__file__).with_name("relu.cpp")
 FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-march=native", "-shared", "-fPIC", "-w")
 BUILD_SECONDS = 120
+LOCK = threading.Lock()  # the next program is prepared while one trains: it is built once for both
 
 
 class NativeError(Exception):
@@ -38,7 +40,10 @@ def usable(program: "Program") -> tuple["Program", str]:
     """(the program, ""); or (it by XLA, why), where it is native on a CPU and there is no library here."""
     from grok_sweep.core.plan import by_xla
 
-    why = register() if program.engine == "native" and program.device == "cpu" else ""
+    why = ""
+    if program.engine == "native" and program.device == "cpu":
+        with LOCK:
+            why = register()
     return (by_xla(program), why) if why else (program, "")
 
 
