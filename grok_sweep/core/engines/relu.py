@@ -32,6 +32,10 @@ class Relu:
         """W, of shape (D, H), and w, of shape (H,)."""
         return params["params"]["w_in"], params["params"]["w_out"]
 
+    def tree(self, w_in_DH: jax.Array, w_out_H: jax.Array) -> Params:
+        """Params, or what has their shape, of such two."""
+        return {"params": {"w_in": w_in_DH, "w_out": w_out_H}}
+
     def slope(self, z_N: jax.Array, y_N: jax.Array, weight_N: jax.Array) -> jax.Array:
         """dz: of each row's weighted loss in its output."""
         (dz_N,) = jax.vjp(lambda z_N: self.losses(z_N, y_N), z_N)[1](weight_N)
@@ -40,7 +44,7 @@ class Relu:
     def gradient_of(self, params: Params, g_DH: jax.Array) -> Params:
         """Of all weights, from G."""
         w_in_DH, w_out_H = self.weights(params)
-        return {"params": {"w_in": w_out_H[None, :] * g_DH, "w_out": jnp.sum(w_in_DH * g_DH, axis=0)}}
+        return self.tree(w_out_H[None, :] * g_DH, jnp.sum(w_in_DH * g_DH, axis=0))
 
 
 def unknown(program: Program) -> str:

@@ -50,8 +50,7 @@ class ReluCpu(Relu):
         w_in_DH, w_out_H = self.weights(params)
         shapes = [jax.ShapeDtypeStruct(w.shape, jnp.float32) for w in (w_in_DH, w_out_H)]
         arguments = (*x, y_N.astype(jnp.int8), weight_N, w_in_DH, w_out_H)
-        w_in, w_out = _call("relu_gradient", shapes, *arguments, clip=np.float32(CLIP))
-        return {"params": {"w_in": w_in, "w_out": w_out}}
+        return self.tree(*_call("relu_gradient", shapes, *arguments, clip=np.float32(CLIP)))
 
     def adamw(self, h: Any, steps: int, state: Any, x: Tabled, y_N: jax.Array, weight_N: jax.Array) -> Any:
         """(params, moments) after some steps of optax.adamw, whose state `moments` is, from those before."""
@@ -63,9 +62,7 @@ class ReluCpu(Relu):
         in_place = {len(arguments) + i: i for i in range(len(arrays))}
         numbers = {"clip": np.float32(CLIP), "steps": steps}
         made = _call("relu_adamw", shapes, *arguments, *arrays, in_place=in_place, **numbers)
-        params, mu, nu = (
-            {"params": dict(zip(("w_in", "w_out"), made[i : i + 2], strict=True))} for i in (0, 2, 4)
-        )
+        params, mu, nu = (self.tree(*made[i : i + 2]) for i in (0, 2, 4))
         return params, (adam._replace(count=adam.count + steps, mu=mu, nu=nu), *rest)
 
 
