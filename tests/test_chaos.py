@@ -6,7 +6,7 @@ import pytest
 from chaos import KINDS, chaos
 
 SHORT = ["worker", "driver writing", "node", "SIGTERM", "worker", "driver"]
-SEEDS = 8
+SEEDS = 5
 
 
 @pytest.mark.slow

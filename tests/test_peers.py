@@ -5,6 +5,7 @@ How fast anything is is not asserted: `make bench-peers` measures it.
 
 import importlib.util
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -95,68 +96,99 @@ def test_a_command_that_fails_says_why(tmp_path):
 
 
 def times(seconds, more=0.0):
-    """What three goes took."""
+    """What some goes took."""
     return [{"seconds": s, "cpu_seconds": 2 * s, "peak_gb": 0.5, "loss_apart": more} for s in seconds]
 
 
 @pytest.fixture
 def record():
-    """Of the slice `many`: a peer is first cold, we are warm, Ray Tune took over the limit once."""
-    cold = (
-        {OURS: times([12, 10, 11])} | {who: times([20, 30, 40]) for who in PEERS} | {"loop": times([8, 9, 7])}
-    )
-    warm = (
-        {OURS: times([5, 5, 5])} | {who: times([20, 30, 40]) for who in PEERS} | {TUNE: [*times([60]), None]}
-    )
-    return compare.as_record({"many": SLICES["many"]}, {"many": {"cold": cold, "warm": warm}}, 3, 600)
+    """Of the slice `many`: a peer is first cold, we are warm, Ray Tune took over the limit."""
+    many = compare.no_goes(SLICES["many"])
+    many["cold"] |= {who: times([20, 30, 40]) for who in PEERS}
+    many["cold"] |= {OURS: times([12, 10, 11]), "loop": times([8, 9, 7])}
+    many["warm"] |= {who: times([20, 30, 40]) for who in PEERS}
+    many["warm"] |= {OURS: times([5, 5, 5]), TUNE: [*times([60]), {compare.OVER: 600.0}]}
+    return compare.about() | {"slices": {"many": many}}
 
 
-def test_the_record_has_medians_and_who_is_first(record):
+def test_of_goes_the_median_counts(record):
     many = record["slices"]["many"]
-    assert many["first"] == {"cold": "loop", "warm": OURS}
-    assert many["cold"][OURS]["seconds"] == 11
-    assert many["cold"][OURS]["runs_per_second"] == pytest.approx(216 / 11, rel=0.01)
-    assert many["warm"]["ray-tune"] == {"more_than_seconds": 600}
+    cold, warm = (compare.rows_of(many, cache) for cache in compare.CACHES)
+    assert (compare.first(cold), compare.first(warm)) == ("loop", OURS)
+    assert cold[OURS]["seconds"] == 11
+    assert cold[OURS]["runs_per_second"] == pytest.approx(216 / 11, rel=0.01)
+    assert warm["ray-tune"] == {"more_than_seconds": 600}
     assert record["versions"].keys() >= {"jax", "ray", "hydra-core"}
 
 
 def test_the_table_says_who_is_first(record):
     told = compare.table(record)
+    assert "medians of 3" in told
     assert "### many: 216 runs of 1,000 steps, hidden 16, 32" in told
     assert "| loop | **8** | 16 | 27 | 0.5 | 30 | 60 | 7.2 | 0.5 |" in told
     assert "| grok-sweep | 11 | 22 | 19.6 | 0.5 | **5** | 10 | 43.2 | 0.5 |" in told
     assert "| ray-tune | 30 | 60 | 7.2 | 0.5 | more than 600 |  |  |  |" in told
-    assert (
-        "cold: loop is first; grok-sweep is 0.73 times as fast as loop and 2.73 times as fast as ray-tune."
-        in told
-    )
-    assert (
-        "warm: grok-sweep is first; grok-sweep is 6.00 times as fast as loop and more than 120.00 times"
-        in told
-    )
+    cold = "cold: loop is first; grok-sweep is 0.73 times as fast as loop and 2.73 times as fast as ray-tune."
+    warm = "warm: grok-sweep is first; grok-sweep is 6.00 times as fast as loop and more than 120.00 times"
+    assert cold in told
+    assert warm in told
 
 
-def test_every_round_is_kept_and_the_last_is_printed(record, tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def measured(monkeypatch):
+    """Nothing is trained: whose command would have been measured, with which slice and which cache."""
     asked = []
-    monkeypatch.setattr(compare, "compare", lambda *how: asked.append(how) or iter([{}, record]))
+
+    def train(who, wanted, limit, folder, cache):
+        asked.append((who, wanted.steps, cache))
+        if who == TUNE:
+            return {compare.OVER: limit}, None
+        return times([1.0])[0], np.ones((2, 3, 4)) * (1 if who != "loop" else 1 + 1e-6)
+
+    monkeypatch.setattr(compare, "_train", train)
+    return asked
+
+
+def test_what_is_stopped_goes_on(measured, tmp_path, capsys):
     kept = tmp_path / "peers.yaml"
     options = ["--slices", "short", "long", "--repeats", "2", "--limit", "60", "--record", str(kept)]
+    whole = list(compare.compare({name: SLICES[name] for name in ("short", "long")}, 2, 60.0))
+    goes = [*measured]
+    assert len(whole) == 2 * (2 * len(PEERS) + 1)  # Ray Tune is asked once only
+    assert len(goes) == 2 * len(whole) + 2  # cold and warm; ours once more for each slice, to compare with
+    measured.clear()
+    stopped = compare.compare({"short": SLICES["short"]}, 1, 60.0)
+    for _ in range(3):
+        kept.write_text(yaml.safe_dump(next(stopped)))
     assert main(["peers", *options]) == 0
-    assert asked == [({name: SLICES[name] for name in ("short", "long")}, 2, 60)]
-    assert yaml.safe_load(kept.read_text()) == record
+    assert Counter(measured) == Counter(goes) + Counter({(OURS, SLICES["short"].steps, "beside"): 1})
+    record = yaml.safe_load(kept.read_text())
+    short = record["slices"]["short"]
+    assert {who: len(goes) for who, goes in short["cold"].items()} == {
+        OURS: 2,
+        **dict.fromkeys(PEERS, 2),
+        TUNE: 1,
+    }
+    assert short["warm"]["loop"][1]["loss_apart"] == pytest.approx(1e-6, rel=0.01)
     assert capsys.readouterr().out.strip().endswith(compare.table(record).strip())
+    measured.clear()
+    assert main(["peers", *options]) == 0
+    assert not measured
+    kept.write_text(yaml.safe_dump(record | {"code": "other"}))
+    assert main(["peers", *options]) == 0
+    assert Counter(measured) == Counter(goes)
+    assert "measured anew" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not RECORD.exists(), reason="make bench-peers has not been run yet")
 def test_the_record_has_everybody_and_says_who_is_first():
     record = yaml.safe_load(RECORD.read_text(encoding="utf-8"))
-    assert record["medians_of"] == 3
     assert record["slices"].keys() == SLICES.keys()
     for name, one in record["slices"].items():
         assert one["runs"] == len(SLICES[name].runs())
         for cache in compare.CACHES:
             assert one[cache].keys() == {OURS, *PEERS}
-            known = {who: row["seconds"] for who, row in one[cache].items() if "seconds" in row}
-            assert one["first"][cache] == min(known, key=known.get)
-            assert all(row.get("loss_apart", 0) <= measure.SAME_LOSS for row in one[cache].values())
+            for goes in one[cache].values():
+                assert len(goes) == 3 or compare.OVER in goes[-1]
+                assert all(row.get("loss_apart", 0) <= measure.SAME_LOSS for row in goes)
     assert compare.table(record).count("is first") == 2 * len(SLICES)

@@ -45,15 +45,18 @@ def show(part: str, figures: Figures) -> None:
 
 
 def beside_peers(arguments: argparse.Namespace) -> None:
-    """Print and record what is known after each round, the last of which is all."""
+    """Measure what the record has not yet, which is kept as it comes, and print it all."""
     from grok_sweep.bench.peers.compare import compare, table  # needs psutil
 
+    kept = arguments.record
+    record = yaml.safe_load(kept.read_text(encoding="utf-8")) if kept and kept.exists() else None
     slices = {name: SLICES[name] for name in arguments.slices}
-    for record in compare(slices, arguments.repeats, arguments.limit):
-        if arguments.record:
-            text = yaml.safe_dump(record, sort_keys=False, default_flow_style=None, width=110)
-            arguments.record.write_text(text, encoding="utf-8")
-    print(table(record))
+    measured = record or {}
+    for measured in compare(slices, arguments.repeats, arguments.limit, record):
+        if kept:
+            text = yaml.safe_dump(measured, sort_keys=False, default_flow_style=None, width=110)
+            kept.write_text(text, encoding="utf-8")
+    print(table(measured))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,5 +1,6 @@
 """All contestants beside each other: what they took as a record, and the record as a table."""
 
+import itertools
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,85 +12,97 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
+
 from grok_sweep.bench.peers import measure as how
 from grok_sweep.bench.peers.measure import OURS, PEERS, TUNE, Measures
 from grok_sweep.bench.peers.work import Slice
 from grok_sweep.session.provenance import git_commit, machine
-from grok_sweep.versions import versions
+from grok_sweep.versions import code, versions
 
 CACHES = ("cold", "warm")  # with an empty home; and the same command again
 PACKAGES = ("torch", "hydra-joblib-launcher", "joblib")  # beside those that are ours too
 COLUMNS = {"seconds": "s", "cpu_seconds": "CPU s", "runs_per_second": "runs/s", "peak_gb": "GB"}
 
+OVER = "more_than_seconds"  # all that is known of a command that took longer than it may
+SAME = ("machine", "code", "versions", "compared")  # what times must have in common to be beside each other
+
 Record = dict[str, Any]
-Times = list[Measures | None]  # None: over the limit
 
 
-def compare(slices: Mapping[str, Slice], repeats: int, limit: float) -> Iterator[Record]:
-    """The record after each round of all contestants with all slices.
+def compare(
+    slices: Mapping[str, Slice], repeats: int, limit: float, record: Record | None = None
+) -> Iterator[Record]:
+    """The record after each go of a contestant, cold and warm: of all with each slice, then once more.
 
-    Who took over `limit` seconds is not asked again. Raises PeersError where a contestant fails, or trains
-    something else than we do.
+    Goes that the `record` has, of the same machine and code, count. Who took over `limit` seconds is not
+    asked again. Raises PeersError where a contestant fails, or trains something else than we do.
     """
-    taken: dict[str, dict[str, dict[str, Times]]] = {
-        name: {cache: {who: [] for who in (OURS, *PEERS)} for cache in CACHES} for name in slices
-    }
-    for _ in range(repeats):
-        for name, wanted in slices.items():
-            with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-                for who in (OURS, *PEERS):
-                    times = {cache: taken[name][cache][who] for cache in CACHES}
-                    if None not in [*times["cold"], *times["warm"]]:
-                        for cache, measures in _twice(who, wanted, limit, Path(folder)):
-                            print(name, who, cache, measures, file=sys.stderr, flush=True)
-                            times[cache].append(measures)
-        yield as_record(slices, taken, repeats, limit)
+    now = about()
+    if not record or any(record.get(key) != now[key] for key in SAME):
+        if record:
+            print("of other code or another machine: all is measured anew", file=sys.stderr, flush=True)
+        record = {**now, "slices": {}}
+    ours: dict[str, np.ndarray | None] = {}
+    for go, (name, wanted), who in itertools.product(range(repeats), slices.items(), (OURS, *PEERS)):
+        rows = record["slices"].setdefault(name, no_goes(wanted))
+        goes = [rows[cache][who] for cache in CACHES]
+        if len(goes[0]) > go or any(OVER in one for times in goes for one in times):
+            continue
+        with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            if name not in ours:
+                _, ours[name] = _train(OURS, wanted, math.inf, Path(folder), "beside")
+            taken = []
+            for cache in CACHES:
+                measures, trained = _train(who, wanted, limit, Path(folder), cache)
+                if trained is not None and (beside := ours[name]) is not None:
+                    measures["loss_apart"] = how.apart(trained, beside, wanted.log_every)
+                print(name, who, cache, measures, file=sys.stderr, flush=True)
+                taken.append({key: float(f"{value:.4g}") for key, value in measures.items()})
+        for times, measures in zip(goes, taken, strict=True):
+            times.append(measures)
+        yield record
 
 
-def _twice(who: str, wanted: Slice, limit: float, folder: Path) -> Iterator[tuple[str, Measures | None]]:
-    """What a contestant takes cold and warm, its curves checked: beside ours, which are there already."""
-    home = folder / who
-    for cache in CACHES:
-        out = home / cache
-        out.mkdir(parents=True)
-        words = how.command(who, wanted, out)
-        measures = how.measure(words, how.environment(home), limit, home / "log")
-        if measures is not None:
-            trained, ours = (how.curves(one, wanted, folder / one / cache) for one in (who, OURS))
-            measures["loss_apart"] = how.apart(trained, ours, wanted.log_every)
-        yield cache, measures
+def _train(
+    who: str, wanted: Slice, limit: float, folder: Path, cache: str
+) -> tuple[Measures, np.ndarray | None]:
+    """What a contestant takes, and its curves. Its home is cold where nobody was there before."""
+    home, out = folder / ("home beside" if cache == "beside" else "home"), folder / cache
+    out.mkdir()
+    measures = how.measure(how.command(who, wanted, out), how.environment(home), limit, folder / "log")
+    return ({OVER: limit}, None) if measures is None else (measures, how.curves(who, wanted, out))
 
 
-def as_record(
-    slices: Mapping[str, Slice],
-    taken: Mapping[str, Mapping[str, Mapping[str, Times]]],
-    repeats: int,
-    limit: float,
-) -> Record:
-    """What is written down. `taken`: slice, cache, contestant -> what each go took."""
-    found = {"date": datetime.now(UTC).date().isoformat(), "machine": machine(), "commit": git_commit()}
+def about() -> Record:
+    """When and with what it is measured."""
+    found = {"date": datetime.now(UTC).date().isoformat(), "commit": git_commit()}
     packages = versions()
     for package in PACKAGES:
         with suppress(PackageNotFoundError):
             packages[package] = version(package)
-    same = {"steps": how.SAME_STEPS, "loss": how.SAME_LOSS, "accuracy": how.SAME_ACCURACY}
-    of_slices = {}
-    for name, wanted in slices.items():
-        runs = len(wanted.runs())
-        rows = {c: {who: medians(t, runs, limit) for who, t in taken[name][c].items()} for c in CACHES}
-        about = {"runs": runs, "steps": wanted.steps, "hidden_size": [*wanted.hidden_size]}
-        of_slices[name] = {**about, "first": {c: first(rows[c]) for c in CACHES}, **rows}
-    return {**found, "versions": packages, "medians_of": repeats, "same": same, "slices": of_slices}
+    compared = {"steps": how.SAME_STEPS, "loss": how.SAME_LOSS, "accuracy": how.SAME_ACCURACY}
+    return {**found, "machine": machine(), "code": code(), "versions": packages, "compared": compared}
 
 
-def medians(times: Times, runs: int, limit: float) -> Measures:
-    """The row of a contestant: of one that took over the limit, that it did."""
-    known = [one for one in times if one is not None]
-    if len(known) < len(times):
-        return {"more_than_seconds": limit}
-    row = {key: median(one[key] for one in known) for key in known[0]}
+def no_goes(wanted: Slice) -> Record:
+    """Of a slice that nobody has trained yet: what each took stands in a list."""
+    about_it = {"runs": len(wanted.runs()), "steps": wanted.steps, "hidden_size": [*wanted.hidden_size]}
+    return about_it | {cache: {who: [] for who in (OURS, *PEERS)} for cache in CACHES}
+
+
+def medians(goes: Sequence[Measures], runs: int) -> Measures:
+    """The row of a contestant: of one over the limit, that it was; of one not asked yet, nothing."""
+    if not goes or OVER in goes[-1]:
+        return dict(goes[-1]) if goes else {}
+    row = {key: median(one[key] for one in goes) for key in goes[0]}
     row["runs_per_second"] = runs / row["seconds"]
     return {key: float(f"{value:.3g}") for key, value in row.items()}
+
+
+def rows_of(one: Record, cache: str) -> dict[str, Measures]:
+    """The medians of a slice by contestant."""
+    return {who: medians(goes, one["runs"]) for who, goes in one[cache].items()}
 
 
 def first(rows: Mapping[str, Measures], among: Sequence[str] = (OURS, *PEERS)) -> str:
@@ -99,22 +112,26 @@ def first(rows: Mapping[str, Measures], among: Sequence[str] = (OURS, *PEERS)) -
 
 def table(record: Record) -> str:
     """In Markdown: a table for each slice, who is first in bold, and below it how far ahead we are."""
-    lines = [f"{record['machine']}, {record['date']}, medians of {record['medians_of']}"]
+    goes = {
+        len(times) for one in record["slices"].values() for cache in CACHES for times in one[cache].values()
+    }
+    lines = [f"{record['machine']}, {record['date']}, medians of {max(goes)}"]
     heads = [f"{cache}: {unit}" for cache in CACHES for unit in COLUMNS.values()]
     for name, one in record["slices"].items():
         widths = ", ".join(map(str, one["hidden_size"]))
         lines += ["", f"### {name}: {one['runs']:,} runs of {one['steps']:,} steps, hidden {widths}", ""]
         lines += [f"| | {' | '.join(heads)} |", "|---|" + "--:|" * len(heads)]
+        rows = {cache: rows_of(one, cache) for cache in CACHES}
         for who in (OURS, *PEERS):
-            cells = (cell for cache in CACHES for cell in _cells(one[cache][who], one["first"][cache] == who))
+            cells = (cell for of in rows.values() for cell in _cells(of[who], first(of) == who))
             lines.append(f"| {who} | {' | '.join(cells)} |")
-        lines += ["", *(f"{cache}: {_ahead(one[cache])}  " for cache in CACHES)]
+        lines += ["", *(f"{cache}: {_ahead(of)}  " for cache, of in rows.items())]
     return "\n".join(lines)
 
 
 def _cells(row: Measures, is_first: bool) -> list[str]:
     if "seconds" not in row:
-        return [f"more than {row['more_than_seconds']:,g}", *["" for _ in COLUMNS][1:]]
+        return [f"more than {row[OVER]:,g}" if OVER in row else "", *["" for _ in COLUMNS][1:]]
     seconds, *others = (f"{row[key]:,g}" for key in COLUMNS)
     return [f"**{seconds}**" if is_first else seconds, *others]
 
@@ -123,7 +140,9 @@ def _ahead(rows: Mapping[str, Measures]) -> str:
     """Who is first, and how many times as fast as the best of the peers, and as Ray Tune, we are."""
     words = []
     for who in dict.fromkeys([first(rows, [*PEERS]), TUNE]):
-        (seconds,) = (value for key, value in rows[who].items() if key in ("seconds", "more_than_seconds"))
-        more = "more than " if "more_than_seconds" in rows[who] else ""
-        words.append(f"{more}{seconds / rows[OURS]['seconds']:.2f} times as fast as {who}")
-    return f"{first(rows)} is first; {OURS} is {' and '.join(words)}."
+        if rows[who] and "seconds" in rows[OURS]:
+            more, seconds = (
+                ("more than ", rows[who][OVER]) if OVER in rows[who] else ("", rows[who]["seconds"])
+            )
+            words.append(f"{more}{seconds / rows[OURS]['seconds']:.2f} times as fast as {who}")
+    return f"{first(rows)} is first; {OURS} is {' and '.join(words) or 'alone'}."
