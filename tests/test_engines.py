@@ -185,7 +185,7 @@ def test_groups_are_all_features_and_few(features):
     assert max(bits_G) <= relu_cpu.MOST_BITS
     assert len(bits_G) <= relu_cpu.MOST_GROUPS
     assert max(bits_G) - min(bits_G) <= 1
-    assert features < 3 or len(bits_G) == pytest.approx(min(features / 5, relu_cpu.MOST_GROUPS), abs=1)
+    assert features < 3 or len(bits_G) == pytest.approx(features / 6, abs=1)
 
 
 @pytest.mark.parametrize("most", relu_gpu.TILES)

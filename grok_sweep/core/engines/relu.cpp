@@ -1,6 +1,6 @@
 // relu(x W) w of rows of bits, and the gradient of parity's loss, without a product: the method of four Russians.
 //
-// The bits are cut into groups of some five. For each group a table has the sums of those rows of W that any
+// The bits are cut into groups of some six. For each group a table has the sums of those rows of W that any
 // choice of its bits takes; it is built by doubling, once a step. The hidden layer of a row is then one row of
 // each table, added up. Back the same way round: G = sum over rows of x dz [x W > 0] is folded by halving from
 // as many tables, and a row of such a table is the sum, where the neuron is on, of the dz of those rows of x
@@ -15,6 +15,8 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "xla/ffi/api/ffi.h"
@@ -51,7 +53,6 @@ Floats add_second(uint32_t word, Floats to, Floats v) {
   return add_where(_mm512_test_epi32_mask(_mm512_set1_epi32(word), (__m512i)(LOW << 16)), to, v);
 }
 Floats add_only(uint16_t on, Floats to, Floats v) { return add_where(on, to, v); }
-float total(Floats v) { return _mm512_reduce_add_ps((__m512)v); }
 #else
 uint16_t on_of(Floats v) {
   const Ints bits = ~(v <= 0) & LOW;
@@ -65,12 +66,36 @@ Floats add_first(uint32_t word, Floats to, Floats v) {
 }
 Floats add_second(uint32_t word, Floats to, Floats v) { return add_first(word >> 16, to, v); }
 Floats add_only(uint16_t on, Floats to, Floats v) { return add_first(on, to, v); }
-float total(Floats v) {
-  float sum = 0;
-  for (int i = 0; i < V; i++) sum += v[i];
-  return sum;
-}
 #endif
+
+// Elements of a, from 0 on, and of b, from V on.
+template <size_t... I>
+Floats pick(Floats a, Floats b) {
+#if defined(__clang__)
+  return __builtin_shufflevector(a, b, I...);
+#else
+  return __builtin_shuffle(a, b, Ints{I...});
+#endif
+}
+
+// Adds neighbours at a distance of D, and puts those of two vectors into one: of `count` vectors half are left.
+template <int D, size_t... I>
+void merge(Floats* v, int count, std::index_sequence<I...>) {
+  for (int i = 0; i < count / 2; i++) {
+    const Floats a = v[2 * i], b = v[2 * i + 1];
+    v[i] = pick<(I & D ? V + I - D : I)...>(a, b) + pick<(I & D ? V + I : I + D)...>(a, b);
+  }
+}
+
+// The sums of V vectors, whose room it takes.
+Floats totals(Floats* v) {
+  constexpr auto all = std::make_index_sequence<V>();
+  merge<1>(v, V, all);
+  merge<2>(v, V / 2, all);
+  merge<4>(v, V / 4, all);
+  merge<8>(v, V / 8, all);
+  return v[0];
+}
 
 // How features are cut into groups: as `relu_cpu.groups` has it.
 struct Groups {
@@ -136,22 +161,31 @@ struct Neurons {
     for (int64_t g = 0; g < n_groups; g++) begin[g] = table + groups.row[g] * C;
     Floats w[C];
     read(w_out, w);
-    for (int64_t r = 0; r < rows; r++) {
-      const uint64_t x = index[r];
-      const Floats* t = begin[0] + (x & 255) * C;
-      Floats h[C];
-      for (int c = 0; c < C; c++) h[c] = t[c];
-      for (int64_t g = 1; g < n_groups; g++) {
-        t = begin[g] + (x >> 8 * g & 255) * C;
-        for (int c = 0; c < C; c++) h[c] += t[c];
+    const auto of_some = [&](int64_t r, auto count) {
+      Floats sums[V], z_V = {};
+      for (int v = 0; v < count; v++) {
+        const uint64_t x = index[r + v];
+        const Floats* t = begin[0] + (x & 255) * C;
+        Floats h[C], sum = {};
+        for (int c = 0; c < C; c++) h[c] = t[c];
+        for (int64_t g = 1; g < n_groups; g++) {
+          t = begin[g] + (x >> 8 * g & 255) * C;
+          for (int c = 0; c < C; c++) h[c] += t[c];
+        }
+        for (int c = 0; c < C; c++) {
+          if (on) on[(r + v) * C + c] = on_of(h[c]);
+          sum += relu(h[c]) * w[c];
+        }
+        sums[v] = sum;
       }
-      Floats sum = {};
-      for (int c = 0; c < C; c++) {
-        if (on) on[r * C + c] = on_of(h[c]);
-        sum += relu(h[c]) * w[c];
-      }
-      z[r] += total(sum);
-    }
+      std::fill(sums + count, sums + V, Floats{});
+      std::memcpy(&z_V, z + r, count * sizeof(float));
+      z_V += totals(sums);
+      std::memcpy(z + r, &z_V, count * sizeof(float));
+    };
+    int64_t r = 0;
+    for (; r + V <= rows; r += V) of_some(r, std::integral_constant<int, V>());
+    if (r < rows) of_some(r, static_cast<int>(rows - r));
   }
 
   void add(int64_t r, const float* dz, const uint16_t* on, Floats* sum) const {
@@ -171,15 +205,16 @@ struct Neurons {
   // The tables of G, of the rows in `order`.
   void backward(const uint16_t* order, const int32_t* start, const float* dz, const uint16_t* on, Floats* table) const {
     for (int t = 0; t < groups.rows(); t++) {
-      Floats even[C] = {}, odd[C] = {};  // two sums, so that none waits for the other
+      constexpr int M = C < 4 ? 4 : 2;  // as many sums, so that none waits for another
+      Floats sum[M][C] = {};
       int32_t i = start[t];
       const int32_t end = start[t + 1];
-      for (; i + 1 < end; i += 2) {
-        add(order[i], dz, on, even);
-        add(order[i + 1], dz, on, odd);
-      }
-      if (i < end) add(order[i], dz, on, even);
-      for (int c = 0; c < C; c++) table[t * C + c] = even[c] + odd[c];
+      for (; i + M <= end; i += M)
+        for (int m = 0; m < M; m++) add(order[i + m], dz, on, sum[m]);
+      for (; i < end; i++) add(order[i], dz, on, sum[0]);
+      for (int m = 1; m < M; m++)
+        for (int c = 0; c < C; c++) sum[0][c] += sum[m][c];
+      for (int c = 0; c < C; c++) table[t * C + c] = sum[0][c];
     }
   }
 
@@ -314,8 +349,8 @@ void outputs(const Groups& groups, int64_t rows, int64_t hidden, const uint64_t*
   over_neurons(groups, rows, hidden, [&](auto neurons) {
     neurons.build(w_in, table);
     uint16_t* bits = on ? on + neurons.first / V * rows : nullptr;
-    if (groups.count == 6)
-      neurons.template forward<6>(index, table, w_out, z, bits);
+    if (groups.count == 5)
+      neurons.template forward<5>(index, table, w_out, z, bits);
     else
       neurons.template forward<0>(index, table, w_out, z, bits);
   });

@@ -14,7 +14,7 @@ from grok_sweep.core.models import Params
 from grok_sweep.core.tasks.parity import CLIP
 
 TARGETS = ("relu_inputs", "relu_outputs", "relu_gradient", "relu_adamw")
-MOST_BITS = 6  # of a group: its table has 64 rows then
+MOST_BITS = 7  # of a group: its table has 128 rows then
 MOST_GROUPS = 8
 
 
@@ -67,8 +67,8 @@ class ReluCpu(Relu):
 
 
 def groups(features: int) -> list[int]:
-    """Bits of each group: about five, which costs least, as evenly as can be."""
-    count = max(1, min(MOST_GROUPS, round(features / 5.2)), -(-features // MOST_BITS))
+    """Bits of each group: about six, which costs least, as evenly as can be."""
+    count = max(round(features / 6.2), -(-features // MOST_BITS))
     return [features // count + (group < features % count) for group in range(count)]
 
 
