@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from grok_sweep import __version__
 from grok_sweep.core import registry
 from grok_sweep.core.choices import GROUPS, choices
-from grok_sweep.core.config import SETTINGS, parse
+from grok_sweep.core.config import OPTIONS, SETTINGS, parse
 from grok_sweep.core.number import Number
 from grok_sweep.core.sweep import Cluster, Sweep
 from grok_sweep.errors import ConfigError, LaunchError, StoreError
@@ -233,11 +233,12 @@ def _help(arguments: list[str]) -> str:
 
     phases = {f"phases.{key}": number for key, number in numbers("definition").items()}
     definition = {"phases.definition": f"of phases; {' or '.join(choices('definition', source))}"}
+    options = {key: meaning for key, (_, meaning) in OPTIONS.items()}
     metrics = dict.fromkeys(registry.metrics(source), "of its file")
     return HELP.format(
         groups=table({group: ", ".join(choices(group, source)) for group in GROUPS}),
         hyperparameters=table(numbers(*registry.KINDS)),
-        settings=table({**SETTINGS, **phases, **definition}),
+        settings=table({**SETTINGS, **phases, **definition, **options}),
         metrics=f"\nMetrics, columns of the curves:\n{table(metrics)}\n" if metrics else "",
         flags=FLAGS,
     ).rstrip()

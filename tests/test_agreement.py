@@ -1,6 +1,7 @@
 """All of parity_1125 by both engines of a CPU: the record is by native; what sorts each run of XLA is kept.
 
-Another draw of nine seeds by one engine (`other_seeds.parquet`) is what their difference is measured by.
+Another draw of nine seeds by one engine (`other_seeds.parquet`) is what their difference is measured by, and
+what rounding alone does to the runs that differ (`rounding.py`).
 """
 
 import re
@@ -8,19 +9,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from rounding import differing, phases, seen
 
 import analysis
-from grok_sweep.core.definitions import pair
-from grok_sweep.core.number import Values
 
 HERE = Path(__file__).parent
 README = (HERE.parent / "grok_sweep" / "README.md").read_text(encoding="utf-8")
 AXES = ["weight_decay", "hidden_size", "train_size"]
-H = Values({name: number.default for name, number in pair.numbers.items()})
-
-
-def phases(runs):
-    return pd.Series(pair.make(runs, None, H), runs.index)
 
 
 def shares(runs, of):
@@ -52,3 +47,13 @@ def test_engines_differ_less_than_seeds_and_by_what_is_told(native):
     told += " (`tests/xla_cpu.parquet`); the mean over the cells of the total variation of their phases is "
     told += f"{between_engines:.3f}, and {between_seeds:.3f} between nine seeds and nine others"
     assert told in re.sub(r"\s+", " ", README)
+
+
+def test_those_that_differ_are_within_rounding_of_it():
+    """Each was in both phases by one engine alone, when its rows were added up in other orders."""
+    both, runs = differing(), pd.read_parquet(HERE / "rounding.parquet")
+    assert {*runs["run_id"]} == {*both.index}
+    assert not runs.duplicated(["run_id", "order"]).any()
+    assert runs["run_id"].value_counts().min() >= 20
+    assert seen(runs, both).all()
+    assert f"The {len(both)} others are within rounding of a threshold" in re.sub(r"\s+", " ", README)

@@ -72,6 +72,13 @@ def test_plan_counts_the_runs_it_was_asked_for():
     assert figures["runs"] == 2000
 
 
+def test_waiting_is_for_the_first_row_and_the_prompt():
+    (table,) = cores.waiting("train.steps=1", "train.log_every=1", clusters=["inline"], repeats=1).values()
+    assert [*zip(table["cluster"], table["cache"], strict=True)] == [("inline", "cold"), ("inline", "warm")]
+    assert (table["seconds_to_first_row"] > 0.1).all()
+    assert (table["seconds_to_prompt"] > 0).all()
+
+
 def test_short_runs_counts_all_runs():
     figures = cores.short_runs(20, "cluster=inline")
     assert figures["runs"] == 20

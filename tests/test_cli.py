@@ -13,6 +13,7 @@ from test_compose import arguments, words
 
 from grok_sweep import __version__, cli
 from grok_sweep.core.choices import choices
+from grok_sweep.core.config import OPTIONS
 from grok_sweep.session import driver
 
 QUICK = "sweeps=quickstart"
@@ -100,6 +101,7 @@ def test_help_is_for_newcomers(capsys):
     out = capsys.readouterr().out
     assert out.startswith("grok-sweep sweeps=NAME [KEY=VALUE ...]\n")
     assert all(re.search(rf"^  {key} +\S.*; (an?|0 or|16 or) ", out, re.MULTILINE) for key in NUMBERS)
+    assert all(re.search(rf"^  {key} +\S", out, re.MULTILINE) for key in OPTIONS)
     assert "modular_24, modular_architectures, " in " ".join(out.split())
     assert max(map(len, out.splitlines())) <= 120
     assert cli.main(["nonsense", "-h", QUICK]) == 0

@@ -21,7 +21,7 @@ import pandas as pd
 import yaml
 
 from grok_sweep.bench import aot
-from grok_sweep.bench.cores import plan, short_runs, training
+from grok_sweep.bench.cores import plan, short_runs, training, waiting
 from grok_sweep.bench.device import Figures, parity_1125, sweep
 from grok_sweep.bench.peers.work import SLICES, PeersError
 from grok_sweep.bench.workers import WORKERS, workers
@@ -31,7 +31,12 @@ from grok_sweep.session.provenance import machine
 from grok_sweep.store import StoreError
 from grok_sweep.versions import versions
 
-PARTS: dict[str, Callable[[], Figures]] = {"training": training, "plan": plan, "short_runs": short_runs}
+PARTS: dict[str, Callable[[], Figures]] = {
+    "training": training,
+    "plan": plan,
+    "waiting": waiting,
+    "short_runs": short_runs,
+}
 
 
 def show(part: str, figures: Figures) -> None:

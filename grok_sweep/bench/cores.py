@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -120,18 +120,34 @@ def short_runs(runs: int = 100_000, *overrides: str) -> Figures:
     return command("sweeps=quickstart", *grid, f"seeds={max(1, runs // len(decays))}", *train, *overrides)
 
 
-def command(*overrides: str) -> Figures:
-    """One sweep through the command line, results in a temporary folder, cold cache.
+def waiting(*overrides: str, clusters: Sequence[str] = ("local", "inline"), repeats: int = 3) -> Figures:
+    """Of a small sweep, with Ray and without, what one waits for before its first row and after its last.
 
-    `after_first` is the rate of the runs that came after the first file of rows, to the last file; 0 where
-    there is one. Raises CalledProcessError where the sweep fails, which has said why.
+    Cold: nothing is compiled or built yet. Warm: medians of `repeats` more.
+    """
+    small, rows = ["sweeps=quickstart", "train.steps=200", "seeds=2", *overrides], []
+    for cluster in clusters:
+        with tempfile.TemporaryDirectory() as cache:
+            goes = [command(*small, f"cluster={cluster}", cache=cache) for _ in range(1 + repeats)]
+        for name, some in (("cold", goes[:1]), ("warm", goes[1:])):
+            waits = ("seconds_to_first_row", "seconds_to_prompt")
+            medians = {key: median(go[key] for go in some) for key in waits}
+            rows.append({"cluster": cluster, "cache": name, **medians})
+    return {"by_cluster": pd.DataFrame(rows)}
+
+
+def command(*overrides: str, cache: str | None = None) -> Figures:
+    """One sweep through the command line, results in a temporary folder, and a cold cache if none is given.
+
+    `seconds_to_prompt`: from the last file of rows on. `runs_per_second_after_first`: of those that came behind
+    the first file; 0 where there is one. Raises CalledProcessError where the sweep fails, which has said why.
     """
     with tempfile.TemporaryDirectory() as folder:
         out, peak = Path(folder, "results"), 0.0
         arguments = [sys.executable, "-m", "grok_sweep", *overrides, f"out={out}"]
         started = time.time()  # to be compared with the times of files
         with subprocess.Popen(
-            arguments, stdout=subprocess.DEVNULL, env={**os.environ, "XDG_CACHE_HOME": folder}
+            arguments, stdout=subprocess.DEVNULL, env={**os.environ, "XDG_CACHE_HOME": cache or folder}
         ) as driver:
             while driver.poll() is None:
                 peak = max(peak, peak_gb(driver.pid))
@@ -146,6 +162,7 @@ def command(*overrides: str) -> Figures:
         "runs": runs,
         "seconds": seconds,
         "seconds_to_first_row": first - started,
+        "seconds_to_prompt": started + seconds - last,
         "runs_per_second_after_first": (runs - first_rows) / (last - first) if last > first else 0.0,
         "peak_gb_of_driver": peak,
     }

@@ -26,9 +26,15 @@ from grok_sweep.errors import ConfigError, nearest_of, one_of, shorten, show
 MISSING = "???"  # what OmegaConf writes for a value that has to be given
 SEED = Number(int, "of data and initial weights", 0, 2**31 - 1)
 SEEDS = Number(int, "how many seeds, from 0 on", 1, 2**31 - 1)
-OPTIONS: dict[str, list[Any]] = {"report": [None, "live"], "engine": ["auto", *ENGINES]}
-SWITCHES = ("dry_run", "retry_failed", "accept_code", "fail_fast", "stop_when_decided")
-OPTIONS |= {key: [False, True] for key in SWITCHES}
+OPTIONS: dict[str, tuple[list[Any], str]] = {  # allowed, and what the last of them does, or each
+    "report": ([None, "live"], "live: the page of the sweep, written again and again while shards land"),
+    "engine": (["auto", *ENGINES], "native: kernels of our own; xla: jax's; auto: native for what it knows"),
+    "dry_run": ([False, True], "true: print the plan, train and write nothing"),
+    "retry_failed": ([False, True], "true: train again what failed in an earlier session"),
+    "accept_code": ([False, True], "true: go on although the package or the file of parts has changed since"),
+    "fail_fast": ([False, True], "true: stop at the first shard that fails"),
+    "stop_when_decided": ([False, True], "true: end a run whose phase can no longer change"),
+}
 SETTINGS = {
     "train.steps": Number(int, "steps of each run", 1, 1_000_000_000),
     "train.log_every": Number(int, "steps between two rows of a curve", 1, 1_000_000_000),
@@ -88,7 +94,7 @@ def parse(config: Mapping[str, Any], source: Source | None = None) -> Sweep:
         **{key: read.setting(f"train.{key}", None) for key in ("batch_size", "snapshot_every")},
         "name": _name(read),
         "out": _out(read),
-        **{key: read.one_of(key, options) for key, options in OPTIONS.items()},
+        **{key: read.one_of(key, allowed) for key, (allowed, _) in OPTIONS.items()},
         "cluster": _cluster(read),
         "thresholds": MappingProxyType({key: phases[key] for key in thresholds}),
     }

@@ -31,7 +31,7 @@ class Costs:
 COSTS = {
     # One core (AMD Zen 5). Hidden layers that leave the cache halve the speed of XLA's programs, so a call
     # has few lanes; native keeps none, and more than 16 lanes gain nothing.
-    "cpu": Costs(100e9, 15e-6, 2.0, 1e-3, 2**17, 2**30, 2**18, 400e9, 16),
+    "cpu": Costs(100e9, 15e-6, 2.0, 1e-3, 2**17, 2**30, 2**18, 500e9, 16),
     # All lanes at once: memory traffic and kernel launches are the cost. From tests/h100.yaml.
     "gpu": Costs(12e12, 50e-6, 4.0, 1e-3, 16e9, 16e9, math.inf, 62e12),
     # Not yet run: a v5e's by XLA's cycles (`make aot`). A step that stays on the chip is a third faster.
