@@ -202,13 +202,14 @@ struct Neurons {
     }
   }
 
-  // The tables of G, of the rows in `order`.
+  // The tables of G, of the rows in `order` that are there.
   void backward(const uint16_t* order, const int32_t* start, const float* dz, const uint16_t* on, Floats* table) const {
     for (int t = 0; t < groups.rows(); t++) {
       constexpr int M = C < 4 ? 4 : 2;  // as many sums, so that none waits for another
       Floats sum[M][C] = {};
-      int32_t i = start[t];
-      const int32_t end = start[t + 1];
+      int32_t i = start[t], end = start[t + 1];
+      if (i < end && order[end - 1] >= rows)  // the others are padding: each list goes up
+        end = static_cast<int32_t>(std::lower_bound(order + i, order + end, rows) - order);
       for (; i + M <= end; i += M)
         for (int m = 0; m < M; m++) add(order[i + m], dz, on, sum[m]);
       for (; i < end; i++) add(order[i], dz, on, sum[0]);
@@ -396,21 +397,24 @@ void gradient(const Groups& groups, const Rows& rows, int64_t lane, int64_t hidd
   thread_local Room<float> slopes;
   thread_local Room<uint16_t> bits, orders;
   thread_local Room<int32_t> starts;
-  const int64_t count = rows.count;
+  const uint64_t* index = reinterpret_cast<const uint64_t*>(rows.index) + lane * rows.count;
+  const float* weight = rows.weight + lane * rows.count;
+  int64_t count = rows.count;
+  while (count > 0 && weight[count - 1] == 0) count--;  // behind them all are padding
   Floats* table = tables.of(groups.rows() * 4);
   float* dz = slopes.of(count);  // z, until its slope is known
   uint16_t* on = bits.of(count * ((hidden + 4 * V - 1) / (4 * V)) * 4);
-  outputs(groups, count, hidden, reinterpret_cast<const uint64_t*>(rows.index) + lane * count, w_in, w_out, dz, on);
-  slope(count, clip, rows.y + lane * count, rows.weight + lane * count, dz, dz);
-  const uint16_t* order = rows.order + lane * rows.groups * count;
+  outputs(groups, count, hidden, index, w_in, w_out, dz, on);
+  slope(count, clip, rows.y + lane * rows.count, weight, dz, dz);
+  const uint16_t* order = rows.order + lane * rows.groups * rows.count;
   const int32_t* start = rows.start + lane * rows.starts;
-  // Rows that are padding, or whose loss is clipped, have no slope. Where they are many they are left out.
+  // Rows whose loss is clipped have no slope. Where they are many they are left out.
   if (std::count(dz, dz + count, 0.f) > count / 4) {
-    uint16_t* few = orders.of(rows.groups * count + 1);
+    uint16_t* few = orders.of(rows.groups * rows.count + 1);
     int32_t *few_start = starts.of(groups.rows() + 1), at = 0;
     for (int t = 0; t < groups.rows(); t++) {
       few_start[t] = at;
-      for (int32_t i = start[t]; i < start[t + 1]; i++) {
+      for (int32_t i = start[t]; i < start[t + 1] && order[i] < count; i++) {
         few[at] = order[i];
         at += dz[order[i]] != 0;
       }
