@@ -82,11 +82,14 @@ def is_near(found, right, added_up):
     features=st.integers(1, 64),
     hidden=st.integers(1, 300),
     padding=st.sampled_from([0, 0, 1, 20, 299]),
+    clipped=st.sampled_from([0, 0.5, 0.95]),  # share of rows without a slope
     largest=st.sampled_from([1, 127]),  # bits on a CPU
     seed=st.integers(0, 2**31 - 1),
 )
-@settings(max_examples=10, deadline=None)
-def test_outputs_and_gradient_are_those_of_float64(device, rows, features, hidden, padding, largest, seed):
+@settings(max_examples=12, deadline=None)
+def test_outputs_and_gradient_are_those_of_float64(
+    device, rows, features, hidden, padding, clipped, largest, seed
+):
     random = np.random.default_rng(seed)
     features = min(features, MOST_FEATURES[device])
     least, largest = (0, 1) if device == "cpu" else (-largest, largest)
@@ -95,6 +98,7 @@ def test_outputs_and_gradient_are_those_of_float64(device, rows, features, hidde
     y_N = random.integers(0, 2, rows).astype(np.int8)
     weight_N = random.random(rows).astype(np.float32)
     weight_N[max(1, rows - padding) :] = 0
+    weight_N[random.random(rows) < clipped] = 0
     w_in_DH = random.normal(size=(features, hidden)).astype(np.float32)
     w_out_H = random.normal(size=hidden).astype(np.float32)
     w_out_H /= 100 * largest * np.float32(features * hidden) ** 0.5  # no row of a clipped loss

@@ -139,8 +139,8 @@ def waiting(*overrides: str, clusters: Sequence[str] = ("local", "inline"), repe
 def command(*overrides: str, cache: str | None = None) -> Figures:
     """One sweep through the command line, results in a temporary folder, and a cold cache if none is given.
 
-    `seconds_to_prompt`: from the last file of rows on. `runs_per_second_after_first`: of those that came behind
-    the first file; 0 where there is one. Raises CalledProcessError where the sweep fails, which has said why.
+    `seconds_to_prompt`: from the last file of rows on. `runs_per_second_after_first`: of the runs after the
+    first file; 0 where there is one. Raises CalledProcessError where the sweep fails, which has said why.
     """
     with tempfile.TemporaryDirectory() as folder:
         out, peak = Path(folder, "results"), 0.0

@@ -219,6 +219,21 @@ struct Neurons {
     }
   }
 
+  // The same of n rows.
+  void backward_of_some(const uint64_t* index, const uint16_t* some, int64_t n, const float* dz, const uint16_t* on,
+                        Floats* table) const {
+    std::fill(table, table + groups.rows() * C, Floats{});
+    for (int64_t i = 0; i < n; i++) {
+      const int64_t r = some[i];
+      Floats of_row[C] = {};
+      add(r, dz, on, of_row);
+      for (int64_t g = 0; g < groups.count; g++) {
+        Floats* t = table + (groups.row[g] + (index[r] >> 8 * g & 255)) * C;
+        for (int c = 0; c < C; c++) t[c] += of_row[c];
+      }
+    }
+  }
+
   // The gradients of the weights from them.
   void fold(Floats* table, const float* w_in, const float* w_out, float* g_in, float* g_out) const {
     Floats w[C], of_w[C] = {};
@@ -395,8 +410,7 @@ void gradient(const Groups& groups, const Rows& rows, int64_t lane, int64_t hidd
               const float* w_out, float* g_in, float* g_out) {
   thread_local Room<Floats> tables;
   thread_local Room<float> slopes;
-  thread_local Room<uint16_t> bits, orders;
-  thread_local Room<int32_t> starts;
+  thread_local Room<uint16_t> bits, sloped;
   const uint64_t* index = reinterpret_cast<const uint64_t*>(rows.index) + lane * rows.count;
   const float* weight = rows.weight + lane * rows.count;
   int64_t count = rows.count;
@@ -406,24 +420,20 @@ void gradient(const Groups& groups, const Rows& rows, int64_t lane, int64_t hidd
   uint16_t* on = bits.of(count * ((hidden + 4 * V - 1) / (4 * V)) * 4);
   outputs(groups, count, hidden, index, w_in, w_out, dz, on);
   slope(count, clip, rows.y + lane * rows.count, weight, dz, dz);
-  const uint16_t* order = rows.order + lane * rows.groups * rows.count;
-  const int32_t* start = rows.start + lane * rows.starts;
-  // Rows whose loss is clipped have no slope. Where they are many they are left out.
-  if (std::count(dz, dz + count, 0.f) > count / 4) {
-    uint16_t* few = orders.of(rows.groups * rows.count + 1);
-    int32_t *few_start = starts.of(groups.rows() + 1), at = 0;
-    for (int t = 0; t < groups.rows(); t++) {
-      few_start[t] = at;
-      for (int32_t i = start[t]; i < start[t + 1] && order[i] < count; i++) {
-        few[at] = order[i];
-        at += dz[order[i]] != 0;
-      }
-    }
-    few_start[groups.rows()] = at;
-    order = few, start = few_start;
+  // A row whose loss is clipped has no slope. Where few have one, these alone are added, one by one.
+  uint16_t* some = sloped.of(count + 1);
+  int64_t n = 0;
+  for (int64_t r = 0; r < count; r++) {
+    some[n] = static_cast<uint16_t>(r);
+    n += dz[r] != 0;
   }
   over_neurons(groups, count, hidden, [&](auto neurons) {
-    neurons.backward(order, start, dz, on + neurons.first / V * count, table);
+    const uint16_t* bits_here = on + neurons.first / V * count;
+    if (n < count / 3)
+      neurons.backward_of_some(index, some, n, dz, bits_here, table);
+    else
+      neurons.backward(rows.order + lane * rows.groups * rows.count, rows.start + lane * rows.starts, dz, bits_here,
+                       table);
     neurons.fold(table, w_in, w_out, g_in, g_out);
   });
 }
