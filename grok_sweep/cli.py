@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from grok_sweep import __version__
 from grok_sweep.core import registry
 from grok_sweep.core.choices import GROUPS, choices
-from grok_sweep.core.config import OPTIONS, SETTINGS, parse
+from grok_sweep.core.config import parse
 from grok_sweep.core.number import Number
+from grok_sweep.core.settings import OPTIONS, SETTINGS
 from grok_sweep.core.sweep import Cluster, Sweep
 from grok_sweep.errors import ConfigError, LaunchError, StoreError
 from grok_sweep.stop import SIGNALS, Stopped

@@ -13,7 +13,7 @@ from test_compose import arguments, words
 
 from grok_sweep import __version__, cli
 from grok_sweep.core.choices import choices
-from grok_sweep.core.config import OPTIONS
+from grok_sweep.core.settings import OPTIONS
 from grok_sweep.session import driver
 
 QUICK = "sweeps=quickstart"
