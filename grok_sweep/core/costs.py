@@ -34,6 +34,6 @@ COSTS = {
     "cpu": Costs(100e9, 15e-6, 2.0, 1e-3, 2**17, 2**30, 2**18, 500e9, 16),
     # All lanes at once: memory traffic and kernel launches are the cost. From tests/h100.yaml.
     "gpu": Costs(12e12, 50e-6, 4.0, 1e-3, 16e9, 16e9, math.inf, 62e12),
-    # Not yet run: a v5e's by XLA's cycles (`make aot`). A step that stays on the chip is a third faster.
+    # Not yet run: a v5e's by XLA's cycles (tests/aot.yaml). A step that stays on the chip is a third faster.
     "tpu": Costs(5.4e12, 50e-6, 20.0, 1e-3, 145e6, 8e9, math.inf, 18e12, row_bytes=400),
 }
