@@ -187,7 +187,7 @@ NO_RUN = ["seeds=2", "dry_run=true"]  # behind whatever else: what is planned is
 
 @pytest.mark.slow
 @given(lines)
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_command_line_is_planned_or_refused(tmp_path, argv):
     check(["sweeps=quickstart", *argv, *NO_RUN], tmp_path)
 
@@ -238,7 +238,7 @@ files = st.binary(max_size=60) | texts.map(lambda text: text.encode(errors="repl
 
 @pytest.mark.slow
 @given(files, st.lists(arguments | hostile, max_size=1))
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_file_is_planned_or_refused(tmp_path, content, argv):
     (tmp_path / "sweeps").mkdir(exist_ok=True)
     (tmp_path / "sweeps" / "mine.yaml").write_bytes(content)
