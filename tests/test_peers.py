@@ -161,7 +161,7 @@ def test_what_is_stopped_goes_on(measured, tmp_path, capsys):
     for _ in range(3):
         kept.write_text(yaml.safe_dump(next(stopped)))
     assert main(["peers", *options]) == 0
-    assert Counter(measured) == Counter(goes) + Counter({(OURS, SLICES["short"].steps, "beside"): 1})
+    assert Counter(measured) == Counter(goes) + Counter({(OURS, SLICES["short"].steps, "cold"): 1})
     record = yaml.safe_load(kept.read_text())
     short = record["slices"]["short"]
     assert {who: len(goes) for who, goes in short["cold"].items()} == {
@@ -174,6 +174,12 @@ def test_what_is_stopped_goes_on(measured, tmp_path, capsys):
     measured.clear()
     assert main(["peers", *options]) == 0
     assert not measured
+    kept.write_text("{some: [text")
+    assert main(["peers", *options]) == 2
+    kept.write_text("some text")
+    assert main(["peers", *options]) == 2
+    assert kept.read_text() == "some text"
+    assert capsys.readouterr().err.endswith(f"bench: {kept}: is no record of make bench-peers\n")
     kept.write_text(yaml.safe_dump(record | {"code": "other"}))
     assert main(["peers", *options]) == 0
     assert Counter(measured) == Counter(goes)

@@ -19,6 +19,7 @@ from subprocess import CalledProcessError
 
 import pandas as pd
 import yaml
+from yaml import YAMLError
 
 from grok_sweep.bench import aot
 from grok_sweep.bench.cores import plan, short_runs, training, waiting
@@ -29,6 +30,7 @@ from grok_sweep.core.engines import ENGINES
 from grok_sweep.errors import ConfigError
 from grok_sweep.session.provenance import machine
 from grok_sweep.store import StoreError
+from grok_sweep.store.files import Files
 from grok_sweep.versions import versions
 
 PARTS: dict[str, Callable[[], Figures]] = {
@@ -54,13 +56,15 @@ def beside_peers(arguments: argparse.Namespace) -> None:
     from grok_sweep.bench.peers.compare import compare, table  # needs psutil
 
     kept = arguments.record
-    record = yaml.safe_load(kept.read_text(encoding="utf-8")) if kept and kept.exists() else None
+    record = yaml.safe_load(kept.read_text(encoding="utf-8")) if kept and kept.exists() else {}
+    if not isinstance(record, dict):
+        raise PeersError(f"{kept}: is no record of make bench-peers")
     slices = {name: SLICES[name] for name in arguments.slices}
-    measured = record or {}
+    measured = record
     for measured in compare(slices, arguments.repeats, arguments.limit, record):
         if kept:
             text = yaml.safe_dump(measured, sort_keys=False, default_flow_style=None, width=110)
-            kept.write_text(text, encoding="utf-8")
+            Files(str(kept.parent)).write(kept.name, text.encode())  # whole or not at all
     print(table(measured))
 
 
@@ -110,7 +114,7 @@ def main(argv: list[str] | None = None) -> int:
         for part, measure in PARTS.items():
             if arguments.part in (part, None):
                 show(part, measure())
-    except (ConfigError, CalledProcessError, OSError, PeersError, StoreError) as error:
+    except (ConfigError, CalledProcessError, OSError, PeersError, StoreError, YAMLError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
     return 0

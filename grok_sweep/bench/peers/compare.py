@@ -51,7 +51,7 @@ def compare(
             continue
         with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             if name not in ours:
-                _, ours[name] = _train(OURS, wanted, math.inf, Path(folder), "beside")
+                _, ours[name] = _train(OURS, wanted, math.inf, Path(folder, "ours"), "cold")
             taken = []
             for cache in CACHES:
                 measures, trained = _train(who, wanted, limit, Path(folder), cache)
@@ -68,9 +68,10 @@ def _train(
     who: str, wanted: Slice, limit: float, folder: Path, cache: str
 ) -> tuple[Measures, np.ndarray | None]:
     """What a contestant takes, and its curves. Its home is cold where nobody was there before."""
-    home, out = folder / ("home beside" if cache == "beside" else "home"), folder / cache
-    out.mkdir()
-    measures = how.measure(how.command(who, wanted, out), how.environment(home), limit, folder / "log")
+    out = folder / cache
+    out.mkdir(parents=True)
+    home = how.environment(folder / "home")
+    measures = how.measure(how.command(who, wanted, out), home, limit, folder / "log")
     return ({OVER: limit}, None) if measures is None else (measures, how.curves(who, wanted, out))
 
 
