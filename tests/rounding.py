@@ -8,27 +8,20 @@ another order. The record has what sorts each of these runs. It takes five minut
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from agreement import phases
 
 from analysis import load_runs
-from grok_sweep.core.definitions import pair
-from grok_sweep.core.number import Values
 from grok_sweep.worker.environment import environment, set_environment
 
 HERE = Path(__file__).parent
 ORDERS, MORE_ORDERS = 20, 150  # of each run; of one that was not in both phases by then
 RESULTS = ["min_train_loss", "min_eval_loss", "max_loss_ratio", "diverged_step"]
-
-
-H = Values({name: number.default for name, number in pair.numbers.items()})
-
-
-def phases(runs: pd.DataFrame) -> "pd.Series[str]":
-    """Of each run, by `pair` as it is by default."""
-    return pd.Series(pair.make(runs, None, H), runs.index)
 
 
 def differing() -> pd.DataFrame:
@@ -47,15 +40,11 @@ def seen(runs: pd.DataFrame, both: pd.DataFrame) -> "pd.Series[bool]":
 
 def trained(ids: "pd.Index[str]", orders: range) -> pd.DataFrame:
     """run_id, order, and what sorts it, of each run in each order of its rows."""
-    import jax
-
     from grok_sweep.bench.device import parity_1125
-    from grok_sweep.core.compiled import Compiled
     from grok_sweep.core.config import parse
     from grok_sweep.core.grid import expand
     from grok_sweep.core.plan import make_plan
-    from grok_sweep.worker import native
-    from grok_sweep.worker.inputs import arguments, rows_of
+    from grok_sweep.worker import _train_all, native
     from grok_sweep.worker.summary import summarise
 
     native.register()
@@ -64,34 +53,29 @@ def trained(ids: "pd.Index[str]", orders: range) -> pd.DataFrame:
     found = []
     for program in plan.programs:
         index_R = np.concatenate([shard.index_R for shard in plan.shards if shard.program == program])
-        columns, compiled = plan.grid.rows(index_R), Compiled(program)
-        runs = np.flatnonzero(np.isin(columns["run_id"], ids))
-        each = [(run, order) for run in runs for order in orders]
-        for start in range(0, len(each), program.lanes):
-            lanes = each[start : start + program.lanes]
-            # A lane each: the columns of its run, and that run's rows in its order.
-            of_lanes = {key: column[[run for run, _ in lanes]] for key, column in columns.items()}
-            rows = {i: rows_of(program, of_lanes, i) for i in range(len(lanes))}
-            for i, (_, order) in enumerate(lanes):
-                n = int(rows[i].train_size)
-                index_N = np.arange(program.rows)
-                index_N[:n] = np.random.default_rng([order, int(of_lanes["seed"][i])]).permutation(n)
-                index_N[n:] = index_N[0]
-                x_ND, y_N = rows[i].x_train_ND[index_N], rows[i].y_train_N[index_N]
-                rows[i] = rows[i]._replace(x_train_ND=x_ND, y_train_N=y_N)
-            given = arguments(program, of_lanes, rows, compiled.init)
-            metrics = jax.device_get(compiled.train_for(*given)(*given).metrics)
-            curves = {name: array[: len(lanes)] for name, array in metrics._asdict().items()}
-            result = summarise(curves, program.log_every, program.part("task").loss_floor(program.values))
-            of_runs = {"run_id": of_lanes["run_id"], "order": [order for _, order in lanes]}
-            found.append(pd.DataFrame(of_runs | {name: result[name] for name in RESULTS}))
-            print(
-                program.values["hidden_size"],
-                f"{start + len(lanes)}/{len(each)}",
-                file=sys.stderr,
-                flush=True,
-            )
+        index_R = np.repeat(index_R[np.isin(plan.grid.columns["run_id"][index_R], ids)], len(orders))
+        if not len(index_R):
+            continue
+        columns, order_R = plan.grid.rows(index_R), np.resize(orders, len(index_R))
+        curves, _, _ = _train_all(program, columns, reordered(program, columns, order_R))
+        curves_RT = {name: np.stack([curve[name] for curve in curves.values()]) for name in curves[0]}
+        result = summarise(curves_RT, program.log_every, program.part("task").loss_floor(program.values))
+        of_runs = {"run_id": columns["run_id"], "order": order_R}
+        found.append(pd.DataFrame(of_runs | {name: result[name] for name in RESULTS}))
     return pd.concat(found, ignore_index=True)
+
+
+def reordered(program: Any, columns: Any, order_R: np.ndarray) -> Iterator[tuple[int, Any]]:
+    """(run, its rows) of each run, the training rows in its order."""
+    from grok_sweep.worker.inputs import rows_of
+
+    for run, order in enumerate(order_R):
+        print(program.values["hidden_size"], f"{run + 1}/{len(order_R)}", file=sys.stderr, flush=True)
+        rows, size = rows_of(program, columns, run), int(columns["train_size"][run])
+        index_N = np.zeros(program.rows, int)
+        index_N[:size] = np.random.default_rng([order, columns["seed"][run]]).permutation(size)
+        index_N[size:] = index_N[0]  # padding
+        yield run, rows._replace(x_train_ND=rows.x_train_ND[index_N], y_train_N=rows.y_train_N[index_N])
 
 
 if __name__ == "__main__":

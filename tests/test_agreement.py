@@ -9,24 +9,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from rounding import differing, phases, seen
+from agreement import apart, phases
+from rounding import differing, seen
 
 import analysis
 
 HERE = Path(__file__).parent
 README = (HERE.parent / "grok_sweep" / "README.md").read_text(encoding="utf-8")
-AXES = ["weight_decay", "hidden_size", "train_size"]
-
-
-def shares(runs, of):
-    return pd.crosstab([runs[axis] for axis in AXES], of, normalize="index")
-
-
-def apart(one, other):
-    """The mean over the 125 cells of the total variation of the shares of their phases."""
-    each = one.sub(other, fill_value=0).abs().sum(axis=1) / 2
-    assert len(each) == 125
-    return each.mean()
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +27,8 @@ def test_engines_differ_less_than_seeds_and_by_what_is_told(native):
     xla = pd.read_parquet(HERE / "xla_cpu.parquet").set_index("run_id").loc[native.index]
     other = pd.read_parquet(HERE / "other_seeds.parquet")
     assert not set(other["seed"]) & set(native["seed"])
-    by_native = shares(native, phases(native))
-    between_engines = apart(by_native, shares(native, phases(xla)))
-    between_seeds = apart(by_native, shares(other, phases(other)))
+    between_engines = apart(native, phases(native), native, phases(xla))
+    between_seeds = apart(native, phases(native), other, phases(other))
     assert between_engines < between_seeds
     same = (phases(native) == phases(xla)).sum()
     told = f"{same:,} are in the same phase by both engines of a CPU"

@@ -5,13 +5,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from agreement import AXES, apart
+from agreement import phases as sorted_as
 
 import analysis
-from grok_sweep.core.definitions import pair
-from grok_sweep.core.number import Values
 
 HERE = Path(__file__).parent
-AXES = ["weight_decay", "hidden_size", "train_size"]
 ENGINES = ("native", "xla")
 
 
@@ -25,13 +24,8 @@ def phases():
     """The phase of each run by the record and by both engines, with the axes."""
     runs = analysis.load_runs(HERE.parent / "sweeps" / "parity_1125").set_index("run_id")
     gpu = pd.read_parquet(HERE / "h100.parquet")
-    h = Values({name: number.default for name, number in pair.numbers.items()})
-
-    def of(table):
-        return pd.Series(pair.make(table, None, h), table.index)
-
-    found = {engine: of(gpu[gpu["engine"] == engine].set_index("run_id")) for engine in ENGINES}
-    return runs[AXES].assign(record=of(runs), **found)
+    found = {engine: sorted_as(gpu[gpu["engine"] == engine].set_index("run_id")) for engine in ENGINES}
+    return runs[AXES].assign(record=sorted_as(runs), **found)
 
 
 def test_every_run_is_there_once_for_each_engine(phases):
@@ -48,13 +42,8 @@ def test_the_phases_are_those_told(told, phases, engine):
 def test_how_far_they_agree_is_as_told(told, phases, both):
     one, other = both.split()
     assert (phases[one] == phases[other]).sum() == told["same_phase"][both]
-
-    def shares(name):
-        return pd.crosstab([phases[axis] for axis in AXES], phases[name], normalize="index")
-
-    apart = shares(one).sub(shares(other), fill_value=0).abs().sum(axis=1) / 2
-    assert len(apart) == 125
-    assert apart.mean() == pytest.approx(told["total_variation"][both], abs=5e-5)
+    between = apart(phases, phases[one], phases, phases[other])
+    assert between == pytest.approx(told["total_variation"][both], abs=5e-5)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
