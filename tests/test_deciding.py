@@ -1,5 +1,8 @@
 """Runs that end when their phase is decided: they leave the beginning of what they would have left."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,17 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from own import HEAD
 
-from analysis import analyze, classify, load_runs
+from analysis import analyze, classify, load_curves, load_runs
 from grok_sweep.cli import main
 from grok_sweep.core.compiled import compiled
 from grok_sweep.core.definitions import pair
 from grok_sweep.core.parts import Values
 from grok_sweep.core.program import Program
+from grok_sweep.core.tasks.parity import Parity
 from grok_sweep.worker import Order, summarise, train_shard
 from grok_sweep.worker.deciding import PIECES, By, train_until_decided
 from grok_sweep.worker.inputs import rows_of
 from grok_sweep.worker.native import register
 
+ROOT = Path(__file__).parent.parent
 RUNS, STEPS, EVERY = 10, 1200, 10
 PIECE = STEPS // PIECES  # steps between two times of asking
 STATIC = (("n_bits", 30), ("n_parity_bits", 3), ("hidden_size", 16), ("float_bits", 32))
@@ -215,3 +220,26 @@ def test_a_definition_of_ones_own_says_it_too(files, capfd, decided, why):
     if not why:
         (run,) = load_runs("out").to_dict("records")
         assert run["stopped_step"] < 400
+
+
+def test_of_the_articles_runs_all_phases_stay_and_as_much_is_saved_as_is_told():
+    """By the record: each run ends when it is first asked and what was logged before decides."""
+    folder = ROOT / "sweeps" / "parity_1125"
+    runs, curves = load_runs(folder).set_index("run_id"), load_curves(folder)
+    h = Values({name: number.default for name, number in pair.numbers.items()})
+    steps, floor = 20_000, Parity().loss_floor({})
+    by_step = curves.pivot(index="run_id", columns="step").loc[runs.index]
+    names = by_step.columns.unique(level=0)
+    ended_R = np.full(len(runs), steps)
+    for asked in range(steps - steps // PIECES, 0, -steps // PIECES):
+        until = {name: by_step[name].loc[:, : asked - 1].to_numpy() for name in names}
+        found = summarise(until, 100, floor)
+        diverged = [None if step is np.ma.masked else int(step) for step in found.pop("diverged_step")]
+        there = pd.DataFrame({**found, "diverged_step": pd.array(diverged, "Int64")}, runs.index)
+        decided_R = np.asarray(pair.decided(there, h))
+        ended_R[decided_R] = asked
+        assert (pair.make(there, None, h)[decided_R] == pair.make(runs, None, h)[decided_R]).all()
+    work_R = runs["hidden_size"] * runs["train_size"]
+    saved, of_work = 1 - ended_R.mean() / steps, 1 - (ended_R * work_R).sum() / (steps * work_R.sum())
+    told = f"{saved:.0%} of the steps are saved, {of_work:.0%} of the work".replace("%", " %")
+    assert told in re.sub(r"\s+", " ", (ROOT / "grok_sweep" / "README.md").read_text(encoding="utf-8"))
