@@ -15,8 +15,11 @@ from typing import Any
 
 import pytest
 from own import OWN, sweep_file
+from pages import PARITY
 from playwright.sync_api import sync_playwright
 
+import analysis
+from analysis.page import page
 from grok_sweep.compose import compose
 from grok_sweep.core import registry
 from grok_sweep.core.config import parse
@@ -51,6 +54,17 @@ in_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (Debian
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Compiled programs go where no test of another day left any."""
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="module")
+def parity(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of the recorded sweep of 1125 runs."""
+    phases = analysis.classify(analysis.load_runs(PARITY))
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    path.write_bytes(
+        page(phases, analysis.load_curves(PARITY), title="parity_1125", folder=str(PARITY), expected=1125)
+    )
+    return path
 
 
 @pytest.fixture
@@ -160,6 +174,8 @@ LONGEST = (
     "test_chaos",
     "test_cluster",
     "test_page",
+    "test_page_table",
+    "test_page_weights",
     "test_wheel",
     "test_driver",
     "test_records",

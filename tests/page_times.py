@@ -8,8 +8,9 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
+from pages import PARITY, tables, write
 from playwright.sync_api import sync_playwright
-from test_page import HUGE, PARITY, tables, write
+from test_page import HUGE
 
 import analysis
 

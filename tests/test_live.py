@@ -3,7 +3,7 @@
 import signal
 
 import pytest
-from test_page import about_of
+from pages import about_of
 
 import analysis
 from grok_sweep.compose import compose

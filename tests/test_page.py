@@ -1,166 +1,40 @@
 """The page of a sweep, in a real browser: what it shows is what the tables say."""
 
 import json
-import re
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import in_browser
+from pages import (
+    MODULAR,
+    PARITY,
+    SIZE,
+    cell_place,
+    counted,
+    counts,
+    enter,
+    in_browser_phases,
+    kept,
+    marks,
+    shown_runs,
+    tables,
+    write,
+)
 from test_phases import FIVE, by_seed
 
 import analysis
 from analysis.page import CURVE_NUMBERS, MANTISSA, _short, page
-from analysis.phases import PHASES
 from analysis.style import MARKS
 from grok_sweep.core.definitions import FOUR
 from grok_sweep.core.look import Look, to_plain
 
-ROOT = Path(__file__).parent.parent
-PARITY, MODULAR = ROOT / "sweeps" / "parity_1125", ROOT / "sweeps" / "modular_24"
-SIZE = 10_000_000  # bytes of a page at most
 HUGE = {
     "hidden_size": [2**k for k in range(10)],
     "train_size": [100 * k for k in range(1, 11)],
     "weight_decay": [10.0**-k for k in range(10)],
     "learning_rate": [1e-4, 1e-3],
 }
-
-
-def tables(axes, seeds=2, logged=6, rng_seed=0):
-    """Runs of every combination of `axes`, and their curves: numbers of all sizes, some diverged."""
-    rng = np.random.default_rng(rng_seed)
-    grid = pd.MultiIndex.from_product([*axes.values(), range(seeds)], names=[*axes, "seed"])
-    settings = grid.to_frame(index=False)
-    count = len(settings)
-    losses = [(10 ** rng.uniform(-9, 1, count)).astype(np.float32).astype(float) for _ in range(2)]
-    diverged = pd.array(np.where(rng.random(count) < 0.05, 2, 0), dtype="Int64")
-    runs = pd.DataFrame(
-        {
-            "run_id": [f"{i:016x}" for i in range(count)],
-            "sweep": "made",
-            "task": "parity",
-            "seed": settings["seed"],
-            **{name: settings[name] for name in axes},
-            "min_train_loss": losses[0],
-            "min_eval_loss": losses[1],
-            "max_loss_ratio": 10 ** rng.uniform(0, 9, count),
-            "final_eval_accuracy": rng.random(count),
-            "diverged_step": diverged.copy(),
-        }
-    )
-    runs["diverged_step"] = runs["diverged_step"].mask(runs["diverged_step"] == 0)
-    runs.loc[runs.index[::17], "min_eval_loss"] = np.nan
-    curves = pd.DataFrame(
-        {
-            "run_id": np.repeat(runs["run_id"].to_numpy(), logged),
-            "step": np.tile(np.arange(logged, dtype=np.int32) * 400, count),
-            "train_loss": (10 ** rng.uniform(-9, 1, count * logged)).astype(np.float32),
-            "eval_loss": (10 ** rng.uniform(-9, 1, count * logged)).astype(np.float32),
-            "train_accuracy": rng.random(count * logged).astype(np.float32),
-            "eval_accuracy": rng.random(count * logged).astype(np.float32),
-            "weight_norm": rng.uniform(1, 50, count * logged).astype(np.float32),
-        }
-    )
-    return runs, curves
-
-
-def write(path, runs, curves, phases=None, **options):
-    given = {"title": "made", "folder": "results/made", "expected": len(runs)} | options
-    path.write_bytes(page(analysis.classify(runs) if phases is None else phases, curves, **given))
-    return path
-
-
-@pytest.fixture(scope="module")
-def parity(tmp_path_factory):
-    """The page of the recorded sweep of 1125 runs."""
-    phases = analysis.classify(analysis.load_runs(PARITY))
-    path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_bytes(
-        page(phases, analysis.load_curves(PARITY), title="parity_1125", folder=str(PARITY), expected=1125)
-    )
-    return path
-
-
-def counts(shown):
-    return {
-        key.query_selector(".name").inner_text(): int(
-            key.query_selector(".count").inner_text().replace(",", "")
-        )
-        for key in shown.query_selector_all("#legend .key")
-    }
-
-
-def counted(phases):
-    return {name: int((phases["phase"] == name).sum()) for name in PHASES}
-
-
-def about_of(path):
-    """What a page says of itself, whole."""
-    text = Path(path).read_text(encoding="utf-8")
-    assert text.endswith("</html>\n")
-    return json.loads(re.search(r'id="about">(.*?)</script>', text)[1])
-
-
-def marks(shown, what):
-    """Something of every dot or square of the diagram."""
-    return shown.evaluate(
-        f"""document.getElementById("diagram").data
-            .filter((one) => one.type === "scatter").flatMap((one) => one.{what})"""
-    )
-
-
-def run_ids(shown, script):
-    return shown.evaluate(f"{script}.map((i) => runId(grokPage.arrays, i))")
-
-
-def in_browser_phases(shown):
-    return [PHASES[i] for i in shown.evaluate("Array.from(grokPage.phases)")]
-
-
-def cell_place(shown, x, y, panel):
-    """Where on the screen a cell is."""
-    return shown.evaluate(
-        """([x, y, panel]) => {
-            const div = document.getElementById("diagram");
-            div.scrollIntoView();
-            const names = axesOf(grokPage, panel).map((name) => name.replace(/^./, "$&axis"));
-            const [across, up] = names.map((name) => div._fullLayout[name]);
-            const box = div.getBoundingClientRect();
-            return [box.x + across._offset + across.l2p(x), box.y + up._offset + up.l2p(y)];
-        }""",
-        [x, y, panel],
-    )
-
-
-def enter(shown, **values):
-    """Set controls of the page, as a hand would."""
-    shown.evaluate("(values) => { enter(values); grokPage.draw(); }", values)
-
-
-def kept(shown):
-    """[x, y, panel] of the cell that is kept, if one is."""
-    return shown.evaluate(
-        """() => {
-            const [{ nx, ny }, cell] = [grokPage.cells, grokPage.kept()];
-            return cell < 0 ? null : [cell % nx, Math.floor(cell / nx) % ny, Math.floor(cell / nx / ny)];
-        }"""
-    )
-
-
-def shown_runs(shown):
-    """run_id -> metric -> (steps, values) of the curves that are drawn."""
-    traces = shown.evaluate(
-        """document.getElementById("curves").data.map((one) =>
-            [runId(grokPage.arrays, one.meta.run), one.meta.metric, one.x, one.y])"""
-    )
-    found = {}
-    for run_id, metric, steps, values in traces:
-        found.setdefault(run_id, {})[metric] = (steps, values)
-    return found
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, -3.5, 1.2e-38, 3.4e38, 6.02e23, np.pi])
@@ -335,38 +209,6 @@ def test_a_window_that_becomes_narrow(look, tmp_path):
 
 
 @in_browser
-def test_weights_on_a_narrow_phone(look, tmp_path):
-    runs = analysis.load_runs(MODULAR)
-    path = tmp_path / "report.html"
-    given = {"title": "m", "folder": "m", "expected": 2}
-    phases = analysis.classify(runs)
-    path.write_bytes(page(phases, analysis.load_curves(MODULAR), analysis.each_weights(MODULAR), **given))
-    shown = look(path, width=390, height=844)
-    assert shown.evaluate("document.scrollingElement.scrollWidth") <= 390
-    columns = shown.evaluate("document.getElementById('waves').layout.annotations.length")
-    assert 1 <= columns <= 2
-    assert f"Of 4 frequencies the {columns} with most neurons are drawn" in shown.inner_text("#waves_hint")
-
-
-@in_browser
-def test_neurons_without_a_frequency_are_counted_and_not_drawn(look, tmp_path):
-    """Weights of noise: there is nothing to draw waves of, and the page says so and works."""
-    noise = np.random.default_rng(0)
-    phases = analysis.classify(analysis.load_runs(MODULAR))
-    weights = [
-        (run_id, analysis.Weights(of.step_S, {k: noise.normal(size=a.shape) for k, a in of.arrays.items()}))
-        for run_id, of in analysis.each_weights(MODULAR)
-    ]
-    path = tmp_path / "report.html"
-    given = {"title": "m", "folder": "m", "expected": 2}
-    path.write_bytes(page(phases, analysis.load_curves(MODULAR), weights, **given))
-    shown = look(path)
-    assert "24 neurons of no frequency" in shown.inner_text("#waves_hint")
-    assert shown.evaluate("document.getElementById('waves').data.length") == 0
-    assert shown.evaluate("document.getElementById('heat').data[0].z.length") == 67
-
-
-@in_browser
 @pytest.mark.parametrize(("folder", "unit"), [(PARITY, "nats per row"), (MODULAR, "nats per row / 67")])
 def test_a_loss_has_its_unit(look, tmp_path, folder, unit):
     phases = analysis.classify(analysis.load_runs(folder))
@@ -486,139 +328,6 @@ def test_colours_are_those_of_the_numbers(look, tmp_path):
 
 
 @in_browser
-def test_the_code_that_is_copied_gives_the_rows_that_are_shown(look, tmp_path):
-    phases = analysis.classify(analysis.load_runs(PARITY))
-    path = tmp_path / "report.html"
-    path.write_bytes(page(phases, analysis.load_curves(PARITY), title="p", folder=str(PARITY), expected=1125))
-    shown = look(path)
-    shown.mouse.click(*cell_place(shown, 2, 1, 2))
-    asked = [
-        {"rows": "grok", "sort": "-grok_delay", "only hidden_size": "32"},  # of an axis that the diagram has
-        {"sort": "phase"},
-        {"kept": "", "panel": "", "only weight_decay": "0.1", "sort": "memorize_step"},
-        {"rows": "memorize", "only weight_decay": "", "sort": "hidden_size"},
-    ]
-    for values in asked:
-        enter(shown, **values)
-        shown.click("#copy")
-        code = shown.inner_text("#code")
-        done = subprocess.run(
-            [sys.executable, "-c", code + "\nprint('ids', ' '.join(shown['run_id']))\n"],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=ROOT,
-        )
-        assert done.returncode == 0, done.stderr
-        ids = done.stdout.splitlines()[-1].split()[1:]
-        assert ids == run_ids(shown, "tableRows(grokPage)")
-        said = f"· {len(ids):,} of 1,125"
-        shown.wait_for_function(
-            "(said) => document.getElementById('rows_said').textContent.startsWith(said)", arg=said
-        )
-        assert 0 < len(ids) <= 1125
-
-
-@in_browser
-def test_a_filter_keeps_runs_on_which_it_has_no_effect(look, tmp_path):
-    """With both sides collapsed the runs hold one size of the embedding, and are those of any."""
-    record = ROOT / "sweeps" / "modular_architectures"
-    runs, curves = analysis.load_runs(record), analysis.load_curves(record)
-    both = (runs["collapsed_input"] == 1) & (runs["collapsed_output"] == 1)
-    runs["embed_size"] = runs["embed_size"].where(both, [256, 512] * 20)
-    path = tmp_path / "report.html"
-    path.write_bytes(page(analysis.classify(runs), curves, title="m", folder=str(record), expected=40))
-    shown = look(path)
-    enter(shown, x="collapsed_input", y="collapsed_output", panel="")
-    for size in [128, 256, 512]:
-        shown.select_option("[name='only embed_size']", str(size))
-        expected = analysis.select(analysis.classify(runs), embed_size=size)
-        assert len(expected) == (10 if size == 128 else 25)
-        assert counts(shown) == counted(expected)
-        assert set(run_ids(shown, "grokPage.cells.cells.flat()")) == set(expected["run_id"])
-        assert run_ids(shown, "tableRows(grokPage)") == expected["run_id"].tolist()
-        # The code for the rows finds the same in the same table.
-        shown.click("#copy")
-        line = next(line for line in shown.inner_text("#code").splitlines() if line.startswith("shown = "))
-        there = {"analysis": analysis, "table": analysis.classify(runs)}
-        exec(line, there)
-        assert there["shown"]["run_id"].tolist() == expected["run_id"].tolist()
-    # In the cells a run stands at its own value only.
-    enter(shown, x="embed_size")
-    assert shown.evaluate("grokPage.cells.shown") == 40
-
-
-@in_browser
-def test_fields_and_headings_of_the_table(look, parity):
-    shown = look(parity)
-    phases = analysis.classify(analysis.load_runs(PARITY))["phase"]
-    some = int((phases == "generalize").sum())
-    assert 100 < some < 200  # no more are drawn at once
-
-    def rows(count):
-        """Drawn soon after, not at once: a slider may be moving."""
-        shown.wait_for_function("(n) => document.querySelectorAll('tbody tr').length === n", arg=count)
-        return shown.query_selector_all("tbody tr")
-
-    def sorted_as(order):
-        shown.wait_for_selector(f"th[aria-sort={order}]:has(button:has-text('seed'))")
-        return [int(row.query_selector_all("td")[4].inner_text()) for row in rows(some)]
-
-    shown.select_option("#rows", "generalize")
-    rows(some)
-    assert shown.inner_text("#rows_said") == f"· {some} of 1,125"
-    shown.click("th button:has-text('seed')")
-    seeds = sorted_as("ascending")
-    assert seeds == sorted(seeds)
-    shown.click("th button:has-text('seed')")
-    assert sorted_as("descending") == sorted(seeds, reverse=True)
-    shown.select_option("#rows", "")
-    rows(200)
-    assert shown.inner_text("#rows_said") == "· 1,125 of 1,125, of which 200 are shown"
-
-
-@in_browser
-def test_weights_over_training(look, tmp_path):
-    runs = analysis.load_runs(MODULAR)
-    weights = dict(analysis.each_weights(MODULAR))
-    path = tmp_path / "report.html"
-    path.write_bytes(
-        page(
-            analysis.classify(runs),
-            analysis.load_curves(MODULAR),
-            weights.items(),
-            title="modular_24",
-            folder=str(MODULAR),
-            expected=2,
-        )
-    )
-    assert path.stat().st_size < SIZE
-    shown = look(path)
-    assert shown.is_visible("#heat")
-    run_id = shown.inner_text("#run option:checked").split()[0]
-    w_in = weights[run_id].arrays["w_in"]
-    order = np.concatenate([*analysis.fourier.groups(w_in[-1], 67).values()])
-    steps = shown.evaluate("grokPage.about.weights[0].steps")
-    shown.focus("#snapshot")
-    for key, place in [("End", -1), ("Home", 0), ("ArrowRight", 1)]:
-        shown.keyboard.press(key)
-        step = steps[place]
-        assert shown.inner_text("#opened_step") == f"step {step:,}"
-        drawn = np.array(shown.evaluate("document.getElementById('heat').data[0].z"))
-        at = int(np.flatnonzero(weights[run_id].step_S == step)[0])
-        np.testing.assert_allclose(drawn, w_in[at][:, order], atol=1e-4 * np.abs(w_in).max())
-    titles = shown.evaluate("document.getElementById('waves').layout.annotations.map((one) => one.text)")
-    groups = analysis.fourier.frequencies(w_in[-1], 67)
-    assert titles == [f"frequency {f} · {len(members)} neurons" for f, members in groups.items()]
-    shown.keyboard.press("End")
-    frequency, members = next(iter(groups.items()))
-    star = shown.evaluate("document.getElementById('waves').data.find((one) => one.mode === 'lines+markers')")
-    cos_sin = analysis.fourier.basis(67)[[2 * frequency - 1, 2 * frequency]] @ w_in[-1][:, members]
-    np.testing.assert_allclose(star["x"][:-1], cos_sin[0], atol=1e-3 * np.abs(cos_sin).max())
-    np.testing.assert_allclose(star["y"][:-1], cos_sin[1], atol=1e-3 * np.abs(cos_sin).max())
-
-
-@in_browser
 def test_phases_of_a_definition_that_the_page_does_not_know(look, tmp_path):
     runs, curves = tables({"hidden_size": [2, 4], "weight_decay": [0.1, 1.0]}, seeds=3)
     phases = analysis.classify(runs, definition=by_seed, curves=curves, apart=3)
@@ -707,44 +416,6 @@ def test_text_is_text(look, tmp_path):
     assert json.dumps(evil) in shown.inner_text("#code")
     assert shown.title() == evil
     assert shown.evaluate("document.querySelectorAll('img, b').length") == 0
-
-
-@in_browser
-def test_a_link_means_the_same_once_the_sweep_has_grown(look, tmp_path):
-    large = {"hidden_size": [4, 8, 16], "b1": [0.0, 0.9], "b2": [0.1, 0.2], "eps": [1e-8, 1e-7]}
-    runs, curves = tables(large)
-    was_R = runs["hidden_size"] != 8
-    shown = look(
-        write(tmp_path / "small.html", runs[was_R], curves[curves["run_id"].isin(runs["run_id"][was_R])])
-    )
-    shown.mouse.click(*cell_place(shown, 1, 1, 0))
-    name = shown.inner_text("#cell").partition(" —")[0]
-    assert name.startswith("hidden_size 4 ·")
-    shown.select_option("[name='only eps']", "1e-7")
-    shown.wait_for_function("location.hash.includes('kept') && location.hash.includes('only+eps')")
-    link = shown.evaluate("location.hash")
-    again = look(write(tmp_path / "large.html", runs, curves), fragment=link)
-    assert again.inner_text("#cell").startswith(name)
-    assert again.input_value("[name='only eps']") == "1e-7"
-    gone = look(write(tmp_path / "other.html", *tables({"hidden_size": [4]}, seeds=1)), fragment=link)
-    assert kept(gone) is None
-
-
-@in_browser
-def test_the_address_keeps_what_is_shown(look, parity):
-    shown = look(parity)
-    shown.select_option("#panel", "hidden_size")
-    assert shown.evaluate("grokPage.state.x") == "weight_decay"  # which it was before
-    shown.fill("#min_loss", "0.001")
-    shown.mouse.click(*cell_place(shown, 2, 1, 1))
-    shown.wait_for_function("location.hash.includes('kept')")
-    again = look(parity, fragment=shown.evaluate("location.hash"))
-    assert again.evaluate("grokPage.state") == shown.evaluate("grokPage.state")
-    assert again.inner_text("#cell") == shown.inner_text("#cell")
-    # What does not fit this sweep is passed over, whatever it is.
-    wrong = "colour=toString&__proto__=1&x=nonsense&min_loss=-1&only+seed=3&kept=99&sort=x&%&toString"
-    assert sum(counts(look(parity, fragment=f"#{wrong}")).values()) == 1125
-    assert look(parity, fragment=f"#{wrong}").evaluate("grokPage.state.x") == "hidden_size"
 
 
 @in_browser
