@@ -155,6 +155,7 @@ class Chaos:
         folder: Path,
         say: Callable[[str], None],
         pause: tuple[float, float] = PAUSE,
+        cache: Path | None = None,
     ) -> None:
         self.report = Report()
         self._kinds = deque(kinds)
@@ -163,13 +164,12 @@ class Chaos:
         self._folder = folder
         self._say = say
         self._between = pause
+        self._cache = cache or folder / "cache"  # its own, so that compilations are killed too
         self._began = time.monotonic()
 
     def run(self) -> Report:
         """Rounds until all kills are done."""
-        # Its own, so that compilations are killed too.
-        cache = {"XDG_CACHE_HOME": str(self._folder / "cache")}
-        with Nodes(**cache) as self._nodes:
+        with Nodes(XDG_CACHE_HOME=str(self._cache)) as self._nodes:
             for _ in range(2):
                 self._nodes.join()
             while self._kinds:

@@ -21,6 +21,8 @@ from grok_sweep.store import Store
 
 TINY = ["grid.train_size=[8]", "grid.hidden_size=[2,3]", "grid.weight_decay=[0.1]", "seeds=1"]
 TINY += ["task.test_size=8", "train.steps=20", "train.log_every=10", "cluster=inline"]
+# Of the native engine each would build one of its own.
+ONE = ["train.steps=1", "train.log_every=1", "grid.hidden_size=[2]", "grid.train_size=[8]", "engine=xla"]
 
 # A process where what `sweep` must do without cannot be imported, as if it were not installed.
 WITHOUT = """
@@ -34,7 +36,7 @@ config = device.parity_1125()
 config["grid"] = {"train_size": [8, 9], "hidden_size": [2, 3], "weight_decay": [0.1, 0.2]}
 config["task"]["test_size"], config["train"], config["seeds"] = 8, {"steps": 20, "log_every": 10}, 2
 __main__.parity_1125 = lambda device, engine: config
-sys.exit(__main__.main(sys.argv[1:]))
+sys.exit(__main__.main(["sweep", "--engine", "xla", *sys.argv[1:]]))
 """
 
 
@@ -73,14 +75,14 @@ def test_plan_counts_the_runs_it_was_asked_for():
 
 
 def test_waiting_is_for_the_first_row_and_the_prompt():
-    (table,) = cores.waiting("train.steps=1", "train.log_every=1", clusters=["inline"], repeats=1).values()
+    (table,) = cores.waiting(*ONE, clusters=["inline"], repeats=1).values()
     assert [*zip(table["cluster"], table["cache"], strict=True)] == [("inline", "cold"), ("inline", "warm")]
     assert (table["seconds_to_first_row"] > 0.1).all()
     assert (table["seconds_to_prompt"] > 0).all()
 
 
 def test_short_runs_counts_all_runs():
-    figures = cores.short_runs(20, "cluster=inline")
+    figures = cores.short_runs(20, "cluster=inline", "engine=xla")
     assert figures["runs"] == 20
     assert 0 < figures["seconds_to_first_row"] <= figures["seconds"]
     assert figures["peak_gb_of_driver"] > 0.05
@@ -111,7 +113,7 @@ def test_processes_all_answer_and_raise():
 
 def test_sweep_needs_neither_ray_nor_hydra(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", WITHOUT, "sweep", "--out", str(tmp_path / "out")],
+        [sys.executable, "-W", "error", "-c", WITHOUT, "--out", str(tmp_path / "out")],
         capture_output=True,
         text=True,
         check=False,

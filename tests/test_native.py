@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -25,8 +26,18 @@ LOAD = "from grok_sweep.worker.native import register; assert register() == ''"
 @pytest.fixture
 def quick(tmp_path, monkeypatch):
     """A compiler that makes an empty file."""
+    return a_compiler(": >", tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def copying(tmp_path, monkeypatch):
+    """One that makes what the real one made before, in a second as that takes some."""
+    return a_compiler(f"sleep 1; cp {shlex.quote(str(built()))}", tmp_path, monkeypatch)
+
+
+def a_compiler(makes, tmp_path, monkeypatch):
     script = tmp_path / "quick-c++"
-    script.write_text('#!/bin/sh\nfor last; do :; done\n[ "$1" = --version ] || : > "$last"\n')
+    script.write_text(f'#!/bin/sh\nfor last; do :; done\n[ "$1" = --version ] || {{ {makes} "$last"; }}\n')
     script.chmod(0o755)
     monkeypatch.setenv("CXX", str(script))
     return script
@@ -41,6 +52,7 @@ def cache(tmp_path, monkeypatch):
     native.register.cache_clear()
 
 
+@pytest.mark.usefixtures("copying")
 def test_it_is_built_once_and_nothing_else_is_left(cache):
     library = built()
     assert cache() == [library.name]
@@ -49,6 +61,7 @@ def test_it_is_built_once_and_nothing_else_is_left(cache):
     assert library.stat() == made
 
 
+@pytest.mark.usefixtures("copying")
 def test_two_processes_at_once_have_one(cache):
     both = [subprocess.Popen([sys.executable, "-c", LOAD], env=os.environ) for _ in range(2)]
     assert [process.wait(120) for process in both] == [0, 0]

@@ -1,6 +1,7 @@
 """A program's functions as a worker calls them: initial weights of one run, and the training of all lanes."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -44,7 +45,7 @@ class Compiled:
     """
 
     def __init__(self, program: Program) -> None:
-        self.program, self.init = program, make_init(program)
+        self.program, self.init = program, _init(_any_rows(program))
         self._train = _lanes(make_train(program), program.lanes)
         self._executable: Callable[..., Trained] | None = None
         self._pieces: tuple[Callable[..., Any], ...] | None = None
@@ -72,6 +73,15 @@ class Compiled:
 def compiled(program: Program) -> Compiled:
     """The program's functions, kept for its other shards."""
     return Compiled(program)
+
+
+_init = lru_cache(maxsize=1024)(make_init)
+
+
+def _any_rows(program: Program) -> Program:
+    """One of the same initial weights, for all that differ in their rows, in how many train, or where."""
+    where = replace(program, given_row=program.row, lanes=1, engine="xla", device="cpu")
+    return replace(where, rows=1, test_rows=1, blocks=1, batch_size=0, log_every=1, snapshot_every=0)
 
 
 def _lanes(train: Callable[..., Any], lanes: int) -> Any:
