@@ -35,7 +35,7 @@ chaos: .venv/installed ## 100 times kill something that a sweep needs: nothing m
 
 sanitize: .venv/installed ## the native engine's tests, stopped at a wrong address or undefined behaviour
 	CXX=$(CURDIR)/tests/sanitized-c++ LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 \
-	    $(BIN)/python -m pytest -p no:cacheprovider tests/test_engines.py -k "not gpu"
+	    $(BIN)/python -m pytest -p no:cacheprovider tests/test_engines.py tests/test_modular_engine.py -k "not gpu"
 
 lock: .venv/installed ## resolve the dependencies anew
 	$(BIN)/pip install --quiet uv

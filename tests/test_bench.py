@@ -68,6 +68,15 @@ def test_training_gives_a_row_per_hidden_size_and_one_for_the_grid(monkeypatch, 
     assert "all, by work" in capsys.readouterr().out
 
 
+def test_modular_trains_the_networks_of_modular_addition_by_both_engines(monkeypatch):
+    monkeypatch.setattr(cores, "CORES", 1)
+    monkeypatch.setattr(cores, "PRODUCTS", [(numpy_product, 1, {"OPENBLAS_CORETYPE": None})])
+    small = ["task.modulus=5", "grid.hidden_size=[2]", "train.steps=20", "train.log_every=10", "seeds=1"]
+    figures = cores.modular(*small, seconds=1e-6, size=32)
+    check(figures)
+    assert figures["by_hidden_size"]["hidden_size"].tolist() == ["2", "all, by work"]
+
+
 def test_plan_counts_the_runs_it_was_asked_for():
     figures = cores.plan(2000)
     check(figures)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from own import OWN
 
 from grok_sweep.core import engines, registry
 from grok_sweep.core.compiled import Compiled
@@ -20,6 +21,7 @@ from grok_sweep.core.engines.pieces import pieces
 from grok_sweep.core.engines.relu import MOST_FEATURES, MOST_ROWS, unknown
 from grok_sweep.core.engines.relu_gpu import LEAST, ReluGpu
 from grok_sweep.core.program import Program
+from grok_sweep.core.source import Source
 from grok_sweep.errors import ConfigError
 from grok_sweep.worker import Order, train_shard
 from grok_sweep.worker.inputs import arguments, rows_of
@@ -211,20 +213,23 @@ def test_three_pieces_are_the_number():
     assert np.array_equal(sum(np.asarray(piece, np.float64) for piece in pieces(a)), a)
 
 
+NET = (("largest", 5), ("width", 4), ("float_bits", 32))
 UNKNOWN = {
     "model": (
         Program(
-            "modular_addition",
-            "modular_mlp",
-            "adamw_l1",
-            (("modulus", 11), ("hidden_size", 4)),
+            "larger",
+            "net",
+            "sgd",
+            NET,
             9,
             9,
             2,
             1,
             1,
+            given_row=((2,), "int32"),
+            source=Source("mine.py", OWN),
         ),
-        "it knows the network of relu_mlp, not that of modular_mlp",
+        "it knows the networks of relu_mlp, modular_mlp and modular_circle, not that of net",
     ),
     "float64": (parity(float_bits=64), "it trains in float32, by all rows in each step"),
     "bfloat16": (parity(float_bits=16), "it trains in float32, by all rows in each step"),

@@ -49,7 +49,7 @@ ONLY_IN = {
 }
 # A config is checked, and a bad one refused, before jax is loaded: only these load it at once.
 TRAINING = {f"grok_sweep/core/{name}.py" for name in ("compiled", "models", "moment", "networks", "train")}
-ENGINES = ("pieces", "relu", "relu_cpu", "relu_gpu", "relu_tpu", "xla")
+ENGINES = ("modular_cpu", "pieces", "relu", "relu_cpu", "relu_gpu", "relu_tpu", "xla")
 TRAINING |= {f"grok_sweep/core/engines/{name}.py" for name in ENGINES}
 TRAINING |= {"grok_sweep/worker/probe.py"}
 

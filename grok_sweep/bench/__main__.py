@@ -22,7 +22,7 @@ import yaml
 from yaml import YAMLError
 
 from grok_sweep.bench import aot
-from grok_sweep.bench.cores import plan, short_runs, training, waiting
+from grok_sweep.bench.cores import modular, plan, short_runs, training, waiting
 from grok_sweep.bench.device import Figures, parity_1125, sweep
 from grok_sweep.bench.peers.work import SLICES, PeersError
 from grok_sweep.bench.workers import WORKERS, workers
@@ -35,6 +35,7 @@ from grok_sweep.versions import versions
 
 PARTS: dict[str, Callable[[], Figures]] = {
     "training": training,
+    "modular": modular,
     "plan": plan,
     "waiting": waiting,
     "short_runs": short_runs,

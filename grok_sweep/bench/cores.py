@@ -83,6 +83,16 @@ def training(config: Config | None = None, seconds: float = 0.5, size: int = 102
     return {"cores": CORES, "product_gflops": best, "by_hidden_size": shown}
 
 
+def modular(*overrides: str, **options: Any) -> Figures:
+    """`training` of modular addition's network, its weights collapsed: the article's 24 neurons, and 128."""
+    from grok_sweep.compose import compose  # with Hydra, which `sweep` does without
+
+    switches = [f"model.{side}=1" for side in ("collapsed_input", "collapsed_output")]
+    grid = ["~grid.float_bits", "grid.hidden_size=[24,128]", "train.snapshot_every=null", "seeds=16"]
+    config, _ = compose(["sweeps=modular_24", *switches, *grid, *overrides])
+    return training(config, **options)
+
+
 def _order(plan: Plan, program: Program, seconds: float, calls: int) -> tuple[Order, int]:
     """Some calls of a program, its steps cut until one takes about `seconds`; and their useful operations."""
     shard = next(shard for shard in plan.shards if shard.program == program)

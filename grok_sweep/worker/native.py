@@ -20,7 +20,7 @@ from grok_sweep.worker.environment import own_cache
 if TYPE_CHECKING:  # it loads jax
     from grok_sweep.core.program import Program
 
-SOURCE = Path(engines.__file__).with_name("relu.cpp")
+SOURCES = [Path(engines.__file__).with_name(name) for name in ("relu.cpp", "modular.cpp", "vectors.h")]
 FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-march=native", "-shared", "-fPIC", "-w")
 BUILD_SECONDS = 120
 LOCK = threading.Lock()  # the next program is prepared while one trains: it is built once for both
@@ -55,11 +55,11 @@ def register() -> str:
     """
     import jax
 
-    from grok_sweep.core.engines.relu_cpu import TARGETS
+    from grok_sweep.core.engines import modular_cpu, relu_cpu
 
     try:
         library = ctypes.cdll.LoadLibrary(str(built()))
-        for target in TARGETS:
+        for target in (*relu_cpu.TARGETS, *modular_cpu.TARGETS):
             call = jax.ffi.pycapsule(getattr(library, target))
             jax.ffi.register_ffi_target(f"grok_sweep_{target}", call, platform="cpu")
     except NativeError as error:
@@ -87,8 +87,8 @@ def built() -> Path:
         if library.exists():
             return library
         with tempfile.TemporaryDirectory(prefix=".native-", dir=cache) as folder:
-            made = Path(folder, library.name)
-            command = [cxx, *FLAGS, f"-I{jax.ffi.include_dir()}", str(SOURCE), "-o", str(made)]
+            made, sources = Path(folder, library.name), [str(one) for one in SOURCES if one.suffix == ".cpp"]
+            command = [cxx, *FLAGS, f"-I{jax.ffi.include_dir()}", *sources, "-o", str(made)]
             done = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False)
             if done.returncode:
                 said = done.stderr.strip() or f"it ended with {done.returncode}, and said nothing"
@@ -106,6 +106,6 @@ def _key(cxx: str) -> str:
     with contextlib.suppress(OSError):  # not Linux
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         processor |= {line for line in lines if line.startswith(("flags", "Features", "model name"))}
-    source = SOURCE.read_text(encoding="utf-8")
-    words = (cxx, told, *sorted(processor), version("jaxlib"), *FLAGS, source)
+    sources = [source.read_text(encoding="utf-8") for source in SOURCES]
+    words = (cxx, told, *sorted(processor), version("jaxlib"), *FLAGS, *sources)
     return hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]

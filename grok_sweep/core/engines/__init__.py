@@ -2,7 +2,7 @@
 
 `xla` does every program on every device. `native` is a kernel of this package's own, for the programs that it
 knows: one hidden layer of relu on rows of bits (`relu_cpu`) or of small whole numbers (`relu_gpu`,
-`relu_tpu`).
+`relu_tpu`), and on a CPU the networks of modular addition (`modular_cpu`).
 An engine has three methods: `inputs(x)`, rows of the task as it wants them, once before training;
 `outputs(params, inputs)`; and `gradient(params, inputs, y_N, weight_N)` of the sum of the weighted losses.
 One that `knows_adamw` has `adamw(h, steps, (params, moments), inputs, y_N, weight_N)` too, of some steps.
@@ -26,24 +26,36 @@ def chosen(program: "Program", asked: str) -> str:
     """
     if asked == "xla":
         return "xla"
-    from grok_sweep.core.engines.relu import unknown  # which loads jax, as a plan does
-
-    why = unknown(program)
+    why = _unknown(program)
     if why and asked == "native":
         raise ConfigError([f"engine=native: {why}; engine=auto takes xla there"])
     return "xla" if why else "native"
 
 
+def _unknown(program: "Program") -> str:
+    """Why no native engine knows a program; "" where one does."""
+    from grok_sweep.core.engines import modular_cpu, relu  # which load jax, as a plan does
+
+    of_modular = isinstance(program.built, modular_cpu.NETWORKS)
+    return modular_cpu.unknown(program) if of_modular else relu.unknown(program)
+
+
 def knows_adamw(program: "Program") -> bool:
     """Whether the optimizer of a program is adamw, and its engine makes whole steps of it."""
-    return (program.engine, program.device) == ("native", "cpu") and program.part("optimizer") is adamw
+    from grok_sweep.core.networks import ReluMLP
+
+    of_relu = program.engine == "native" and isinstance(program.built, ReluMLP)
+    return of_relu and program.device == "cpu" and program.part("optimizer") is adamw
 
 
 def engine(program: "Program", model: Any, losses: Any) -> Any:
     """The engine of a program, while it is traced: of its network and its losses of outputs and y."""
     if program.engine == "native" and program.device == "cpu":
+        from grok_sweep.core.engines.modular_cpu import NETWORKS, ModularCpu
         from grok_sweep.core.engines.relu_cpu import ReluCpu
 
+        if isinstance(program.built, NETWORKS):
+            return ModularCpu(model)
         return ReluCpu(program, losses)
     if program.engine == "native" and program.device == "tpu":
         from grok_sweep.core.engines.relu_tpu import ReluTpu

@@ -19,26 +19,17 @@
 #include <utility>
 #include <vector>
 
-#include "xla/ffi/api/ffi.h"
+#include "vectors.h"
 #if defined(__AVX512F__)
 #include <immintrin.h>
 #endif
 
-namespace ffi = xla::ffi;
-
 namespace {
 
-constexpr int V = 16;    // neurons in a vector: 512 bits, or as many smaller ones as the processor has
 constexpr int MOST = 8;  // groups, as `relu_cpu` has it: a row's places in their tables are the bytes of one word
-
-typedef float Floats __attribute__((vector_size(4 * V)));
-typedef int32_t Ints __attribute__((vector_size(4 * V)));
-typedef int8_t Bytes __attribute__((vector_size(V)));
 
 constexpr Ints LOW = {1 << 0, 1 << 1, 1 << 2,  1 << 3,  1 << 4,  1 << 5,  1 << 6,  1 << 7,
                       1 << 8, 1 << 9, 1 << 10, 1 << 11, 1 << 12, 1 << 13, 1 << 14, 1 << 15};
-
-Floats relu(Floats v) { return 0 > v ? Floats{} : v; }  // one that is not a number stays that
 
 // Which are on, a bit each; and to add where those of the first vector of a word, or the second, say so.
 #if defined(__AVX512F__)  // by hand: the compiler's own takes three times as long
@@ -67,35 +58,6 @@ Floats add_first(uint32_t word, Floats to, Floats v) {
 Floats add_second(uint32_t word, Floats to, Floats v) { return add_first(word >> 16, to, v); }
 Floats add_only(uint16_t on, Floats to, Floats v) { return add_first(on, to, v); }
 #endif
-
-// Elements of a, from 0 on, and of b, from V on.
-template <size_t... I>
-Floats pick(Floats a, Floats b) {
-#if defined(__clang__)
-  return __builtin_shufflevector(a, b, I...);
-#else
-  return __builtin_shuffle(a, b, Ints{I...});
-#endif
-}
-
-// Adds neighbours at a distance of D, and puts those of two vectors into one: of `count` vectors half are left.
-template <int D, size_t... I>
-void merge(Floats* v, int count, std::index_sequence<I...>) {
-  for (int i = 0; i < count / 2; i++) {
-    const Floats a = v[2 * i], b = v[2 * i + 1];
-    v[i] = pick<(I & D ? V + I - D : I)...>(a, b) + pick<(I & D ? V + I : I + D)...>(a, b);
-  }
-}
-
-// The sums of V vectors, whose room it takes.
-Floats totals(Floats* v) {
-  constexpr auto all = std::make_index_sequence<V>();
-  merge<1>(v, V, all);
-  merge<2>(v, V / 2, all);
-  merge<4>(v, V / 4, all);
-  merge<8>(v, V / 8, all);
-  return v[0];
-}
 
 // How features are cut into groups: as `relu_cpu.groups` has it.
 struct Groups {
@@ -278,22 +240,6 @@ void over_neurons(const Groups& groups, int64_t rows, int64_t hidden, Each each)
   }
 }
 
-// exp, to 2 units in the last place: 2^n e^r with |r| <= ln(2) / 2, by the polynomial of the Cephes library.
-Floats exp(Floats v) {
-  v = v > 88 ? Floats{} + 88 : v;
-  v = v < -87 ? Floats{} - 87 : v;
-  const Floats turns = v * 1.44269504f;
-  const Ints n = __builtin_convertvector(turns + (turns > 0 ? Floats{} + 0.5f : Floats{} - 0.5f), Ints);
-  const Floats whole = __builtin_convertvector(n, Floats);
-  const Floats r = v - whole * 0.693359375f + whole * 2.12194440e-4f;
-  Floats p = 1.9875691500e-4f * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  return (p * r * r + r + 1) * (Floats)((n + 127) << 23);
-}
-
 // dz of -log p of the label, times the weight, where p = sigmoid(z) is clipped to [clip, 1 - clip]: a clipped
 // row has none, and half of it where p is the bound, as jax.numpy.clip has it.
 void slope(int64_t rows, float clip, const int8_t* y, const float* weight, const float* z, float* dz) {
@@ -314,19 +260,6 @@ void slope(int64_t rows, float clip, const int8_t* y, const float* weight, const
   for (; r + V <= rows; r += V) of_some(r, V);
   if (r < rows) of_some(r, rows - r);
 }
-
-// One that keeps its room from call to call: a step is called a million times.
-template <typename T>
-struct Room {
-  std::vector<T> room;
-  T* of(int64_t size) {
-    if (static_cast<int64_t>(room.size()) < size) room.resize(size);
-    return room.data();
-  }
-};
-
-// The last axes are those above; lanes are all before, however many axes they have.
-int64_t axis(ffi::Span<const int64_t> of, size_t from_the_end) { return of[of.size() - from_the_end]; }
 
 // What does not change while a run is trained.
 ffi::Error Inputs(ffi::Buffer<ffi::S8> x, ffi::ResultBuffer<ffi::U8> index, ffi::ResultBuffer<ffi::U16> order,
