@@ -9,6 +9,7 @@ from pathlib import Path
 from grok_sweep import __version__
 
 COMPUTE = ("jax", "jaxlib", "flax", "optax", "numpy")
+SOURCES = ("*.py", "*.cpp", "*.h")
 OTHERS = ("ray", "pandas", "pyarrow", "hydra-core")
 
 
@@ -26,7 +27,7 @@ def code() -> str:
     """8 hex digits of sha256 over this package's source: the same version can have other code."""
     root = Path(__file__).parent
     sha = hashlib.sha256()
-    for path in sorted([*root.rglob("*.py"), *root.rglob("*.cpp")]):
+    for path in sorted(path for kind in SOURCES for path in root.rglob(kind)):
         sha.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes())
     return sha.hexdigest()[:8]
 

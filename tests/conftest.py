@@ -51,10 +51,10 @@ in_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (Debian
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+def _own_cache(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Compiled programs go where no test of another day left any; the suite's processes share them."""
     base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+    folder = (base.parent if hasattr(request.config, "workerinput") else base) / "cache"
     folder.mkdir(exist_ok=True)
     os.environ["XDG_CACHE_HOME"] = str(folder)
 

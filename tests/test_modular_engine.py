@@ -46,17 +46,19 @@ def columns(program, learning_rate=1e-3):
     modulus=st.integers(1, 100).map(lambda half: 2 * half + 1),
     hidden=st.integers(1, 150),
     padding=st.sampled_from([0, 0, 1, 20, 299]),
+    left_out=st.sampled_from([0, 0.5, 1]),  # share of rows without a weight
     tied=st.sampled_from([0, 1]),
     seed=st.integers(0, 2**31 - 1),
 )
 @settings(max_examples=12)
-def test_outputs_and_gradient_are_those_of_float64(rows, modulus, hidden, padding, tied, seed):
+def test_outputs_and_gradient_are_those_of_float64(rows, modulus, hidden, padding, left_out, tied, seed):
     random = np.random.default_rng(seed)
     program = addition(modulus=modulus, hidden_size=hidden, tied_hidden=tied)
     pairs_N2, y_N = random.integers(0, modulus, (rows, 2)), random.integers(0, modulus, rows)
     x_ND = np.concatenate([np.eye(modulus, dtype=np.int8)[pairs_N2[:, i]] for i in (0, 1)], axis=1)
     weight_N = random.random(rows).astype(np.float32)
     weight_N[max(1, rows - padding) :] = 0
+    weight_N[random.random(rows) < left_out] = 0
     w_out_HP = random.normal(size=(hidden, modulus)).astype(np.float32)
     names = ["w_in"] if tied else ["w_in_a", "w_in_b"]
     w_in = {name: random.normal(size=(modulus, hidden)).astype(np.float32) for name in names}
@@ -131,6 +133,7 @@ UNKNOWN = {
     "gpu": (addition(device="gpu"), "it knows the network of modular_mlp on a CPU only"),
     "tpu": (addition(device="tpu"), "it knows the network of modular_mlp on a CPU only"),
     "float64": (addition(float_bits=64), "it trains in float32, by all rows in each step"),
+    "neurons": (addition(hidden_size=513), "it knows at most 512 neurons"),
     "batches": (addition(batch_size=10), "it trains in float32, by all rows in each step"),
 }
 
@@ -163,7 +166,7 @@ class Own(ModularAddition):
 """
 
 
-@pytest.mark.parametrize("changed", ["loss", "data", "correct"])
+@pytest.mark.parametrize("changed", ["loss", "data", "checked", "correct"])
 def test_a_task_of_other_rows_or_losses_is_not_known(changed):
     source = Source("mine.py", CHANGED.format(changed))
     program = dataclasses.replace(addition(), task="own", source=source)

@@ -159,9 +159,10 @@ def test_what_is_written_by_hand_for_one_processor_is_right_without_it_too(tmp_p
     without = tmp_path / "c++-without-avx-512"
     without.write_text('#!/bin/sh\nexec c++ "$@" -march=x86-64-v3\n')
     without.chmod(0o755)
-    tests = Path(__file__).with_name("test_engines.py")
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-k", "cpu and (outputs or clipped)"]
+    tests = [Path(__file__).with_name(name) for name in ("test_engines.py", "test_modular_engine.py")]
+    which = "(cpu and (outputs or clipped)) or (modular and outputs)"
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-k", which]
     env = os.environ | {"CXX": str(without)}
-    done = subprocess.run([*command, str(tests)], env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, *map(str, tests)], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
-    assert " 2 passed" in done.stdout
+    assert " 3 passed" in done.stdout

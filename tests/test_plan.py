@@ -224,3 +224,14 @@ def test_many_lanes_of_few_rows_do_not_make_a_call_of_any_size():
         for program in make_plan(sweep, expand(sweep)).programs:
             hidden = program.bytes - program.lanes * 4 * 31 * (1 + 1_000_000)
             assert 0 < hidden <= costs.logged_bytes
+
+
+@pytest.mark.parametrize(("modulus", "lanes"), [(67, 16), (501, 1)])
+def test_logits_of_all_rows_of_all_lanes_have_room(modulus, lanes):
+    config, problems = compose(["sweeps=modular_seeds", f"task.modulus={modulus}", "task.ordered_pairs=1"])
+    assert not problems
+    sweep = parse(config)
+    for program in make_plan(sweep, expand(sweep)).programs:
+        assert program.engine == "native"
+        assert program.lanes == pytest.approx(lanes, abs=1)
+        assert 4 * modulus * program.lanes * modulus**2 <= COSTS["cpu"].logged_bytes

@@ -63,11 +63,14 @@ def test_a_session_that_computes_with_other_things_says_so():
     assert changes([first], first | {"versions": {"jax": "0.10.2", "numpy": "2.4.6", "ray": "3"}}) is None
     begun = {"versions": {"jax": "0.11", "numpy": "2.4.6"}, "machine": "a"}
     ended = {"devices": ["cpu", "NVIDIA H100"]}
-    may = "numbers may differ in their last digits; rows name their session"
+    may = "numbers may differ, at first in their last digits; rows name their session"
     # A session that was killed says less than the one before it.
     for earlier in ([begun | ended, first], [first, {"machine": "a"}]):
         assert changes(earlier, begun) == f"this session has jax 0.11 (before: 0.10.2): {may}"
         assert changes(earlier, ended) == f"this session has devices cpu, NVIDIA H100 (before: cpu): {may}"
+    native = first | {"engines": ["native"]}
+    assert changes([first], native) == f"this session has engines native (before: xla): {may}"
+    assert changes([native], first) is None
     rbg = first | {"random": {"default_prng_impl": "rbg"}}
     assert "random default_prng_impl rbg (before: threefry2x32)" in changes([first], rbg)
 

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from grok_sweep import versions
+from grok_sweep.worker import native
 
 ROOT = Path(__file__).parent.parent
 
@@ -14,6 +15,10 @@ def test_the_versions_of_what_computes():
     assert found["jax"] == importlib.metadata.version("jax")
     assert {"grok-sweep", "jaxlib", "ray", "numpy"} <= set(found)
     assert set(versions.computing()) == {"grok-sweep", *versions.COMPUTE}
+
+
+def test_all_that_is_built_is_code():
+    assert {f"*{path.suffix}" for path in native.SOURCES} <= {*versions.SOURCES}
 
 
 def test_a_changed_line_is_other_code(tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 from conftest import TINY, in_browser
 from nodes import Nodes
 
@@ -62,6 +63,8 @@ def test_the_wheel_works_in_a_folder_of_its_own(site, tmp_path):
     assert "125 cells x 9 seeds" in run(sweep, "sweeps=parity_1125", "dry_run=true", **at)
     run(sweep, *TINY, **at)
     assert len(pd.read_parquet(elsewhere / "results" / "tiny" / "runs")) == 16
+    (session,) = yaml.safe_load((elsewhere / "results" / "tiny" / "sweep.yaml").read_text())["sessions"]
+    assert session["engines"] == ["native"]  # built from what the wheel carries
     assert "16 fail" in run(analyze, "results/tiny", "--min-loss", "1e-6", "--report", **at)
     assert (elsewhere / "results" / "tiny" / "report.html").stat().st_size > 1_000_000
     assert "hidden_size: 64" in run(sweep, "sweeps=quickstart", "--cfg", "job", **at)

@@ -31,6 +31,7 @@ from grok_sweep.core.engines import ENGINES
 from grok_sweep.core.grid import expand
 from grok_sweep.core.plan import Plan, make_plan
 from grok_sweep.core.program import Program
+from grok_sweep.errors import ConfigError
 from grok_sweep.worker import Order, train_shard
 from grok_sweep.worker.environment import cores, environment
 
@@ -89,7 +90,9 @@ def modular(*overrides: str, **options: Any) -> Figures:
 
     switches = [f"model.{side}=1" for side in ("collapsed_input", "collapsed_output")]
     grid = ["~grid.float_bits", "grid.hidden_size=[24,128]", "train.snapshot_every=null", "seeds=16"]
-    config, _ = compose(["sweeps=modular_24", *switches, *grid, *overrides])
+    config, problems = compose(["sweeps=modular_24", *switches, *grid, *overrides])
+    if problems:
+        raise ConfigError(problems)
     return training(config, **options)
 
 

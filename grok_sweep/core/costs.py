@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from grok_sweep.core import engines
+
 if TYPE_CHECKING:  # it loads jax
     from grok_sweep.core.program import Program
 
@@ -28,14 +30,12 @@ class Costs:
         """Operations per second of a program."""
         if program.engine != "native":
             return self.operations_per_second
-        from grok_sweep.core.engines.modular_cpu import NETWORKS  # it loads jax, as a plan does
-
-        return self.native_modular if isinstance(program.built, NETWORKS) else self.native_operations
+        return self.native_modular if engines.of_modular(program) else self.native_operations
 
 
 COSTS = {
     # One core (AMD Zen 5). Hidden layers that leave the cache halve the speed of XLA's programs, so a call
-    # has few lanes; native keeps none, and more than 16 lanes gain nothing.
+    # has few lanes; native keeps none but of a logged step, and more than 16 lanes gain nothing.
     "cpu": Costs(100e9, 15e-6, 2.0, 1e-3, 2**17, 2**30, 2**18, 500e9, 200e9, 16),
     # All lanes at once: memory traffic and kernel launches are the cost. From tests/h100.yaml.
     "gpu": Costs(12e12, 50e-6, 4.0, 1e-3, 16e9, 16e9, math.inf, 62e12),

@@ -261,7 +261,9 @@ def _call(program: Program, runs: int, costs: Costs) -> tuple[int, int]:
     logged = max(program.test_rows, program.rows if program.batch_size else 0)
     fit = min(costs.call_bytes / (row * program.step_rows), costs.logged_bytes / (row * logged))
     if program.engine == "native" and program.device == "cpu":
-        fit = costs.native_lanes
+        # Of modular addition it gives every logit of all rows where a step is logged.
+        every = row * (program.rows + program.test_rows) if engines.of_modular(program) else 0
+        fit = min(costs.native_lanes, costs.logged_bytes / max(1, every))
     if program.snapshot_every:
         fit = min(fit, SNAPSHOT_BYTES / program.snapshot_bytes)
     most = max(1, min(runs, int(fit)))

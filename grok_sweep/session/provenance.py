@@ -72,7 +72,7 @@ def other_code(stored: Mapping[str, Any], sweep: Sweep) -> str | None:
 def changes(earlier: Sequence[Mapping[str, Any]], now: Mapping[str, Any]) -> str | None:
     """What a session computes with that the last to say did not; None: nothing.
 
-    Numbers may then differ in their last digits. What `now` does not say is no change.
+    Numbers may then differ, at first in their last digits. What `now` does not say is no change.
     """
 
     def of(session: Mapping[str, Any]) -> dict[str, str]:
@@ -82,10 +82,12 @@ def changes(earlier: Sequence[Mapping[str, Any]], now: Mapping[str, Any]) -> str
         found |= {key: ", ".join(session.get(key, [])) for key in ("engines", "devices")}
         return {key: str(value) for key, value in found.items() if value}
 
-    before = dict(ChainMap(*[of(session) for session in reversed(earlier)]))
+    # Which engines is said since there was a second one.
+    said = [{"engines": ["xla"], **session} if "versions" in session else session for session in earlier]
+    before = dict(ChainMap(*[of(session) for session in reversed(said)]))
     changed = {key: new for key, new in of(now).items() if before.get(key, new) != new}
     words = [f"{key} {new} (before: {before[key]})" for key, new in changed.items()]
-    may = "numbers may differ in their last digits; rows name their session"
+    may = "numbers may differ, at first in their last digits; rows name their session"
     return f"this session has {'; '.join(words)}: {may}" if words else None
 
 

@@ -26,37 +26,34 @@ def chosen(program: "Program", asked: str) -> str:
     """
     if asked == "xla":
         return "xla"
-    why = _unknown(program)
+    from grok_sweep.core.engines import modular_cpu, relu  # which load jax, as a plan does
+
+    why = modular_cpu.unknown(program) if of_modular(program) else relu.unknown(program)
     if why and asked == "native":
         raise ConfigError([f"engine=native: {why}; engine=auto takes xla there"])
     return "xla" if why else "native"
 
 
-def _unknown(program: "Program") -> str:
-    """Why no native engine knows a program; "" where one does."""
-    from grok_sweep.core.engines import modular_cpu, relu  # which load jax, as a plan does
+def of_modular(program: "Program") -> bool:
+    """Whether its network is one of modular addition, for which the native engine is another."""
+    from grok_sweep.core.engines.modular_cpu import NETWORKS
 
-    of_modular = isinstance(program.built, modular_cpu.NETWORKS)
-    return modular_cpu.unknown(program) if of_modular else relu.unknown(program)
+    return isinstance(program.built, NETWORKS)
 
 
 def knows_adamw(program: "Program") -> bool:
     """Whether the optimizer of a program is adamw, and its engine makes whole steps of it."""
-    from grok_sweep.core.networks import ReluMLP
-
-    of_relu = program.engine == "native" and isinstance(program.built, ReluMLP)
-    return of_relu and program.device == "cpu" and program.part("optimizer") is adamw
+    on_cpu = (program.engine, program.device) == ("native", "cpu")
+    return on_cpu and program.part("optimizer") is adamw and not of_modular(program)
 
 
 def engine(program: "Program", model: Any, losses: Any) -> Any:
     """The engine of a program, while it is traced: of its network and its losses of outputs and y."""
     if program.engine == "native" and program.device == "cpu":
-        from grok_sweep.core.engines.modular_cpu import NETWORKS, ModularCpu
+        from grok_sweep.core.engines.modular_cpu import ModularCpu
         from grok_sweep.core.engines.relu_cpu import ReluCpu
 
-        if isinstance(program.built, NETWORKS):
-            return ModularCpu(model)
-        return ReluCpu(program, losses)
+        return ModularCpu(model) if of_modular(program) else ReluCpu(program, losses)
     if program.engine == "native" and program.device == "tpu":
         from grok_sweep.core.engines.relu_tpu import ReluTpu
 

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from grok_sweep.core.engines.relu import MOST_HIDDEN
 from grok_sweep.core.models import Params
 from grok_sweep.core.networks import ModularCircle, ModularMLP
 from grok_sweep.core.program import Program
@@ -50,15 +51,18 @@ class ModularCpu:
 
 def unknown(program: Program) -> str:
     """Why a program is none for it; "" where it is one."""
-    task = type(program.part("task"))
-    if type(program.built) not in NETWORKS:
+    task, network = type(program.part("task")), program.built
+    if not isinstance(network, NETWORKS) or type(network) not in NETWORKS:
         return f"it knows the networks of modular_mlp and modular_circle, not that of {program.model}"
-    if (task.loss, task.data) != (ModularAddition.loss, ModularAddition.data):
+    same = all(getattr(task, name) is getattr(ModularAddition, name) for name in ("data", "checked", "loss"))
+    if not same or program.row[0] != (2 * network.modulus,):
         return f"it knows the rows and the loss of modular_addition, not those of {program.task}"
     if program.device != "cpu":
         return f"it knows the network of {program.model} on a CPU only"
     if program.dtype != "float32" or program.batch_size:
         return "it trains in float32, by all rows in each step"
+    if network.hidden_size > MOST_HIDDEN:
+        return f"it knows at most {MOST_HIDDEN} neurons"
     return ""
 
 

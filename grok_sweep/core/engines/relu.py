@@ -51,9 +51,8 @@ def unknown(program: Program) -> str:
     """Why a program is none for it; "" where it is one."""
     shape, kind = program.row
     if not isinstance(program.built, ReluMLP):
-        return (
-            f"it knows the networks of relu_mlp, modular_mlp and modular_circle, not that of {program.model}"
-        )
+        others = ", modular_mlp and modular_circle" if program.device == "cpu" else ""
+        return f"it knows the network of relu_mlp{others}, not that of {program.model}"
     if type(program.part("task")).loss is not Parity.loss:
         return f"it knows the loss of parity, not that of {program.task}"
     if program.device == "cpu" and not program.part("task").bits:
