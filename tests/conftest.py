@@ -6,7 +6,6 @@ from grok_sweep.worker.environment import environment
 
 os.environ.update(environment("cpu"))
 
-import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ from typing import Any
 
 import pytest
 from own import OWN, sweep_file
-from pages import PARITY
+from pages import CHROMIUM, PARITY
 from playwright.sync_api import sync_playwright
 
 import analysis
@@ -46,8 +45,9 @@ NUMBERS = {
     for key, number in part.numbers.items()
 }
 
-CHROMIUM = shutil.which("chromium")
-in_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (Debian's package of that name)")
+in_browser = pytest.mark.skipif(
+    CHROMIUM is None, reason="needs Debian's chromium-headless-shell, or chromium"
+)
 
 
 @pytest.fixture(autouse=True, scope="session")

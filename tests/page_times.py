@@ -3,12 +3,11 @@
 Of the recorded sweep, and of 100,000 made-up runs. Each page is opened three times in a browser of its own.
 """
 
-import shutil
 import tempfile
 from pathlib import Path
 from statistics import median
 
-from pages import PARITY, tables, write
+from pages import CHROMIUM, PARITY, tables, write
 from playwright.sync_api import sync_playwright
 from test_page import HUGE
 
@@ -27,9 +26,7 @@ def times(path: Path) -> tuple[float, float]:
     first, again = [], []
     with sync_playwright() as playwright:
         for _ in range(3):
-            browser = playwright.chromium.launch(
-                executable_path=shutil.which("chromium"), args=["--no-sandbox"]
-            )
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
             page = browser.new_page(viewport={"width": 1280, "height": 900})
             page.goto(path.as_uri())
             page.wait_for_selector("html[data-ready]")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from analysis.phases import PHASES
 
 ROOT = Path(__file__).parent.parent
 PARITY, MODULAR = ROOT / "sweeps" / "parity_1125", ROOT / "sweeps" / "modular_24"
+# Without the windows, which are pages themselves and take as long as ours.
+CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium")
 SIZE = 10_000_000  # bytes of a page at most
 
 
