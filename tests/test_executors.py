@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -185,6 +186,10 @@ def ask_ray():
         order = dataclasses.replace(order, columns={**order.columns, **rows})
         huge = dataclasses.replace(first, order=lambda: order)
         (no_room,) = workers.run(Queue([huge]))
+        for worker in workers._crew.workers:  # as those of an accelerator
+            worker.compiles_ahead = True
+        more = config.parse(compose.compose([*TINY, "cluster=local", "grid.hidden_size=[9,10,11]"])[0])
+        ahead = list(workers.run(Queue([first, broken(first), *jobs(more)])))
         ended = list(workers.run(Queue(jobs(sweep), ended=lambda: True)))
         here = listening()
     try:
@@ -196,6 +201,7 @@ def ask_ray():
         "workers": count,
         "listening": here,
         "token": os.environ["RAY_AUTH_MODE"],
+        "ahead": Counter(type(one.outcome).__name__ for one in ahead),
         "good": [one.outcome.runs.column("run_id").to_pylist() for one in good],
         "errors": [one.reason for one in mixed if isinstance(one, Failure)],
         "after": [one.other_seconds for one in mixed if not isinstance(one, Failure)],
@@ -220,6 +226,37 @@ def test_ray_goes_on_after_a_failure(on_ray):
     assert error == "KeyError: 'nonsense'"
     assert len(on_ray["after"]) == 10
     assert on_ray["no_room"]["kind"] == "memory"
+
+
+@pytest.mark.slow
+def test_workers_that_compile_ahead_do_every_job(on_ray):
+    assert on_ray["ahead"] == {"Result": 4, "Failure": 1}
+
+
+class Told:
+    """An actor that keeps what it was asked for."""
+
+    def __init__(self):
+        self.asked = []
+
+    def __getattr__(self, method):
+        return SimpleNamespace(remote=lambda order: self.asked.append((method, order.program)))
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+def test_a_worker_of_an_accelerator_compiles_the_program_after_that_which_trains(tiny, ahead):
+    from grok_sweep.executors.crew import Worker  # imports ray, which reads then what `executor` sets
+
+    sweep = tiny("grid.hidden_size=[3,4]")
+    first, second = jobs(sweep)
+    worker = Worker("worker 1", "node", "host", Told(), hello=None, compiles_ahead=ahead)
+    for job in (first, first, second):
+        worker.give(job)
+    programs = [job.shard.program for job in (first, first, second)]
+    expected = [("train", program) for program in programs]
+    if ahead:
+        expected.insert(2, ("prepare", programs[2]))
+    assert worker.actor.asked == expected
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from grok_sweep.core.choices import configs, root
 from grok_sweep.core.config import parse
 from grok_sweep.core.grid import expand
 from grok_sweep.errors import ConfigError
+from grok_sweep.executors import Failure, Job, Queue
 from grok_sweep.store import Store, runs_schema
 from grok_sweep.worker.environment import set_environment
 
@@ -44,8 +45,9 @@ def sweep(config: Config, out: Path | None = None) -> Figures:
     """
     import jax
 
-    from grok_sweep.core.plan import make_plan
-    from grok_sweep.worker import Order, train_shard
+    from grok_sweep.core.plan import Shard, make_plan
+    from grok_sweep.executors.inline import InlineExecutor
+    from grok_sweep.worker import Order
     from grok_sweep.worker.environment import environment
 
     parsed = parse(config)
@@ -63,10 +65,15 @@ def sweep(config: Config, out: Path | None = None) -> Figures:
         numbers = {key: number.kind for key, number in parsed.numbers.items()}
         results.create({"config": config}, runs_schema(numbers))
         planned = make_plan(parsed, expand(parsed))
+
+        def job(shard: Shard) -> Job:
+            return Job(shard, lambda: Order(parsed.name, shard.program, planned.grid.rows(shard.index_R)))
+
         started = time.perf_counter()
-        for shard in planned.shards:
-            of, runs = shard.program, len(shard.index_R)
-            result = train_shard(Order(parsed.name, of, planned.grid.rows(shard.index_R)))
+        for done in InlineExecutor(parsed.cluster).run(Queue(map(job, planned.shards))):
+            shard, of, result = done.job.shard, done.job.shard.program, done.outcome
+            if isinstance(result, Failure):
+                raise ConfigError([f"{done.job}: {result.reason}"])
             results.publish(result.runs, result.curves)
             where = {
                 "hidden_size": of.values["hidden_size"],
@@ -74,8 +81,8 @@ def sweep(config: Config, out: Path | None = None) -> Figures:
                 "lanes": of.lanes,
                 "engine": of.engine,
             }
-            times = {"train_seconds": result.train_seconds, "other_seconds": result.other_seconds}
-            spent.append({**where, "runs": runs, "work": shard.work, **times})
+            runs = {"runs": len(shard.index_R), "work": shard.work}
+            spent.append({**where, **runs, "train_seconds": result.train_seconds})
         seconds = time.perf_counter() - started
     programs = pd.DataFrame(spent).groupby(["hidden_size", "rows", "lanes", "engine"]).sum().reset_index()
     whole = programs["work"].sum() / programs["train_seconds"].sum() / product

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
+from threading import Lock
 from typing import Any
 
 import jax
@@ -49,11 +50,13 @@ class Compiled:
         self._train = _lanes(make_train(program), program.lanes)
         self._executable: Callable[..., Trained] | None = None
         self._pieces: tuple[Callable[..., Any], ...] | None = None
+        self._lock = Lock()
 
     def train_for(self, *arguments: Any) -> Callable[..., Trained]:
         """The compiled program. Ahead of its first call, so that compiling is not counted as training."""
-        if self._executable is None:
-            self._executable = self._train.lower(*arguments).compile()
+        with self._lock:  # it may be compiled just now, while another trains
+            if self._executable is None:
+                self._executable = self._train.lower(*arguments).compile()
         return self._executable
 
     def pieces(self, segments: int, *arguments: Any) -> tuple[Callable[..., Any], ...]:

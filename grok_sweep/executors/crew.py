@@ -13,10 +13,11 @@ from grok_sweep.core.sweep import Cluster
 from grok_sweep.executors import Job
 from grok_sweep.executors.head import PRELOADED
 from grok_sweep.versions import computing
-from grok_sweep.worker import Order, Result, train_shard
+from grok_sweep.worker import Order, Result, prepare, train_shard
 from grok_sweep.worker.environment import environment, set_environment
 
 POLL_SECONDS = 1.0  # between two looks at nodes, deadlines and signals
+BESIDE = "beside"  # the one thread of a worker that does not train
 STARTS = 3  # of workers on a node, in a row, that may fail before the node is refused
 
 
@@ -39,6 +40,11 @@ class _Actor:
         """One shard."""
         return train_shard(order)
 
+    @ray.method(concurrency_group=BESIDE)
+    def prepare(self, order: Order) -> None:
+        """Compile the program of the shard after that which trains."""
+        prepare(order)
+
 
 @dataclass
 class Worker:
@@ -49,6 +55,7 @@ class Worker:
     host: str
     actor: Any
     hello: Any  # what it is waited for with; None once it is ready
+    compiles_ahead: bool  # it has a core, which does nothing while its accelerator trains
     pid: int = 0
     calls: deque[tuple[Any, Job]] = field(default_factory=deque)  # done in this order
     since: float = 0.0  # when it began the first of them
@@ -58,9 +65,12 @@ class Worker:
 
     def give(self, job: Job) -> None:
         """Add a job to its calls."""
+        order = job.order()
         if not self.calls:
             self.since = time.monotonic()
-        self.calls.append((self.actor.train.remote(job.order()), job))
+        elif self.compiles_ahead and job.shard.program != self.calls[-1][1].shard.program:
+            self.actor.prepare.remote(order)
+        self.calls.append((self.actor.train.remote(order), job))
 
 
 class Crew:
@@ -88,6 +98,7 @@ class Crew:
             **per_worker[cluster.device],
             max_restarts=0,
             max_task_retries=0,
+            concurrency_groups={BESIDE: 1},
         )(_Actor)
         self._variables = environment(cluster.device, cluster.workers_per_gpu)
 
@@ -124,7 +135,8 @@ class Crew:
             here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
             actor = self._class.options(scheduling_strategy=here).remote(self._variables)
             name, host = f"worker {self._hired}", nodes[node]["NodeManagerHostname"]
-            self.workers.append(Worker(name, node, host, actor, actor.hello.remote()))
+            ahead = self.cluster.device != "cpu"
+            self.workers.append(Worker(name, node, host, actor, actor.hello.remote(), ahead))
             actor.load.remote()
 
     def wait(self) -> set[Any]:
