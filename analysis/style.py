@@ -57,11 +57,15 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def picture(figure: Figure, extension: str) -> bytes:
-    """The content of a file of that extension, such as png or svg; see `save`."""
+    """The content of a file of that extension, such as png or svg; see `save`.
+
+    The figure is laid out for the first, and keeps that layout for the others: it takes as long as drawing.
+    """
     file = io.BytesIO()
     with plain_style():
         undated = {"Date": None} if extension == "svg" else {}
         figure.savefig(file, format=extension, dpi=PNG_DPI, metadata=undated)
+    figure.set_layout_engine("none")
     return file.getvalue()
 
 
