@@ -53,7 +53,7 @@ def show(part: str, figures: Figures) -> None:
 
 
 def beside_peers(arguments: argparse.Namespace) -> None:
-    """Measure what the record has not yet, which is kept as it comes, and print it all."""
+    """Measure what the record has not yet, which is kept as it comes, and print that."""
     from grok_sweep.bench.peers.compare import compare, table  # needs psutil
 
     kept = arguments.record
@@ -66,7 +66,7 @@ def beside_peers(arguments: argparse.Namespace) -> None:
         if kept:
             text = yaml.safe_dump(measured, sort_keys=False, default_flow_style=None, width=110)
             Files(str(kept.parent)).write(kept.name, text.encode())  # whole or not at all
-    print(table(measured))
+    print(table({name: measured[name] for name in slices}))
 
 
 def main(argv: list[str] | None = None) -> int:

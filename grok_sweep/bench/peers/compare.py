@@ -35,18 +35,21 @@ def compare(
 ) -> Iterator[Record]:
     """The record after each go of a contestant, cold and warm: of all with each slice, then once more.
 
-    Goes that the `record` has, of the same machine and code, count. Who took over `limit` seconds is not
-    asked again. Raises PeersError where a contestant fails, or trains something else than we do.
+    Goes of a slice that the `record` has, of the same machine and code, count; those of other slices stay.
+    Who took over `limit` seconds is not asked again. Raises PeersError where a contestant fails, or trains
+    something else than we do.
     """
-    now = about()
-    if not record or any(record.get(key) != now[key] for key in SAME):
-        if record:
-            print("of other code or another machine: all is measured anew", file=sys.stderr, flush=True)
-        record = {**now, "slices": {}}
+    now, record = about(), dict(record or {})
+    for name, wanted in slices.items():
+        kept = record.get(name)
+        if isinstance(kept, dict) and all(kept.get(key) == now[key] for key in SAME):
+            continue
+        if kept:
+            print(f"{name}: of other code or another machine: measured anew", file=sys.stderr, flush=True)
+        record[name] = no_goes(wanted, now)
     ours: dict[str, np.ndarray | None] = {}
     for go, (name, wanted), who in itertools.product(range(repeats), slices.items(), (OURS, *PEERS)):
-        rows = record["slices"].setdefault(name, no_goes(wanted))
-        goes = [rows[cache][who] for cache in CACHES]
+        goes = [record[name][cache][who] for cache in CACHES]
         if len(goes[0]) > go or any(OVER in one for times in goes for one in times):
             continue
         with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
@@ -86,10 +89,10 @@ def about() -> Record:
     return {**found, "machine": machine(), "code": code(), "versions": packages, "compared": compared}
 
 
-def no_goes(wanted: Slice) -> Record:
+def no_goes(wanted: Slice, now: Record) -> Record:
     """Of a slice that nobody has trained yet: what each took stands in a list."""
     about_it = {"runs": len(wanted.runs()), "steps": wanted.steps, "hidden_size": [*wanted.hidden_size]}
-    return about_it | {cache: {who: [] for who in (OURS, *PEERS)} for cache in CACHES}
+    return about_it | now | {cache: {who: [] for who in (OURS, *PEERS)} for cache in CACHES}
 
 
 def medians(goes: Sequence[Measures], runs: int) -> Measures:
@@ -113,20 +116,19 @@ def first(rows: Mapping[str, Measures], among: Sequence[str] = (OURS, *PEERS)) -
 
 def table(record: Record) -> str:
     """In Markdown: a table for each slice, who is first in bold, and below it how far ahead we are."""
-    goes = {
-        len(times) for one in record["slices"].values() for cache in CACHES for times in one[cache].values()
-    }
-    lines = [f"{record['machine']}, {record['date']}, medians of {max(goes)}"]
+    lines: list[str] = []
     heads = [f"{cache}: {unit}" for cache in CACHES for unit in COLUMNS.values()]
-    for name, one in record["slices"].items():
+    for name, one in record.items():
         widths = ", ".join(map(str, one["hidden_size"]))
-        lines += ["", f"### {name}: {one['runs']:,} runs of {one['steps']:,} steps, hidden {widths}", ""]
+        lines += [f"### {name}: {one['runs']:,} runs of {one['steps']:,} steps, hidden {widths}", ""]
+        most = max(len(goes) for cache in CACHES for goes in one[cache].values())
+        lines += [f"{one['machine']}, {one['date']}, medians of {most}", ""]
         lines += [f"| | {' | '.join(heads)} |", "|---|" + "--:|" * len(heads)]
         rows = {cache: rows_of(one, cache) for cache in CACHES}
         for who in (OURS, *PEERS):
             cells = (cell for of in rows.values() for cell in _cells(of[who], first(of) == who))
             lines.append(f"| {who} | {' | '.join(cells)} |")
-        lines += ["", *(f"{cache}: {_ahead(of)}  " for cache, of in rows.items())]
+        lines += ["", *(f"{cache}: {_ahead(of)}  " for cache, of in rows.items()), ""]
     return "\n".join(lines)
 
 
