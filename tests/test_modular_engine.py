@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,8 @@ from grok_sweep.core import engines
 from grok_sweep.core.program import Program
 from grok_sweep.core.source import Source
 from grok_sweep.errors import ConfigError
+from grok_sweep.worker import Order, train_shard
+from grok_sweep.worker.deciding import By
 from grok_sweep.worker.native import register
 
 SIZES = {"modulus": 11, "hidden_size": 8, "float_bits": 32}
@@ -176,3 +179,17 @@ def test_a_task_of_other_rows_or_losses_is_not_known(changed):
     why = "it knows the rows and the loss of modular_addition, not those of own"
     with pytest.raises(ConfigError, match=why):
         engines.chosen(program, "native")
+
+
+def test_runs_that_end_early_leave_the_beginning_of_whole_ones():
+    program = native(addition(6, steps=1000), "cpu")
+    of = columns(program, learning_rate=3e-3)
+    whole = train_shard(Order("s", program, of)).curves.to_pandas()
+    lowest = whole.groupby("run_id")[["train_loss", "eval_loss"]].min().max(axis=1)
+    by = By("pair", {"min_loss": float(lowest.median()), "max_ratio": 1.0})
+    ending = train_shard(Order("s", dataclasses.replace(program, lanes=2), of, by))
+    ended = ending.runs.to_pandas().set_index("run_id")["stopped_step"]
+    assert 0 < ended.notna().sum() < 6
+    kept = whole[whole["step"] <= whole["run_id"].map(ended.fillna(1000))].set_index(["run_id", "step"])
+    found = ending.curves.to_pandas().set_index(["run_id", "step"])
+    pd.testing.assert_frame_equal(found.sort_index(), kept.sort_index(), rtol=1e-3)
