@@ -39,18 +39,20 @@ sanitize: .venv/installed ## the native engine's tests, stopped at a wrong addre
 
 lock: .venv/installed ## resolve the dependencies anew
 	$(BIN)/pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate \
-	    --custom-compile-command "make lock" --group dev pyproject.toml -o requirements.lock
+	$(COMPILE) --generate-hashes --group dev -o requirements.lock
+	$(COMPILE) --generate-hashes --group dev --group aot --constraints requirements.lock -o requirements-aot.lock
+	$(COMPILE) --group dev --group peers --constraints requirements.lock -o requirements-peers.lock
+
+COMPILE = $(BIN)/uv pip compile --quiet --universal --no-emit-index-url --no-annotate \
+    --custom-compile-command "make lock" pyproject.toml
 
 clean:
 	rm -rf .venv .venv-peers .venv-aot build dist *.egg-info
 
-# Apart, as jax would take these compilers for devices. pip reads groups from 25.1 on.
-.venv-aot/installed: requirements.lock pyproject.toml
+# Apart, as jax would take these compilers for devices.
+.venv-aot/installed: requirements-aot.lock pyproject.toml
 	$(PYTHON) -m venv .venv-aot
-	.venv-aot/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	.venv-aot/bin/python -m pip install --quiet --disable-pip-version-check "pip>=25.1"
-	.venv-aot/bin/python -m pip install --quiet --disable-pip-version-check --group aot
+	.venv-aot/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-aot.lock
 	touch $@
 
 .venv/installed: requirements.lock pyproject.toml
@@ -59,11 +61,9 @@ clean:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
-# The locked dependencies and, in the versions that pip finds, the peers'.
-.venv-peers/installed: requirements.lock pyproject.toml
+# Without hashes: those of torch are of builds for GPUs, and pip takes one for CPUs where it knows one.
+.venv-peers/installed: requirements-peers.lock pyproject.toml
 	$(PYTHON) -m venv .venv-peers
-	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check "pip>=25.1"
-	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
-	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --group peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check "pip>=25.1" # the first to read groups
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -c requirements-peers.lock --group dev --group peers --editable .
 	touch $@
