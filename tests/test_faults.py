@@ -242,6 +242,21 @@ def test_a_driver_that_is_killed_leaves_nothing_behind_and_the_next_goes_on(star
 
 
 @pytest.mark.slow
+def test_a_ray_of_ones_own_that_loses_its_raylet_ends_the_sweep(start, tmp_path):
+    command = start(tmp_path, LONG, "cluster=local", "cluster.workers=2")
+    command.until(lambda: command.finished() >= 1)
+    (raylet,) = [process for process in children(command.process) if process.name() == "raylet"]
+    raylet.kill()
+    command.ended(1)
+    assert "the Ray that was started here has ended: was its raylet killed?" in command.said
+    assert "what was finished is kept, the same command goes on" in command.said
+    there = command.finished()
+    start(tmp_path, LONG, "cluster=inline").ended(0)
+    assert there >= 1
+    check_whole(tmp_path, 96)
+
+
+@pytest.mark.slow
 def test_a_signal_ends_the_wait_for_a_free_worker(start, nodes, cluster, tmp_path):
     nodes.join()
     first = start(tmp_path / "first", *cluster, env=nodes.environment)

@@ -106,7 +106,7 @@ class RayExecutor:
     def run(self, queue: Queue) -> Iterator[Done]:
         """Each job once, in the order in which they finish.
 
-        Raises LaunchError where every node is refused.
+        Raises LaunchError where every node is refused, or the Ray that was started here has ended.
         """
         crew = self._crew
         while True:
@@ -117,6 +117,8 @@ class RayExecutor:
                 queue.put_back([job])
                 if not crew.usable and crew.refused:
                     raise LaunchError(f"no node is left: {'; '.join(crew.refused.values())}")
+                if not crew.usable and self.cluster.address is None:  # none can join that
+                    raise LaunchError("the Ray that was started here has ended: was its raylet killed?")
                 self._say_once(WAITING)
             ended = crew.wait()
             for worker in list(crew.workers):
