@@ -101,7 +101,17 @@ def compose(arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
             plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     except ConfigError as error:
         raise ConfigError([*said, *error.problems]) from None
-    return plain, said
+    return plain, [*said, *_without_effect(good, plain["grid"])]
+
+
+def _without_effect(arguments: list[str], grid: Any) -> Iterator[str]:
+    """Hyperparameters given on the command line that are an axis: its values are those of the runs."""
+    for argument in arguments:
+        block, _, key = argument.lstrip("+").partition("=")[0].partition(".")
+        if block in BLOCKS and isinstance(grid, dict) and key in grid:
+            axis = shorten(f"grid.{key}={grid[key]}")
+            change = f"change that, or take it out with ~grid.{key}"
+            yield f"{shorten(argument)}: has no effect, {key} is an axis ({axis}); {change}"
 
 
 def _quoted(argument: str) -> str:

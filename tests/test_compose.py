@@ -143,6 +143,22 @@ def test_an_argument_that_does_not_fit_is_named(argument, line):
     assert caught.value.problems == [ONE["seeds=1,2"], line]
 
 
+def test_a_hyperparameter_beside_an_axis_of_it_is_named():
+    axis = ["sweeps=quickstart", "grid.b1=[0.9,0.99]"]
+    _, (first, second) = compose([*axis, "+optimizer.b1=0.5", "model.hidden_size=8", "optimizer.b2=0.9"])
+    taken = "change that, or take it out with ~grid."
+    assert first == f"+optimizer.b1=0.5: has no effect, b1 is an axis (grid.b1=[0.9, 0.99]); {taken}b1"
+    assert second.startswith(
+        "model.hidden_size=8: has no effect, hidden_size is an axis (grid.hidden_size=[16, "
+    )
+    config, problems = compose([*axis, "~grid.hidden_size", "model.hidden_size=8"])
+    assert not problems
+    assert (config["model"]["hidden_size"], config["optimizer"]["b1"]) == (
+        8,
+        0.99,
+    )  # what the YAML has may stay
+
+
 @pytest.mark.parametrize("arguments", [[], ["seeds=0"], ["sweep=quickstart"]])
 def test_a_sweep_has_to_be_chosen(arguments):
     with pytest.raises(ConfigError) as caught:
