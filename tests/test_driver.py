@@ -112,6 +112,27 @@ def test_a_grid_that_grew_trains_what_is_new_only(sweep, tmp_path):
     assert [session["runs"] for session in sessions] == [16, 20]
 
 
+def test_a_record_that_is_lost_is_written_anew(sweep, tmp_path, capfd):
+    record, small = tmp_path / "out" / "sweep.yaml", ["grid.hidden_size=[4]", "grid.train_size=[20]"]
+    sweep(*small)
+    before = {table: content(tmp_path / "out" / table) for table in TABLES}
+    record.unlink()
+    capfd.readouterr()
+    assert sweep(*small) == 0
+    said = capfd.readouterr().err
+    assert "sweep.yaml was missing, and is written anew: what earlier sessions were is not known" in said
+    assert "all 4 runs are finished already" in said
+    assert {table: content(tmp_path / "out" / table) for table in TABLES} == before
+    (found,) = yaml.safe_load(record.read_text())["sessions"]
+    assert (found["session"], found["workers"]) == (2, 0)
+    assert sweep(*small, "seeds=3") == 0
+    record.unlink()
+    assert sweep(*small, "seeds=4") == 0
+    assert read(tmp_path / "out", "runs")["session"].value_counts().to_dict() == {1: 4, 3: 2, 4: 2}
+    (found,) = yaml.safe_load(record.read_text())["sessions"]
+    assert (found["session"], found["runs"]) == (4, 2)
+
+
 def test_a_sweep_in_pieces_has_the_tables_of_one_in_one_piece(sweep, tmp_path, monkeypatch):
     sizes = "grid.hidden_size=[4,6,8]"  # three programs, so three shards
     sweep("out=whole", sizes)

@@ -125,7 +125,11 @@ def _session(
                     raise StoreError(f"{results.place()}: {begun}")
         for line in results.put_aside(left.found):
             _say(line)
+        if is_new and left.found.finished:
+            _say("sweep.yaml was missing, and is written anew: what earlier sessions were is not known")
         if not left.plan.shards:
+            if is_new:
+                _create(sweep, provenance.record(sweep, config, command, 0, []), results)
             runs = left.whole.n_runs
             _say("nothing is left to train" if left.failed else f"all {runs:,} runs are finished already")
             return left.whole.grid
@@ -160,16 +164,9 @@ def _recorded(
 ) -> None:
     """Train, with what the session is written down in `record` of the folder; `started`: by the clock."""
     *earlier, mine = record["sessions"]
-    metrics = registry.metrics(sweep.source)
-    kinds = {key: number.kind for key, number in sweep.numbers.items()}
-    ends = sorting.ended_by(sweep) is not None
-    none = runs_schema(kinds, metrics, batches=sweep.batch_size is not None, stops=ends).empty_table()
-    schema, curves = in_session(none, mine["session"]).schema, curves_schema(metrics)
     if changed := provenance.changes(earlier, mine):
         _say(changed)
-    results.create(record, schema, curves)
-    if sweep.source is not None:
-        results.keep_parts(sweep.source.kept_as, sweep.source.text)
+    _create(sweep, record, results)
     if sweep.report == "live":
         _say(f"the page: {results.place(REPORT)}, from the first shard on")
     plan, workers = training.plan, training.workers
@@ -180,7 +177,7 @@ def _recorded(
     seconds, told = time.monotonic() - started, training.record
     share = training.seconds / (seconds * max(1, told["workers"]))
     mine |= {"seconds": round(seconds, 1), **told, "training_share_of_worker_time": round(share, 4)}
-    results.create(record, schema, curves)
+    _create(sweep, record, results)
     if changed := provenance.changes(earlier, {"devices": told["devices"]}):  # known at the end
         _say(changed)
     runs, at_once = told["runs"], told["not_finite_at_step_0"]
@@ -188,6 +185,17 @@ def _recorded(
     if at_once:
         look_at = "look at their data, such as labels out of range, and initial weights"
         _say(f"{at_once:,} of them had no finite loss before the first step: {look_at}")
+
+
+def _create(sweep: Sweep, record: dict[str, Any], results: Store) -> None:
+    """Write the record of the folder, and make its tables readable while they are empty."""
+    metrics = registry.metrics(sweep.source)
+    kinds = {key: number.kind for key, number in sweep.numbers.items()}
+    ends = sorting.ended_by(sweep) is not None
+    none = runs_schema(kinds, metrics, batches=sweep.batch_size is not None, stops=ends).empty_table()
+    results.create(record, in_session(none, record["sessions"][-1]["session"]).schema, curves_schema(metrics))
+    if sweep.source is not None:
+        results.keep_parts(sweep.source.kept_as, sweep.source.text)
 
 
 def _say(message: str) -> None:

@@ -29,8 +29,9 @@ def record(
     results = Store(sweep.out)
     before = results.sweep() if results.exists() else {}
     earlier = before.get("sessions", [])
+    last = earlier[-1].get("session", len(earlier)) if earlier else results.last_session()
     session = {
-        "session": len(earlier) + 1,  # as in the runs table
+        "session": last + 1,  # as in the runs table
         "command": command,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "executor": sweep.cluster.executor,

@@ -203,6 +203,10 @@ class Store:
                 mine = of_runs(table, [run_id])
                 yield run_id, mine.column("step").to_numpy(), weights_arrays(mine)
 
+    def last_session(self) -> int:
+        """The last session of which there are runs, whatever sweep.yaml says; 0 where there is none."""
+        return max(self._tables.runs().column(SESSION).to_pylist(), default=0) if self.finished() else 0
+
     def with_weights(self) -> set[str]:
         """The run_ids of the finished runs whose weights are recorded."""
         there = self._tables.shards("weights")
