@@ -249,6 +249,18 @@ def test_a_cluster_without_the_accelerator(command, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
+def test_flags_that_xla_does_not_know_are_named_before_workers_die_of_them(command, tmp_path, monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_nonsense=1 --xla_dump_to=x --xla_more")
+    done = run(command, QUICK, "cluster=local", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        "grok-sweep: XLA_FLAGS: XLA does not know --xla_nonsense=1 --xla_more, and would end every worker; "
+        "take that out"
+    )
+    assert not list(tmp_path.iterdir())
+
+
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(argv=st.lists(arguments | words | st.sampled_from(["-m", "--", "--cfg", "job", "-x"]), max_size=4))
 @pytest.mark.usefixtures("driven")

@@ -12,7 +12,7 @@ from grok_sweep.core.parts import PartError
 from grok_sweep.core.sweep import Cluster
 from grok_sweep.errors import LaunchError as LaunchError
 from grok_sweep.executors.head import Head as Head
-from grok_sweep.worker.environment import cores, environment
+from grok_sweep.worker.environment import cores, environment, unknown_flags
 
 if TYPE_CHECKING:  # they load jax and pandas: a worker sets its environment before, and Ray starts meanwhile
     from grok_sweep.core.plan import Shard
@@ -135,12 +135,14 @@ def executor(
 
     `say` is told, at any time, of nodes that cannot be used and of waiting for one; what it waits for at the
     start it waits for until `ended()`. `begun`: what `start_ray` gave, if it was called before. Raises
-    LaunchError where there is no such cluster, or a worker would compute with other versions.
+    LaunchError where there is no such cluster, or its workers could not compute, or with other versions.
     """
     if cluster.executor == "inline":
         from grok_sweep.executors.inline import InlineExecutor
 
         return nullcontext(InlineExecutor(cluster))
+    if cluster.device == "cpu" and (flags := unknown_flags()):
+        raise LaunchError(f"XLA_FLAGS: XLA does not know {flags}, and would end every worker; take that out")
     _quiet()
     if cluster.address is None:
         begun = begun or start_ray(cluster)

@@ -1,6 +1,8 @@
 """The process of a worker: its environment, and where it keeps compiled programs."""
 
 import os
+import re
+import subprocess
 import sys
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -20,14 +22,17 @@ RANDOM = {
 }
 
 
+ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
+
+
 def environment(device: str, workers_per_gpu: int = 1) -> dict[str, str]:
     """Environment variables of a worker, to be set before jax is imported."""
     platform = {"gpu": "cuda"}.get(device, device)
     common = {"JAX_PLATFORMS": platform, "TF_CPP_MIN_LOG_LEVEL": "2", **RANDOM}
     if device == "cpu":
         # One worker per core: two single-threaded processes do more than one with two threads.
-        flag, given = "--xla_cpu_multi_thread_eigen=false", os.environ.get("XLA_FLAGS", "")
-        return {**common, "XLA_FLAGS": given if flag in given else f"{given} {flag}".strip()}
+        given = os.environ.get("XLA_FLAGS", "")
+        return {**common, "XLA_FLAGS": given if ONE_THREAD in given else f"{given} {ONE_THREAD}".strip()}
     # Left to itself jax rounds the factors of a product to fewer bits there: 19 on a GPU, 16 on a TPU.
     fraction = str(round(0.9 / workers_per_gpu, 3))  # of the GPU's memory, which jax takes at once
     return {**common, "JAX_DEFAULT_MATMUL_PRECISION": "float32", "XLA_CLIENT_MEM_FRACTION": fraction}
@@ -43,6 +48,16 @@ def set_environment(variables: Mapping[str, str]) -> None:
         for name in variables.keys() & names:  # it read these when it was imported
             value = {"true": True, "0": 0}.get(variables[name], variables[name])
             jax.config.update(name.lower(), value)
+
+
+def unknown_flags() -> str:
+    """Those in XLA_FLAGS that XLA does not know: it ends, without a word to Ray, every process on a CPU."""
+    if os.environ.get("XLA_FLAGS", "").strip() in ("", ONE_THREAD):
+        return ""
+    command = [sys.executable, "-c", "from jaxlib import xla_client; xla_client.make_cpu_client()"]
+    said = subprocess.run(command, capture_output=True, text=True, check=False).stderr
+    found = re.search(r"Unknown flags? in XLA_FLAGS: (.*)", said)
+    return found[1].strip() if found else ""
 
 
 def own_cache() -> Path | None:
