@@ -96,7 +96,3 @@ def _parser() -> argparse.ArgumentParser:
         f"of more than {MOST_RECORDED:,} runs cells and picture",
     )
     return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())

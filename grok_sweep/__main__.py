@@ -2,9 +2,12 @@
 
 import sys
 
+from grok_sweep.process import settle
+
 
 def main() -> int:
     """The command; an interrupt while it is still being loaded needs no traceback."""
+    settle()
     try:
         from grok_sweep import cli
 

@@ -218,7 +218,7 @@ def test_a_command_line_that_cannot_be_read(arguments, capsys):
 
 def test_as_a_command_without_a_display(sweep):
     environment = {name: value for name, value in os.environ.items() if name != "DISPLAY"}
-    command = [sys.executable, "-W", "error", "-m", "analysis.cli", str(sweep)]
+    command = [sys.executable, "-W", "error", "-m", "analysis", str(sweep)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("24 runs: ")
