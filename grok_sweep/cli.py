@@ -23,6 +23,7 @@ from grok_sweep.core.number import Number
 from grok_sweep.core.settings import OPTIONS, SETTINGS
 from grok_sweep.core.sweep import Cluster, Sweep
 from grok_sweep.errors import ConfigError, LaunchError, StoreError
+from grok_sweep.process import too_small
 from grok_sweep.stop import SIGNALS, Stopped
 from grok_sweep.sweep_file import source_of
 
@@ -108,6 +109,8 @@ def _main(argv: list[str]) -> int:
     # Hydra is imported here, and jax and ray further down, so that each answer comes as soon as it can.
     if flags.shell_completion:
         return _complete(arguments)
+    if why := too_small():
+        raise ConfigError([why])
     with ExitStack() as stack:  # ends what was begun of Ray, however it goes on
         ray = None if flags.cfg else _ray(stack, _plain(arguments))
         sweep, config = _read(arguments, problems)

@@ -2,8 +2,11 @@
 
 import io
 import os
+import resource
 import sys
 from typing import Any, TextIO
+
+ADDRESSES = 3e9  # bytes that a process on two cores takes, at least, most of them never used
 
 
 def settle() -> None:
@@ -18,6 +21,15 @@ def settle() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # which takes the lowest that is free
     sys.stdout, sys.stderr = _lasting(1, sys.stdout), _lasting(2, sys.stderr)
+
+
+def too_small() -> str:
+    """Why a process of these limits cannot train, and would be aborted by its libraries; "" where it can."""
+    most = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if most == resource.RLIM_INFINITY or most >= ADDRESSES:
+        return ""
+    allowed, needed = (f"{size / 1e9:.1f} GB" for size in (most, ADDRESSES))
+    return f"ulimit -v: {allowed} of addresses are allowed, jax and Ray take {needed}; allow that or more"
 
 
 class _Lasting(io.FileIO):

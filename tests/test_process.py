@@ -60,3 +60,10 @@ def test_a_reader_that_goes_a_backend_that_is_not_there_and_letters_that_ascii_l
 def test_closed_streams(shell, tmp_path):
     assert shell("{sweep} out=out <&- >&- 2>&-; echo $?") == "0\n"
     check_whole(tmp_path / "out")
+
+
+def test_a_process_that_may_not_have_what_jax_takes_says_so(shell, tmp_path):
+    said = shell("ulimit -v 2000000; {sweep} out=out 2>&1; echo $?")
+    why = "2.0 GB of addresses are allowed, jax and Ray take 3.0 GB; allow that or more"
+    assert said == f"grok-sweep: ulimit -v: {why}\n2\n"
+    assert not list(tmp_path.iterdir())
