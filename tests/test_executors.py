@@ -249,7 +249,7 @@ def test_a_worker_of_an_accelerator_compiles_the_program_after_that_which_trains
 
     sweep = tiny("grid.hidden_size=[3,4]")
     first, second = jobs(sweep)
-    worker = Worker("worker 1", "node", "host", Told(), hello=None, compiles_ahead=ahead)
+    worker = Worker("worker 1", "node", "host", Told(), None, None, compiles_ahead=ahead)
     for job in (first, first, second):
         worker.give(job)
     programs = [job.shard.program for job in (first, first, second)]

@@ -55,10 +55,11 @@ class Worker:
     host: str
     actor: Any
     hello: Any  # what it is waited for with; None once it is ready
+    loading: Any  # the same, for what it trains with
     compiles_ahead: bool  # it has a core, which does nothing while its accelerator trains
     pid: int = 0
     calls: deque[tuple[Any, Job]] = field(default_factory=deque)  # done in this order
-    since: float = 0.0  # when it began the first of them
+    since: float = 0.0  # when it began the first of them, or to load, if it still does
 
     def __str__(self) -> str:
         return f"{self.name} (process {self.pid} on {self.host})"
@@ -136,13 +137,14 @@ class Crew:
             actor = self._class.options(scheduling_strategy=here).remote(self._variables)
             name, host = f"worker {self._hired}", nodes[node]["NodeManagerHostname"]
             ahead = self.cluster.device != "cpu"
-            self.workers.append(Worker(name, node, host, actor, actor.hello.remote(), ahead))
-            actor.load.remote()
+            hello, loading = actor.hello.remote(), actor.load.remote()
+            self.workers.append(Worker(name, node, host, actor, hello, loading, ahead))
 
     def wait(self) -> set[Any]:
         """The calls that have ended, after POLL_SECONDS at most; workers that said hello become ready."""
         hellos = {worker.hello: worker for worker in self.workers if worker.hello is not None}
-        waiting = [*hellos, *(call for worker in self.workers for call, _ in worker.calls)]
+        loading = {worker.loading: worker for worker in self.workers if worker.loading is not None}
+        waiting = [*hellos, *loading, *(call for worker in self.workers for call, _ in worker.calls)]
         if not waiting:
             time.sleep(POLL_SECONDS)
             return set()
@@ -151,7 +153,9 @@ class Crew:
             ended, _ = ray.wait(waiting, num_returns=len(waiting), timeout=0)
         for hello in hellos.keys() & set(ended):
             self._welcome(hellos[hello])
-        return set(ended) - hellos.keys()
+        for loaded in loading.keys() & set(ended):  # on a busy node that alone may take a deadline
+            loading[loaded].loading, loading[loaded].since = None, time.monotonic()
+        return set(ended) - hellos.keys() - loading.keys()
 
     def let_go(self, worker: Worker) -> None:
         """End a worker, whatever it does."""
