@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
@@ -23,6 +24,7 @@ from shards import SCHEMA, tables
 import analysis.cli
 from grok_sweep import store
 from grok_sweep.store import Store, StoreError, parquet
+from grok_sweep.store.inspection import RESAVED
 from grok_sweep.store.tables import shard_name
 
 
@@ -229,12 +231,25 @@ def test_bytes_that_changed_are_found_or_do_not_matter(table, rng):
         assert read.equals(table if columns is None else table.select(columns))
 
 
-def test_a_table_of_an_older_version_is_read(results):
-    """They have neither a seal nor checksums."""
+def test_a_table_that_another_program_saved_is_read_and_named(results):
+    """It has neither a seal nor checksums."""
     for folder, table in zip(("runs", "curves"), tables("a"), strict=True):
         pq.write_table(table, results.path / folder / shard("a"))
-    assert results.inspect().finished == {"a"}
+    found = results.inspect()
+    assert found.finished == {"a"}
+    assert found.resaved == [f"runs/{shard('a')}", f"curves/{shard('a')}"]
+    assert found.lines()[0] == f"runs/{shard('a')}: {RESAVED}"
     assert results.runs()["run_id"].tolist() == ["a"]
+
+
+@pytest.mark.parametrize(("lost", "last"), [(2, 1), (1, 2)])
+def test_one_that_was_saved_again_with_rows_lost_is_damaged(results, lost, last):
+    runs, curves = tables("a")
+    results.publish(runs, curves)
+    kept = curves.filter(pa.compute.not_equal(curves.column("step"), lost))
+    pq.write_table(kept, results.path / "curves" / shard("a"))
+    why = f"of run a it has 2 steps, the last {last} of 2"
+    assert results.inspect().damaged == {f"curves/{shard('a')}": why}
 
 
 def test_other_readers_read_sealed_files(tmp_path):

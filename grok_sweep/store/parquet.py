@@ -42,12 +42,12 @@ def encode(table: pa.Table) -> bytes:
 
 def decode(data: bytes, needed: Iterable[str], columns: list[str] | None = None) -> pa.Table:
     """The table, or some of its columns. Raises DamagedError, also where it lacks one of those `needed`."""
-    sealed = _check_seal(data)
+    sealed = is_sealed(data)
     try:
         file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
         if not set(needed) <= set(file.schema_arrow.names):
             raise DamagedError("other columns than such a table has")
-        # Without a seal (a file of an older version) only reading every page shows whether all are whole.
+        # Without a seal only reading every page shows whether all are whole.
         table = file.read(columns=columns if sealed else None, use_threads=False)
         return table if columns is None else table.select(columns)
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
@@ -59,8 +59,11 @@ def _footer(data: bytes) -> int:
     return len(data) - _TAIL - int.from_bytes(data[-_TAIL : -len(b"PAR1")], "little")
 
 
-def _check_seal(data: bytes) -> bool:
-    """Whether there is a seal. Raises DamagedError where it is broken, or the end is not that of Parquet."""
+def is_sealed(data: bytes) -> bool:
+    """Whether there is a seal: others that save a table leave none.
+
+    Raises DamagedError where it is broken, or the end is not that of Parquet.
+    """
     if data[-4:] != b"PAR1":
         raise DamagedError(f"cut short, {len(data)} bytes" if data else "empty")
     size = len(_SEAL) + hashlib.sha256().digest_size

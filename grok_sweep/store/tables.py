@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from grok_sweep.core.parts import FLOAT_BITS
 from grok_sweep.errors import StoreError
 from grok_sweep.store.files import Files
-from grok_sweep.store.parquet import DamagedError, decode
+from grok_sweep.store.parquet import DamagedError, decode, is_sealed
 from grok_sweep.store.schemas import CURVES_SCHEMA, FOLDERS, runs_schema, together
 
 EMPTY = "empty.parquet"  # in runs/ and curves/: they can be read before the first shard
@@ -50,11 +50,15 @@ class Tables:
 
     def read(self, name: str, columns: list[str] | None = None) -> pa.Table:
         """A table, such as runs/0123456789abcdef.parquet, or some of its columns. Raises DamagedError."""
+        return self.read_sealed(name, columns)[0]
+
+    def read_sealed(self, name: str, columns: list[str] | None = None) -> tuple[pa.Table, bool]:
+        """See `read`; and whether it is as it was written here. Raises DamagedError."""
         try:
             data = self._files.read(name)
         except FileNotFoundError:
             raise DamagedError("is not there") from None
-        return decode(data, FOLDERS[name.partition("/")[0]], columns)
+        return decode(data, FOLDERS[name.partition("/")[0]], columns), is_sealed(data)
 
     def each(self, function: Callable[[A], B], items: Iterable[A]) -> list[B]:
         """The function of each item, in order, of several at once."""
