@@ -18,8 +18,13 @@ class Stopped(Exception):  # noqa: N818 - it is no error
         self.number = number
 
 
+def is_main() -> bool:
+    """Whether this is the main thread, which alone may say what signals do."""
+    return threading.current_thread() is threading.main_thread()
+
+
 class Stop:
-    """Whether an end was asked for; a context manager, to be entered in the main thread.
+    """Whether an end was asked for; a context manager. Entered in another than the main thread, it never is.
 
     Python runs a signal's handler between two instructions of the main thread, which may wait for a training
     or for a disk. So the signals are read by a thread, which ends the process where the main thread does not:
@@ -31,6 +36,9 @@ class Stop:
         self._grace_seconds = grace_seconds
 
     def __enter__(self) -> "Stop":
+        self._thread: threading.Thread | None = None
+        if not is_main():
+            return self
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)
         # What is ignored, as SIGINT is in the background of a script, stays so.
@@ -43,6 +51,8 @@ class Stop:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._thread is None:
+            return
         signal.set_wakeup_fd(self._wakeup)
         for number, handler in self._before.items():
             signal.signal(number, handler)

@@ -11,6 +11,19 @@ from conftest import TINY
 import analysis
 
 SMALL = [*TINY, "grid.hidden_size=[4]", "grid.train_size=[20]", "seeds=1"]
+# A notebook, or a server, that sweeps in a thread: first here, then by Ray.
+THREAD = """
+import sys, threading
+from grok_sweep.cli import main
+codes = []
+def run():
+    for cluster in ("inline", "local"):
+        codes.append(main([*sys.argv[1:], f"cluster={cluster}", f"out={cluster}"]))
+thread = threading.Thread(target=run)
+thread.start()
+thread.join()
+sys.exit(codes != [0, 0])
+"""
 BACKEND = "module://matplotlib_inline.backend_inline"  # as Jupyter sets it, where that is not installed
 
 
@@ -67,3 +80,12 @@ def test_a_process_that_may_not_have_what_jax_takes_says_so(shell, tmp_path):
     why = "2.0 GB of addresses are allowed, jax and Ray take 3.0 GB; allow that or more"
     assert said == f"grok-sweep: ulimit -v: {why}\n2\n"
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_sweep_in_a_thread_here_and_then_by_ray(tmp_path):
+    command = [sys.executable, "-W", "error", "-c", THREAD, *SMALL]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=500)
+    assert done.returncode == 0, done.stderr
+    for folder in ("inline", "local"):
+        check_whole(tmp_path / folder)

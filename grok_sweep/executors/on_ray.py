@@ -19,7 +19,7 @@ from grok_sweep.core.sweep import Cluster
 from grok_sweep.executors import Done, Failure, Job, LaunchError, Queue, Say, failure
 from grok_sweep.executors.crew import Crew, Worker
 from grok_sweep.executors.head import Head
-from grok_sweep.stop import SIGNALS
+from grok_sweep.stop import SIGNALS, is_main
 
 QUEUED = 1  # calls per worker beyond the one it does, so that none waits for the driver
 START_SECONDS = 10.0  # for all workers to be there before the first shard is handed out
@@ -32,7 +32,7 @@ def ray_executor(
 ) -> Iterator["RayExecutor"]:
     """The workers of the Ray of `head`, or of one joined at cluster.address. See `executors.executor`."""
     # Ray takes SIGTERM for itself, and prints a stack at it.
-    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    handlers = {number: signal.getsignal(number) for number in SIGNALS} if is_main() else {}
     try:
         _knock(cluster.address)
         address = cluster.address if head is None else head.address(ended)
