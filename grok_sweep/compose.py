@@ -101,7 +101,7 @@ def compose(arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
             plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     except ConfigError as error:
         raise ConfigError([*said, *error.problems]) from None
-    return plain, [*said, *_without_effect(good, plain["grid"])]
+    return plain, [*said, *_without_effect(good, plain.get("grid"))]
 
 
 def _without_effect(arguments: list[str], grid: Any) -> Iterator[str]:

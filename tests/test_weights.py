@@ -87,7 +87,7 @@ def test_lanes_left_over_leave_no_weights(tiny):
 
 
 def test_shards_are_cut_so_that_their_weights_fit(tiny):
-    big = ["model.hidden_size=64", "grid.hidden_size=[64]", "train.steps=2000", "train.log_every=1"]
+    big = ["grid.hidden_size=[64]", "train.steps=2000", "train.log_every=1"]
     sweep = tiny(*big, "train.snapshot_every=1", "grid.train_size=[20]", "seeds=4")
     plan = make_plan(sweep, expand(sweep))
     one = 4 * 2001 * (31 * 64 + 64)

@@ -205,7 +205,8 @@ class Store:
 
     def last_session(self) -> int:
         """The last session of which there are runs, whatever sweep.yaml says; 0 where there is none."""
-        return max(self._tables.runs().column(SESSION).to_pylist(), default=0) if self.finished() else 0
+        sessions = self._tables.runs().to_pandas().get(SESSION, pd.Series([0]))
+        return 0 if sessions.isna().all() else int(sessions.max())
 
     def with_weights(self) -> set[str]:
         """The run_ids of the finished runs whose weights are recorded."""

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 _SEAL = b"grok_sweep sha256 "
+_SEALED = len(_SEAL) + hashlib.sha256().digest_size
 _TAIL = 8  # bytes at the end of a Parquet file: the footer's length, "PAR1"
 
 
@@ -42,13 +43,13 @@ def encode(table: pa.Table) -> bytes:
 
 def decode(data: bytes, needed: Iterable[str], columns: list[str] | None = None) -> pa.Table:
     """The table, or some of its columns. Raises DamagedError, also where it lacks one of those `needed`."""
-    sealed = is_sealed(data)
+    _check(data)
     try:
         file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
         if not set(needed) <= set(file.schema_arrow.names):
             raise DamagedError("other columns than such a table has")
         # Without a seal only reading every page shows whether all are whole.
-        table = file.read(columns=columns if sealed else None, use_threads=False)
+        table = file.read(columns=columns if is_sealed(data) else None, use_threads=False)
         return table if columns is None else table.select(columns)
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         raise DamagedError(str(error).splitlines()[0] if str(error) else type(error).__name__) from None
@@ -60,19 +61,18 @@ def _footer(data: bytes) -> int:
 
 
 def is_sealed(data: bytes) -> bool:
-    """Whether there is a seal: others that save a table leave none.
+    """Whether the table is as it was written here: others that save it again leave no seal."""
+    start = _footer(data) - _SEALED
+    return start >= 0 and data.startswith(_SEAL, start)
 
-    Raises DamagedError where it is broken, or the end is not that of Parquet.
-    """
+
+def _check(data: bytes) -> None:
+    """Raises DamagedError where the seal is broken, or the end is not that of Parquet."""
     if data[-4:] != b"PAR1":
         raise DamagedError(f"cut short, {len(data)} bytes" if data else "empty")
-    size = len(_SEAL) + hashlib.sha256().digest_size
-    end = _footer(data)
-    start = end - size
-    if start < 0 or not data[start:end].startswith(_SEAL):
-        return False
-    whole = hashlib.sha256(data[:start])
-    whole.update(data[end:])
-    if whole.digest() != data[start + len(_SEAL) : end]:
-        raise DamagedError("the checksum does not agree")
-    return True
+    if is_sealed(data):
+        end = _footer(data)
+        whole = hashlib.sha256(data[: end - _SEALED])
+        whole.update(data[end:])
+        if whole.digest() != data[end - _SEALED + len(_SEAL) : end]:
+            raise DamagedError("the checksum does not agree")
