@@ -75,7 +75,11 @@ def tiny(tmp_path: Path) -> Callable[..., Sweep]:
     """A sweep of 16 runs of 20 steps, changed by overrides."""
 
     def make(*overrides: str) -> Sweep:
-        config, problems = compose([*TINY, f"out={tmp_path / 'out'}", *overrides])
+        # Its own test_size would have no effect beside an axis, and be refused.
+        mine = [
+            o for o in TINY if "test_size" not in o or not any("grid.test_size" in one for one in overrides)
+        ]
+        config, problems = compose([*mine, f"out={tmp_path / 'out'}", *overrides])
         assert not problems
         return parse(config)
 

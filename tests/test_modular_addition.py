@@ -116,7 +116,7 @@ SHARE = "must be a number greater than 0 and less than 1"
     ],
 )
 def test_bad_input_is_one_line_that_says_what_is_allowed(override, line):
-    config, problems = compose(["sweeps=modular_24", override])
+    config, problems = compose(["sweeps=modular_24", "~grid.float_bits", override])
     try:
         parse(config)
     except ConfigError as error:

@@ -165,11 +165,11 @@ def test_help_and_config_show_the_parts_of_the_file(capsys, monkeypatch):
     assert main(["sweeps=quickstart", "--help"]) == 0
     assert "turned over" not in capsys.readouterr().out
 
-    assert main(["sweeps=mine", "optimizer.momentum=0.5", "--cfg", "job"]) == 0
+    assert main(["sweeps=mine", "optimizer.warmup=5", "--cfg", "job"]) == 0
     config = yaml.safe_load(capsys.readouterr().out)
     assert config["task"] == {"name": "larger", "largest": 5, "share": 0.5, "noise": 0.0}
     assert config["model"] == {"name": "net", "width": 4, "temperature": 1.0, "float_bits": 32}
-    assert config["optimizer"] == {"name": "sgd", "learning_rate": 0.1, "momentum": 0.5, "warmup": 10}
+    assert config["optimizer"] == {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9, "warmup": 5}
     assert config["parts"] == "mine.py"
 
     line = "grok-sweep sweeps=mine optimizer.m"
@@ -183,7 +183,7 @@ def test_help_and_config_show_the_parts_of_the_file(capsys, monkeypatch):
 def test_what_is_not_allowed_is_said_at_once_with_what_is(capfd):
     said = refused(
         capfd,
-        *("task.largest=0", "model.temperature=0", "optimizer.momentum=1", "grid.noise=[0.1,0.7]"),
+        *("task.largest=0", "model.temperature=0", "optimizer.warmup=0", "grid.noise=[0.1,0.7]"),
         *("optimizer.b1=0.5", "grid.widht=[1]", "task.share=half", "model.hidden_size=3"),
     )
     head, *lines = said.splitlines()
@@ -195,7 +195,7 @@ def test_what_is_not_allowed_is_said_at_once_with_what_is(capfd):
         "  task.largest=0: must be a whole number from 1 to 1000",
         "  task.share='half': must be a number greater than 0 and less than 1",
         "  model.temperature=0: must be a finite number greater than 0",
-        "  optimizer.momentum=1: must be a number of at least 0 and less than 1",
+        "  optimizer.warmup=0: must be a whole number from 1 to 10000",
         "  grid.noise=0.7: must be a number of at least 0 and at most 0.5",
     ]
 
