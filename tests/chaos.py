@@ -194,8 +194,12 @@ class Chaos:
                 self._damage()
         self._line("undisturbed", f"round {number} is done; the same once more, in peace")
         out = folder / "undisturbed"
-        subprocess.run([*self._command, "cluster.workers=2", f"out={out}"], check=True, capture_output=True)
-        self._compare(folder, self.report.files_damaged - damaged)
+        command = [*self._command, "cluster.workers=2", f"out={out}"]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        if done.returncode:
+            self._problem(f"undisturbed, it ended with {done.returncode}: {done.stderr[-2000:]}")
+        else:
+            self._compare(folder, self.report.files_damaged - damaged)
 
     def _session(self, folder: Path) -> bool:
         """The command once, until its end by itself or by a kill; whether it was done."""
