@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections import Counter
@@ -275,6 +276,27 @@ def test_a_ray_started_here_is_for_this_machine_only_and_has_its_token_on(on_ray
 def test_a_cluster_that_is_not_there(on_ray):
     assert on_ray["nowhere"].startswith("cluster.address=127.0.0.1:1: Ray cannot be reached: ")
     assert "\n" not in on_ray["nowhere"]
+
+
+@pytest.mark.slow
+def test_a_head_that_only_loopback_reaches_is_not_waited_for(command, tmp_path):
+    """Ray dials another address of this machine for it, and would try for minutes."""
+    variable = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+    environment = {key: value for key, value in os.environ.items() if key != variable}
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = "127.0.0.1:{1}".format(*server.getsockname())
+        done = subprocess.run(
+            [*command, "sweeps=quickstart", f"cluster.address={address}", f"out={tmp_path / 'out'}"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    said = done.stderr.splitlines()[-1]
+    assert said.startswith(f"grok-sweep: cluster.address={address}: Ray cannot be reached: Ray dials ")
+    assert f"set {variable}=0 where its head is at 127.0.0.1" in said
+    assert not (tmp_path / "out").exists()
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ from grok_sweep.stop import SIGNALS, is_main
 
 QUEUED = 1  # calls per worker beyond the one it does, so that none waits for the driver
 START_SECONDS = 10.0  # for all workers to be there before the first shard is handed out
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+CLUSTERS = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # 0: Ray dials 127.0.0.1 as it stands
 WAITING = "no worker is ready; waiting for one to start, or for a node to join (Ctrl-C ends)"
 
 
@@ -58,9 +60,19 @@ def ray_executor(
 
 def _knock(address: str | None) -> None:
     """Raises OSError where nobody listens at HOST:PORT: Ray itself would try for minutes, in silence."""
-    if address and address != "auto":
-        host, _, port = address.removeprefix("ray://").rpartition(":")
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    if not address or address == "auto":
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    # For a loopback address Ray dials that of this machine, where a head at 127.0.0.1 does not listen.
+    is_own = host in LOOPBACK and not address.startswith("ray://")
+    dialled = ray.util.get_node_ip_address() if is_own else host.strip("[]")
+    try:
+        socket.create_connection((dialled, int(port)), timeout=10).close()
+    except OSError as error:
+        if not is_own or dialled == LOOPBACK[0]:
+            raise
+        how = f"set {CLUSTERS}=0 where its head is at {LOOPBACK[0]}"
+        raise OSError(f"Ray dials {dialled}:{port} for it: {error}; {how}") from None
 
 
 class RayExecutor:
