@@ -1,4 +1,4 @@
-"""Which runs a sweep has in the end: the combinations of its grid, as its sweep.yaml says."""
+"""Which runs a sweep has in the end: the combinations of its grids, as its sweep.yaml says."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,29 +17,54 @@ MOST_RUNS = 500_000  # of which a table is made; pictures of more know only what
 SAYS_NOTHING = (AttributeError, KeyError, OverflowError, TypeError, ValueError, StopIteration)
 
 
-def expected_runs(config: Mapping[str, Any]) -> pd.DataFrame | None:
-    """A row for each run of the grid of a sweep's `config`: task, model, optimizer, hyperparameters, seed.
+def configs(stored: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What the sessions of a folder asked for, each once, the last first; `stored`: its sweep.yaml."""
+    found = [stored["config"]]
+    for session in stored.get("sessions", []):
+        one = stored["config"] | session.get("asked", {})
+        if one not in found:
+            found.append(one)
+    return found
+
+
+def expected_runs(*configs: Mapping[str, Any]) -> pd.DataFrame | None:
+    """A row for each run of the grids of a sweep's `configs`: task, model, optimizer, hyperparameters, seed.
 
     Axes that change together do so, and combinations that repeat others (see `core.effects`) are left
-    out. None where the config does not say, or there are more than MOST_RUNS combinations.
+    out. None where a config does not say, or has more than MOST_RUNS combinations.
     """
     try:
-        loops = [*_loops(config), {"seed": _seeds(config)}]
-        if not 0 < math.prod(len(next(iter(loop.values()))) for loop in loops) <= MOST_RUNS:
-            return None
-        runs = reduce(lambda left, right: left.merge(right, how="cross"), map(pd.DataFrame, loops))
-        for kind in ("task", "model", "optimizer"):
-            block = dict(config.get(kind, {}))
-            named = {kind: block.pop("name")} if "name" in block else {}
-            runs = runs.assign(**named, **{key: value for key, value in block.items() if key not in runs})
-        model = str(config.get("model", {}).get("name"))
+        runs = pd.concat(map(_combinations, configs), ignore_index=True)
+        model = str(configs[0].get("model", {}).get("name"))
         return runs[~effects.effective(model, runs).duplicated()]
     except SAYS_NOTHING:
         return None
 
 
-def n_expected(config: Mapping[str, Any]) -> int:
-    """How many runs a sweep has in the end; 0 where its config does not say."""
+def _combinations(config: Mapping[str, Any]) -> pd.DataFrame:
+    """Of the grid of one config, those included that repeat others; raises one of SAYS_NOTHING."""
+    loops = [*_loops(config), {"seed": _seeds(config)}]
+    if not 0 < math.prod(len(next(iter(loop.values()))) for loop in loops) <= MOST_RUNS:
+        raise ValueError(f"none, or more than {MOST_RUNS:,} runs")
+    runs = reduce(lambda left, right: left.merge(right, how="cross"), map(pd.DataFrame, loops))
+    for kind in ("task", "model", "optimizer"):
+        block = dict(config.get(kind, {}))
+        named = {kind: block.pop("name")} if "name" in block else {}
+        runs = runs.assign(**named, **{key: value for key, value in block.items() if key not in runs})
+    return runs
+
+
+def n_expected(*configs: Mapping[str, Any]) -> int:
+    """How many runs a sweep has in the end; 0 where its configs do not say.
+
+    Of several that are too many for a table: those of the largest.
+    """
+    if len(configs) > 1 and (runs := expected_runs(*configs)) is not None:
+        return len(runs)
+    return max(map(_n_expected, configs))
+
+
+def _n_expected(config: Mapping[str, Any]) -> int:
     try:
         model = config.get("model", {})
         return effects.n_cells(str(model.get("name")), model, _loops(config)) * len(_seeds(config))

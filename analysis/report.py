@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from analysis.cells import cells
 from analysis.circuits import circuits
-from analysis.expected import expected_runs, n_expected
+from analysis.expected import configs, expected_runs, n_expected
 from analysis.figures import phase_diagram
 from analysis.gallery import NAMES, Opened, chosen, gallery, varying
 from analysis.page import ended, page
@@ -59,7 +59,7 @@ def analyze(
     not allowed, OSError where `folder` cannot be written.
     """
     store = Store(folder)
-    config, runs = store.sweep()["config"], load_runs(folder)
+    asked, runs = configs(store.sweep()), load_runs(folder)
     if runs.empty:
         raise StoreError(f"{store.place()}: {_no_runs(store)}")
     phases = _phases(folder, runs, definition, thresholds)
@@ -67,7 +67,7 @@ def analyze(
         raise StoreError(f"{store.place()}: run {run_id} is not there; run_ids are in its runs")
     by_cell = cells(phases)
     try:
-        figure, not_drawn = phase_diagram(phases, expected=expected_runs(config)), ""
+        figure, not_drawn = phase_diagram(phases, expected=expected_runs(*asked)), ""
     except ValueError as error:
         figure, not_drawn = None, f"not drawn: {error}"
     opened, pictures = _open(folder, phases, run_id) if figures else (None, {})
@@ -142,14 +142,14 @@ def write_report(folder: str | Path, phases: pd.DataFrame, *, live: str | None =
     StoreError where `folder` holds no sweep or cannot be read, OSError where it cannot be written.
     """
     store = Store(folder)
-    config, curves = store.sweep()["config"], load_curves(folder)
+    asked, curves = configs(store.sweep()), load_curves(folder)
     content = page(
         phases,
         curves,
         _some_weights(folder, phases, curves),
-        title=str(config.get("name") or store.place()),
+        title=str(asked[0].get("name") or store.place()),
         folder=str(folder),
-        expected=max(n_expected(config), len(phases)),
+        expected=max(n_expected(*asked), len(phases)),
         live=live,
     )
     return store.write_figure(REPORT, content)

@@ -15,6 +15,8 @@ import yaml
 from conftest import TINY
 from s3 import serving
 
+import analysis
+from analysis.expected import configs, expected_runs, n_expected, with_missing
 from grok_sweep.cli import main
 from grok_sweep.core.grid import expand
 from grok_sweep.core.plan import make_plan
@@ -110,6 +112,20 @@ def test_a_grid_that_grew_trains_what_is_new_only(sweep, tmp_path):
         assert len(read(tmp_path / "out", table)["run_id"].unique()) == 36
     sessions = yaml.safe_load((tmp_path / "out" / "sweep.yaml").read_text())["sessions"]
     assert [session["runs"] for session in sessions] == [16, 20]
+
+
+def test_a_folder_counts_what_all_its_sessions_asked_for(sweep, tmp_path):
+    """Also where a session asked for other runs than the ones before, not for more."""
+    out = tmp_path / "out"
+    for others in ([], ["seeds=[7]", "grid.hidden_size=[8,16]"], []):
+        assert sweep(*others) == 0
+    stored = yaml.safe_load((out / "sweep.yaml").read_text())
+    assert [one["asked"]["seeds"] for one in stored["sessions"] if "asked" in one] == [2]
+    asked, runs = configs(stored), analysis.load_runs(out)
+    assert n_expected(*asked) == len(runs) == 24
+    whole = with_missing(analysis.classify(runs[:-1]), expected_runs(*asked))
+    assert len(whole) == 24
+    assert whole["phase"].isna().sum() == 1
 
 
 def test_a_record_that_is_lost_is_written_anew(sweep, tmp_path, capfd):

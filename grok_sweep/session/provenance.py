@@ -18,6 +18,7 @@ from grok_sweep.versions import COMPUTE, code, versions
 from grok_sweep.worker.environment import RANDOM, cores
 
 SCIENTIFIC = ("name", "task", "model", "optimizer", "train")
+ASKED = ("grid", "zip", "seeds", "task", "model", "optimizer")  # of a config: which runs it is of
 # Keys that came later, and what sweeps did before.
 LATER = {"train.snapshot_every": None, "train.batch_size": None, "model.float_bits": 32}
 
@@ -52,7 +53,16 @@ def record(
     config = dict(config)
     if sweep.definition not in definitions.NAMES:  # who reads it has not the file that says their defaults
         config["phases"] = {**config.get("phases", {}), **sweep.thresholds}
-    return before | {"config": config, "sessions": [*earlier, session]}
+    return before | {"config": config, "sessions": [*_with_asked(before, config), session]}
+
+
+def _with_asked(before: Mapping[str, Any], config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The sessions so far; where `config` asks for other runs than theirs did, each says for which."""
+    sessions, last = before.get("sessions", []), before.get("config", {})
+    asked = {key: last.get(key) for key in ASKED if key in last}
+    if all(config.get(key) == value for key, value in asked.items()):
+        return [*sessions]
+    return [{"asked": asked, **session} for session in sessions]
 
 
 def other_code(stored: Mapping[str, Any], sweep: Sweep) -> str | None:
