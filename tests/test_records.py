@@ -76,6 +76,7 @@ def test_tables_are_those_of_the_sweeps_own_definition(name):
     pd.testing.assert_frame_equal(stored, phases)
     assert stored.attrs == phases.attrs
     pd.testing.assert_frame_equal(one.table("cells"), analysis.cells(phases))
+    assert one.table("cells").attrs == stored.attrs
 
 
 @pytest.mark.parametrize("name", [name for name in RECORDS if (SWEEPS / name / "circuits.parquet").exists()])
