@@ -61,6 +61,12 @@ class Network:
         """Those of one step that are there whatever its rows. What the optimizer does is not counted."""
         return 0
 
+    def sizes(self, row: Row) -> tuple[int, int]:
+        """How many numbers are trained, and how many come out for a row."""
+        params = self._params(row)
+        outputs = jax.eval_shape(lambda params: self.apply(params, self._row(row)), params)
+        return sum(leaf.size for leaf in jax.tree.leaves(params)), outputs.size
+
     def bytes_per_row(self, row: Row) -> int:
         """Float32 memory that one row takes in a step: what is computed of it, and its gradient."""
         # The row is made within: made here it would start jax's threads, and no process may fork then.

@@ -54,6 +54,10 @@ class ReluMLP(nn.Module, Network):
         """
         return self.hidden_size * (4 * row[0][0] + 5)
 
+    def sizes(self, row: Row) -> tuple[int, int]:
+        """See `Network`."""
+        return self.hidden_size * (row[0][0] + 1), 1
+
     def bytes_per_row(self, row: Row) -> int:
         """See `Network`: the hidden layer and its gradient."""
         return 2 * 4 * self.hidden_size

@@ -71,9 +71,13 @@ class Plan:
         return sum(len(shard.index_R) * shard.program.snapshot_bytes for shard in self.shards)
 
     def seconds(self, workers: int) -> float:
-        """Estimated time on `workers` workers: the work spread evenly, and a compilation per program."""
-        work = sum(shard.seconds for shard in self.shards)
-        return (work + self.costs.compile_seconds * len(self.programs)) / workers
+        """Estimated time on `workers` workers, with a compilation per program.
+
+        The work spread evenly, but no less than the longest shard.
+        """
+        shards = [shard.seconds for shard in self.shards]
+        spread = (sum(shards) + self.costs.compile_seconds * len(self.programs)) / workers
+        return max(spread, max(shards, default=0.0) + self.costs.compile_seconds)
 
 
 def make_plan(sweep: Sweep, grid: Grid, times: int = 1) -> Plan:
@@ -306,6 +310,7 @@ def _shard(program: Program, rows_R: np.ndarray, index_R: np.ndarray, costs: Cos
     logged_rows = program.step_operations(program.rows + program.test_rows) * calls * program.lanes
     every_step = any(metric.start is not None for metric in program.metrics.values())
     logged = 0.5 * logged_rows * (program.steps if every_step else program.steps // program.log_every + 1)
-    seconds = (padded + logged) / costs.rate(program) + calls * program.steps * costs.step_seconds
+    step = costs.step_seconds + program.lanes * costs.beside(program)
+    seconds = (padded + logged) / costs.rate(program) + calls * program.steps * step
     seconds += len(index_R) * costs.run_seconds
     return Shard(program, index_R, work, padded, seconds)

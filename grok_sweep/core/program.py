@@ -109,6 +109,11 @@ class Program:
         """Of one training row in one step."""
         return self.built.operations(self.row)
 
+    @functools.cached_property
+    def sizes(self) -> tuple[int, int]:
+        """How many numbers are trained, and how many come out for a row."""
+        return self.built.sizes(self.row)
+
     @property
     def step_rows(self) -> int:
         """Training rows of one step of one run."""
