@@ -186,7 +186,7 @@ def fractal():
     return header, [given, "Sohl-Dickstein 2024"]
 
 
-FRACTAL_4096 = "4096 x 4096 of them with dry_run=true: 13.4 GB of memory, 5.9 GB of disk, 27 hours on 2 cores"
+FRACTAL_4096 = "4096 x 4096 of them with dry_run=true: 13.4 GB of memory, 5.9 GB of disk, 36 hours on 2 cores"
 
 
 def test_what_4096_x_4096_networks_would_take(capsys, tmp_path, monkeypatch):
