@@ -59,7 +59,8 @@ def _options(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     elif given and not wrong:
         wrong = [f"{', '.join(given)}: no part of definition {name}; leave it out"]
     figures = arguments.figures or arguments.run is not None
-    options = {"definition": name, "figures": figures, "run_id": arguments.run, "report": arguments.report}
+    options = {"definition": name, "figures": figures, "run_id": arguments.run}
+    options |= {"report": arguments.report, "sensitivity": arguments.sensitivity}
     return options | given, wrong
 
 
@@ -88,6 +89,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--definition", help=f"whose phases: {' or '.join(DEFINITIONS)} (default: the sweep's own)")
     add("--figures", action="store_true", help="also what the networks learned: circuits.parquet, figures/")
     add("--run", metavar="RUN_ID", help="the run to open in the figures (default: the first to generalise)")
+    add(
+        "--sensitivity", action="store_true", help="also the counts over thresholds, and by other definitions"
+    )
     add("--report", action="store_true", help="also report.html: the sweep as a page to explore")
     add(
         "--record",

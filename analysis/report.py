@@ -4,10 +4,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis import sensitivity as sensitive
 from analysis.cells import cells
 from analysis.circuits import circuits
 from analysis.expected import configs, expected_runs, n_expected
@@ -20,7 +22,17 @@ from analysis.steps import steps
 from analysis.style import picture
 from analysis.words import plural
 from grok_sweep.core.parts import Definition
-from grok_sweep.store import CIRCUITS, LEFT_OUT, REPORT, SESSION, STOPPED, Store, StoreError
+from grok_sweep.store import (
+    CIRCUITS,
+    CROSSED,
+    LEFT_OUT,
+    REPORT,
+    SENSITIVITY,
+    SESSION,
+    STOPPED,
+    Store,
+    StoreError,
+)
 
 FIGURES = "figures"  # the folder of the gallery
 EXTENSIONS = ("png", "svg")
@@ -45,6 +57,7 @@ def analyze(
     figures: bool = False,
     run_id: str | None = None,
     report: bool = False,
+    sensitivity: bool = False,
     **thresholds: float,
 ) -> Analysis:
     """Sort the finished runs of `folder` into phases (see `classify`) and write tables and diagram into it.
@@ -53,10 +66,11 @@ def analyze(
     has (see `load_phases`); runs without one are left out.
 
     With `figures` the table of `circuits` too, and the pictures of the `gallery` that apply; `run_id`: the
-    run that they open. With `report` the page of `write_report`. Everything but the page is computed before
-    anything is written. A sweep that cannot be drawn still gets its tables. Raises StoreError where `folder`
-    holds no sweep, none of its runs has finished, or the run is not there, ValueError where an argument is
-    not allowed, OSError where `folder` cannot be written.
+    run that they open. With `sensitivity`, or where an earlier call had it, how much depends on thresholds
+    and definition (see `analysis.sensitivity`). With `report` the page of `write_report`. Everything but the
+    page is computed before anything is written. A sweep that cannot be drawn still gets its tables. Raises
+    StoreError where `folder` holds no sweep, none of its runs has finished, or the run is not there,
+    ValueError where an argument is not allowed, OSError where `folder` cannot be written.
     """
     store = Store(folder)
     asked, runs = configs(store.sweep()), load_runs(folder)
@@ -71,6 +85,7 @@ def analyze(
     except ValueError as error:
         figure, not_drawn = None, f"not drawn: {error}"
     opened, pictures = _open(folder, phases, run_id) if figures else (None, {})
+    moved = _moved(folder, phases) if sensitivity or store.exists(SENSITIVITY) else None
 
     counts = {name: int((phases["phase"] == name).sum()) for name in looks(phases)}
     found = ", ".join(f"{count:,} {name}" for name, count in counts.items())
@@ -84,9 +99,12 @@ def analyze(
     if opened is None:
         stale = _stale(store, set(phases["run_id"]))
     else:
-        tables += (store.write_circuits(opened),)
+        tables += (store.write_table(CIRCUITS, opened),)
         drawn = [_write(store, f"{FIGURES}/{name}", pictures.get(name)) for name in NAMES]
         stale = f"figures: {', '.join(chain(*drawn))}"
+    if moved is not None:
+        tables += (store.write_table(SENSITIVITY, moved.table), store.write_table(CROSSED, moved.crossed))
+        lines += [*moved.lines, f"sensitivity: {', '.join(_write(store, 'sensitivity', moved.figure))}"]
     lines += [f"tables: {', '.join(tables)}", *([stale] if stale else [])]
     lines += [f"report: {write_report(folder, phases)}"] if report else []
     return Analysis(counts, tuple(lines))
@@ -123,6 +141,24 @@ def _phases(
     phases = classify(runs, definition=definition, curves=curves, **thresholds)
     phases.attrs |= {"file": part.file} if part.file else {}
     return phases
+
+
+class _Moved(NamedTuple):
+    """What `analysis.sensitivity` gives of some runs."""
+
+    table: pd.DataFrame
+    crossed: pd.DataFrame
+    lines: list[str]
+    figure: Figure
+
+
+def _moved(folder: str | Path, phases: pd.DataFrame) -> _Moved:
+    at = sensitive.thresholds_of(phases)
+    table = sensitive.sensitivity(phases, **at)
+    both = sensitive.crossed(phases, load_curves(folder), **at)
+    title = str(phases["sweep"].iloc[0])
+    lines = sensitive.told(phases, table, both, **at)
+    return _Moved(table, both, lines, sensitive.sensitivity_picture(table, title, **at))
 
 
 def _write(store: Store, name: str, figure: Figure | None) -> list[str]:

@@ -54,12 +54,14 @@ __all__ = [
     "AFTER",
     "BEFORE",
     "CIRCUITS",
+    "CROSSED",
     "CURVES_SCHEMA",
     "CURVE_METRICS",
     "LEFT_OUT",
     "PHASES",
     "REPORT",
     "RESULTS",
+    "SENSITIVITY",
     "SESSION",
     "STOPPED",
     "Inspection",
@@ -73,6 +75,7 @@ __all__ = [
 ]
 
 SWEEP = "sweep.yaml"
+SENSITIVITY, CROSSED = "sensitivity.parquet", "definitions.parquet"
 PHASES, CELLS, CIRCUITS, REPORT = "phases.parquet", "cells.parquet", "circuits.parquet", "report.html"
 OWN_PHASES = f"parts/{PHASES}"  # by the user's own definition, while phases.parquet is by a built-in one
 LEFT_OUT = "runs_left_out"  # how many, where a record has cells and picture only
@@ -106,9 +109,9 @@ class Store:
         """What to call the folder, or a file of it, to a person."""
         return self._files.place(name)
 
-    def exists(self) -> bool:
-        """Whether the folder holds a sweep."""
-        return self._files.is_file(SWEEP)
+    def exists(self, name: str = SWEEP) -> bool:
+        """Whether the folder holds a sweep, or another file of that name."""
+        return self._files.is_file(name)
 
     def check_usable(self) -> None:
         """Raise StoreError where the folder is not, and cannot become, that of a sweep. Writes nothing."""
@@ -275,11 +278,12 @@ class Store:
         own = self._own_phases(PHASES)
         if own is not None and own.attrs["definition"] != phases.attrs.get("definition"):
             self._files.write(OWN_PHASES, self._files.read(PHASES))
-        return self._write_table(PHASES, phases), self._write_table(CELLS, cells)
+        return self.write_table(PHASES, phases), self.write_table(CELLS, cells)
 
-    def write_circuits(self, circuits: pd.DataFrame) -> str:
-        """Replace the table of what the networks learned; where it is."""
-        return self._write_table(CIRCUITS, circuits)
+    def write_table(self, name: str, frame: pd.DataFrame) -> str:
+        """Replace another table of an analysis, such as CIRCUITS; where it is."""
+        self._files.write(name, encode(pa.Table.from_pandas(frame, preserve_index=False)))
+        return self.place(name)
 
     def phases(self, definition: str) -> pd.DataFrame | None:
         """run_id and phase by a user's own definition, in `attrs` its looks; None where there are none."""
@@ -302,10 +306,6 @@ class Store:
             return decode(self._files.read(name), columns, columns).to_pandas()
         except (FileNotFoundError, DamagedError):
             return None
-
-    def _write_table(self, name: str, frame: pd.DataFrame) -> str:
-        self._files.write(name, encode(pa.Table.from_pandas(frame, preserve_index=False)))
-        return self.place(name)
 
     def write_figure(self, name: str, picture: bytes | None) -> str:
         """Replace a picture, such as phase_diagram.png or figures/waves.png, or remove it (None).
