@@ -36,6 +36,7 @@ from grok_sweep.store import (
 
 FIGURES = "figures"  # the folder of the gallery
 EXTENSIONS = ("png", "svg")
+ONE = ("sweep", "task", "model", "optimizer", "steps", "log_every")  # in a sweep each has one value
 MOST_OPENED = 8  # runs whose weights are offered to the page
 
 
@@ -93,7 +94,7 @@ def analyze(
     if lost := len(runs) - len(phases):
         why = f"have no phase by {definition}; the sweep's own command sorts them"
         lines.append(f"left out: {lost:,} of {len(runs):,} finished runs {why}")
-    lines += _ended_otherwise(store, phases)
+    lines += [*_merged(phases), *_ended_otherwise(store, phases)]
     tables = store.write_phases(phases, by_cell)
     lines.append(f"diagram: {', '.join(_write(store, 'phase_diagram', figure)) or not_drawn}")
     if opened is None:
@@ -108,6 +109,19 @@ def analyze(
     lines += [f"tables: {', '.join(tables)}", *([stale] if stale else [])]
     lines += [f"report: {write_report(folder, phases)}"] if report else []
     return Analysis(counts, tuple(lines))
+
+
+def _merged(phases: pd.DataFrame) -> list[str]:
+    """That there are runs of several sweeps, where somebody has put their files together."""
+    found = {name: phases[name].dropna().unique() for name in ONE if name in phases}
+    words = [
+        f"{name} {', '.join(map(str, values[:3]))}{', ...' * (len(values) > 3)}"
+        for name, values in found.items()
+        if len(values) > 1
+    ]
+    return [f"runs of several sweeps are in this folder, and are taken as one: {'; '.join(words)}"] * bool(
+        words
+    )
 
 
 def _ended_otherwise(store: Store, phases: pd.DataFrame) -> list[str]:

@@ -47,6 +47,19 @@ def content(folder):
     }
 
 
+def test_folders_that_somebody_has_merged_are_named(tmp_path, capsys):
+    runs = grid_table(3, **AXES)
+    others = runs.assign(run_id="f" + runs["run_id"].str[1:], steps=runs["steps"] * 2, sweep="other")
+    folder = fill(tmp_path / "merged", pd.concat([runs, others], ignore_index=True), cuts=2)
+    assert main([str(folder)]) == 0
+    first, second = sorted({*runs["steps"], *others["steps"]})
+    names = f"sweep {runs['sweep'].iloc[0]}, other; steps {first}, {second}"
+    said = f"runs of several sweeps are in this folder, and are taken as one: {names}\n"
+    assert said in capsys.readouterr().out
+    assert main([str(fill(tmp_path / "one", runs))]) == 0
+    assert "several" not in capsys.readouterr().out
+
+
 def test_tables_and_diagram_are_written_and_summed_up(sweep, capsys):
     before = content(sweep)
     assert main([str(sweep)]) == 0
