@@ -34,6 +34,9 @@ def classify(
 ) -> pd.DataFrame:
     """A copy of `runs` with the categorical column `phase`; its `attrs` say by which definition.
 
+    By a built-in definition there is the column `undecided` too: a run of phase fail which at its last step
+    had all training rows right, and its least training loss, was too short to tell.
+
     "pair" (Pearce et al., "Do Machine Learning Models Memorize or Generalize?", 2023), the first that holds:
 
         min_train_loss > min_loss     fail
@@ -86,6 +89,10 @@ def classify(
     sort = part.make if built_in else partial(_by_own, part)
     found = sort(runs, curves, Values(values)) if len(runs) else []
     phases = runs.assign(phase=pd.Categorical(found, categories=pd.Index(list(part.phases))))
+    if built_in and {"final_train_accuracy", "final_train_loss", "min_train_loss"} <= {*runs}:
+        learnt_R = phases["final_train_accuracy"].eq(1) & phases["diverged_step"].isna()
+        falling_R = phases["final_train_loss"] <= phases["min_train_loss"]
+        phases["undecided"] = (phases["phase"] == "fail") & learnt_R & falling_R
     # Parquet keeps attrs, so that a table says what its phases mean.
     own = {"thresholds": values, "phases": look.to_plain(part.phases)}
     meaning: dict[Any, Any] = values if built_in else own

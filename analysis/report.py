@@ -94,7 +94,7 @@ def analyze(
     if lost := len(runs) - len(phases):
         why = f"have no phase by {definition}; the sweep's own command sorts them"
         lines.append(f"left out: {lost:,} of {len(runs):,} finished runs {why}")
-    lines += [*_merged(phases), *_ended_otherwise(store, phases)]
+    lines += [*_too_short(phases), *_merged(phases), *_ended_otherwise(store, phases)]
     tables = store.write_phases(phases, by_cell)
     lines.append(f"diagram: {', '.join(_write(store, 'phase_diagram', figure)) or not_drawn}")
     if opened is None:
@@ -109,6 +109,15 @@ def analyze(
     lines += [f"tables: {', '.join(tables)}", *([stale] if stale else [])]
     lines += [f"report: {write_report(folder, phases)}"] if report else []
     return Analysis(counts, tuple(lines))
+
+
+def _too_short(phases: pd.DataFrame) -> list[str]:
+    """That runs may have failed for want of steps, where some have."""
+    if "undecided" not in phases or not (count := int(phases["undecided"].sum())):
+        return []
+    failed = int((phases["phase"] == "fail").sum())
+    why = "had all training rows right, and the loss still fell at the last step: too short to tell"
+    return [f"undecided: {count:,} of {failed:,} fail {why}"]
 
 
 def _merged(phases: pd.DataFrame) -> list[str]:

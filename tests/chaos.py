@@ -354,7 +354,7 @@ class Chaos:
             self._problem(f"{folder.name}: {damaged} shards were damaged, {aside} files put aside")
         if self._temporary():
             self._problem(f"{folder.name}: left over are {self._temporary()}")
-        for lost in (out / "failed").glob("*"):
+        for lost in (out / "crashed").glob("*"):
             self._problem(f"{folder.name}: {lost} is there")
 
     def _training(self) -> list[psutil.Process]:

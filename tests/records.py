@@ -28,7 +28,7 @@ class Record:
         self.source = source_of([f"sweeps={name}"])  # its file of parts, if it has one
         with using(self.source):
             # Some records are older than these.
-            later = dict.fromkeys(("retry_failed", "fail_fast", "accept_code", "stop_when_decided"), False)
+            later = dict.fromkeys(("retry_crashed", "fail_fast", "accept_code", "stop_when_decided"), False)
             later |= {"report": None, "engine": "auto"}
             self.sweep = parse(later | self.config, self.source)
         self.runs = analysis.load_runs(self.folder)

@@ -18,7 +18,7 @@ GOOD = {
     "name": "small",
     "out": "results/small",
     "dry_run": False,
-    "retry_failed": False,
+    "retry_crashed": False,
     "accept_code": False,
     "fail_fast": False,
     "stop_when_decided": False,
@@ -43,7 +43,7 @@ GOOD = {
 GOOD["phases"]["definition"] = "pair"
 GONE = object()  # the value of a key that is to be left out
 
-TOP = "parts, name, out, dry_run, retry_failed, accept_code, fail_fast, stop_when_decided, engine, report, "
+TOP = "parts, name, out, dry_run, retry_crashed, accept_code, fail_fast, stop_when_decided, engine, report, "
 TOP += "grid, zip, seeds, train, phases, task, model, optimizer, cluster"
 AXES = (
     "n_bits, n_parity_bits, train_size, test_size, hidden_size, init_scale, float_bits, "
@@ -108,7 +108,7 @@ def test_a_good_config_is_a_sweep_of_canonical_values():
         batch_size=None,
         out="results/small",
         dry_run=False,
-        retry_failed=False,
+        retry_crashed=False,
         fail_fast=False,
         report=None,
         cluster=Cluster("ray", "cpu", 30.0),
@@ -352,9 +352,9 @@ ONE = {
     ),
     "dry_run that is neither": ([("dry_run", "maybe")], "dry_run='maybe': must be one of false, true"),
     "dry_run of one": ([("dry_run", 1)], "dry_run=1: must be one of false, true"),
-    "retry_failed that is neither": (
-        [("retry_failed", "yes")],
-        "retry_failed='yes': must be one of false, true",
+    "retry_crashed that is neither": (
+        [("retry_crashed", "yes")],
+        "retry_crashed='yes': must be one of false, true",
     ),
     "report": ([("report", "alive")], "report='alive': must be one of null, live; did you mean live?"),
     "engine": ([("engine", "cpp")], "engine='cpp': must be one of auto, xla, native"),
@@ -481,7 +481,7 @@ def test_all_that_does_not_go_together_comes_at_once():
         [("cluster.executor", "inline"), ("cluster.workers", None), ("cluster.address", None)],
         [("cluster.device", "gpu"), ("cluster.workers_per_gpu", 64)],
         [("cluster.deadline_factor", 1), ("cluster.deadline_seconds", 1e-3)],
-        [("retry_failed", True), ("fail_fast", True)],
+        [("retry_crashed", True), ("fail_fast", True)],
         [("cluster.address", "auto")],
         [("cluster.address", "10.0.0.1:6379")],
         [("cluster.address", "ray://[::1]:10001")],

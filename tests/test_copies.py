@@ -83,8 +83,8 @@ def test_what_failed_as_a_copy_has_failed(alike, tmp_path, capfd, monkeypatch):
     monkeypatch.setattr(inline, "train_shard", train)
     capfd.readouterr()
     assert alike("[8,16]") == 1
-    assert "2 runs failed" in capfd.readouterr().err
+    assert "2 runs crashed" in capfd.readouterr().err
     assert read(tmp_path / "out", "runs")["collapsed_input"].tolist() == [0] * 4
-    assert alike("[8,16]", "retry_failed=true") == 0
+    assert alike("[8,16]", "retry_crashed=true") == 0
     assert read(tmp_path / "out", "runs").query("collapsed_input == 1")["embed_size"].tolist() == [8, 8]
     assert alike("[8,16]") == 0

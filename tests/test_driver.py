@@ -385,9 +385,9 @@ def test_what_fails_is_told_with_its_log_and_the_others_go_on(sweep, tmp_path, c
     assert "8 runs" in table
     assert "hidden_size 8" in table
     assert "ValueError: no luck with" in table
-    assert "8 runs failed; the same command with retry_failed=true trains what failed again" in table
+    assert "8 runs crashed; the same command with retry_crashed=true trains what crashed again" in table
     assert set(read(tmp_path / "out", "runs")["hidden_size"]) == {4}
-    (log,) = (tmp_path / "out" / "failed").glob("*.log")
+    (log,) = (tmp_path / "out" / "crashed").glob("*.log")
     assert log.name in table
     assert "Traceback" in log.read_text()
     assert "this one" in log.read_text()
@@ -400,10 +400,10 @@ def test_what_failed_is_tried_again_when_asked_for_and_only_that(sweep, tmp_path
     capfd.readouterr()
     assert sweep() == 1  # the same command does not do the same thing for ever
     assert content(tmp_path / "out") == before
-    assert "8 runs failed" in capfd.readouterr().err
+    assert "8 runs crashed" in capfd.readouterr().err
     finished = {table: content(tmp_path / "out" / table) for table in TABLES}
-    assert sweep("retry_failed=true") == 0
-    assert "failed" not in capfd.readouterr().err
+    assert sweep("retry_crashed=true") == 0
+    assert "crashed" not in capfd.readouterr().err
     for table, files in finished.items():
         assert files.items() <= content(tmp_path / "out" / table).items()
     assert len(read(tmp_path / "out", "runs")) == 16
@@ -414,9 +414,9 @@ def test_the_first_failure_ends_a_sweep_that_is_to_fail_fast(sweep, tmp_path, ca
     failing.add(6)
     sizes = ["grid.hidden_size=[4,6,8]", "cluster.shard_seconds=0.001"]
     assert sweep("fail_fast=true", *sizes) == 1
-    assert capfd.readouterr().err.count("failed: hidden_size") == 1
+    assert capfd.readouterr().err.count("crashed: hidden_size") == 1
     failing.clear()
-    assert sweep("retry_failed=true", *sizes) == 0
+    assert sweep("retry_crashed=true", *sizes) == 0
     assert len(read(tmp_path / "out", "runs")) == 24
 
 
@@ -438,7 +438,7 @@ def test_what_does_not_fit_into_memory_is_halved_down_to_one_run(sweep, tmp_path
     assert sweep() == 1
     error = capfd.readouterr().err
     assert "MemoryError: no room; tried again, in halves" in error
-    assert "2 runs failed" in error
+    assert "2 runs crashed" in error
     runs = read(tmp_path / "out", "runs")
     assert len(runs) == 14
     assert not ((runs["train_size"] == 20) & (runs["weight_decay"] == 1) & (runs["seed"] == 1)).any()
@@ -467,7 +467,7 @@ def test_what_is_tried_again_is_another_thing_or_not_for_ever(tiny):
 def test_failed_runs_that_left_the_grid_fail_it_no_more(sweep, tmp_path, capfd, failing):
     assert sweep() == 1
     assert sweep("dry_run=true") == 0
-    assert "8 of its runs failed before" in capfd.readouterr().err
+    assert "8 of its runs crashed before" in capfd.readouterr().err
     assert sweep("grid.hidden_size=[4]") == 0
     assert sweep() == 1
 

@@ -212,11 +212,11 @@ def test_a_run_that_no_worker_has_memory_for_fails(start, nodes, cluster, tmp_pa
     command = start(tmp_path, *cluster, *huge, env=nodes.environment)
     command.ended(1)
     assert "was out of memory; tried again, once more" in command.said
-    assert "1 run failed; the same command with retry_failed=true trains what failed again" in command.said
+    assert "1 run crashed; the same command with retry_crashed=true trains what crashed again" in command.said
     again = start(tmp_path, *cluster, *huge, env=nodes.environment)
     again.ended(1)
     assert "tried again" not in again.said  # not the same thing for ever
-    assert "1 run failed" in again.said
+    assert "1 run crashed" in again.said
 
 
 @pytest.mark.slow

@@ -56,7 +56,7 @@ huge = st.integers(1, 20).flatmap(
     lambda n: st.just({key: [i / 1000 + 1e-3 for i in range(n * 10)] for key in ("b1", "b2", "eps")})
 )
 anything = junk | odd | axis | huge
-any_keys = st.sampled_from([*NUMBERS, "retry_failed", "fail_fast", "workers_per_gpu"]) | keys
+any_keys = st.sampled_from([*NUMBERS, "retry_crashed", "fail_fast", "workers_per_gpu"]) | keys
 # What a good config becomes: a value elsewhere, a block in a block, a key too many, a key too few.
 changes = st.lists(
     st.tuples(st.sampled_from(PATHS).map(".".join), anything)
@@ -164,7 +164,7 @@ HOSTILE = """
     train.steps=1000000000 train.log_every=1 train.log_every=100 train.steps=1000000 task.n_bits=100000
     task.test_size=10000000 task.train_size=10000000 model.hidden_size=1000000 grid.hidden_size=[1,1000000]
     ~sweeps sweeps=[quickstart] sweeps='../x' sweeps=quickstart.yaml sweeps=null sweeps=parity_1125
-    retry_failed=true retry_failed=maybe fail_fast=null fail_fast=true
+    retry_crashed=true retry_crashed=maybe fail_fast=null fail_fast=true
     cluster.workers=0 cluster.workers=4 cluster.workers=1000000 cluster.workers_per_gpu=2 cluster=gpu
     cluster.address=auto cluster.address=x:99999 cluster.deadline_factor=0 cluster=inline cluster=ray
     phases.min_loss=1e-400 phases.definition=liu optimizer.b1=0.99999999999 optimizer.eps=1e-45

@@ -281,15 +281,15 @@ def test_a_run_whose_data_cannot_be_made_fails_alone(one_run, capfd, bad):
     one_run(OWN.replace(start, fails + start), **seeds)
     assert run() == 1
     said = capfd.readouterr().err
-    told = r"failed: .*: mine\.py, line \d+ in data: ValueError: nothing here \(run [0-9a-f]{16}, seed \d\)"
+    told = r"crashed: .*: mine\.py, line \d+ in data: ValueError: nothing here \(run [0-9a-f]{16}, seed \d\)"
     assert len(re.findall(told, said)) == 1
     assert re.search(rf"{2 * len(bad)} runs +mine\.py, line \d+ in data: ValueError: nothing here", said)
     good = sorted({3, 4, 5, 6, 7} - set(bad))
     assert sorted(read("runs")["seed"]) == sorted([*good, *good])
-    failed = Store("out").failed()
-    assert sorted(failed["reason"].str.extract(r"seed (\d)\)$")[0].astype(int)) == sorted([*bad, *bad])
+    crashed = Store("out").crashed()
+    assert sorted(crashed["reason"].str.extract(r"seed (\d)\)$")[0].astype(int)) == sorted([*bad, *bad])
     one_run(OWN, **seeds)
-    assert run("retry_failed=true", "accept_code=true") == 0
+    assert run("retry_crashed=true", "accept_code=true") == 0
     assert run("out=whole") == 0
     one, other = (read("curves", out) for out in ("out", "whole"))
     pd.testing.assert_frame_equal(one, other)

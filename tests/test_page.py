@@ -431,5 +431,5 @@ def test_a_sweep_that_is_running(look, tmp_path):
     path = write(tmp_path / "report.html", runs, curves, expected=60, live="2026-01-02 03:04:05+00:00")
     said = look(path).inner_text("#summary")
     assert said.startswith(
-        "6 runs · 54 of 60 are missing or failed · the sweep is running; this page is of 2026-01-02 03:04:05"
+        "6 runs · 54 of 60 are missing or crashed · the sweep is running; this page is of 2026-01-02 03:04:05"
     )

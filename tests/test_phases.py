@@ -10,7 +10,9 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pages import PARITY
 
+import analysis
 from analysis import MAX_RATIO, MIN_LOSS, PHASES, classify, looks
 from grok_sweep.core.definitions import FOUR
 from grok_sweep.core.look import Look
@@ -328,3 +330,33 @@ def test_a_table_says_which_phases_it_may_have(tmp_path):
 def test_an_outline_is_darker_than_its_colour(colour, edge):
     assert Look(colour, "circle").edge == edge
     assert Look(colour, "circle", "#123456").edge == "#123456"
+
+
+def test_a_fail_that_was_still_learning_is_undecided():
+    runs = runs_table([{}] * 5).assign(
+        diverged_step=pd.array([None, None, None, None, 100], "Int64"),
+        min_train_loss=[1e-3, 1e-3, 1e-3, 1e-6, 1e-3],
+        final_train_loss=[1e-3, 2e-3, 1e-3, 1e-6, 1e-3],
+        final_train_accuracy=[1.0, 1.0, 0.99, 1.0, 1.0],
+    )
+    assert classify(runs)["undecided"].tolist() == [True, False, False, False, False]
+    assert "undecided" not in classify(runs.drop(columns="final_train_accuracy"))
+
+
+def test_of_the_undecided_at_step_2000_most_did_not_fail_in_the_end():
+    """And of the other fails that had learnt their training rows, none: the record's curves, cut."""
+    runs, curves = analysis.load_runs(PARITY), analysis.load_curves(PARITY)
+    cut = curves[curves["step"] <= 2000].groupby("run_id", sort=False)
+    last = curves[curves["step"] == 2000].set_index("run_id")
+    short = runs.set_index("run_id").assign(
+        min_train_loss=cut["train_loss"].min(),
+        min_eval_loss=cut["eval_loss"].min(),
+        final_train_loss=last["train_loss"],
+        final_train_accuracy=last["train_accuracy"],
+    )
+    found = classify(short.reset_index())
+    failed, later = found["phase"] == "fail", classify(runs)["phase"] != "fail"
+    decided = failed & ~found["undecided"] & (found["final_train_accuracy"] == 1)
+    assert (found["undecided"].sum(), decided.sum()) == (78, 37)
+    assert later[found["undecided"]].mean() > 0.5
+    assert not later[decided].any()

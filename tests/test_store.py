@@ -350,8 +350,8 @@ def test_a_run_in_two_shards_counts_once(results):
 
 def test_what_is_not_ours_is_left_alone_and_not_read(results):
     results.publish(*tables("a"))
-    foreign = ["curves/copy of x.parquet", "failed/x.txt", "runs/0123.parquet", "runs/notes.txt"]
-    (results.path / "failed").mkdir()
+    foreign = ["crashed/x.txt", "curves/copy of x.parquet", "runs/0123.parquet", "runs/notes.txt"]
+    (results.path / "crashed").mkdir()
     for name in foreign:
         (results.path / name).write_bytes(parquet.encode(tables("x")[0]))
     (results.path / "figures").mkdir()
@@ -393,27 +393,27 @@ def test_a_file_that_cannot_be_read_is_not_called_damaged(results, monkeypatch):
 
 
 def test_failures_are_kept_until_they_are_tried_again(results):
-    assert results.failed().empty
+    assert results.crashed().empty
     results.publish(*tables("a"))
-    where = results.fail(["a", "b"], "worker\n  died", "all\nof it é\udc80")
-    assert where == f"{results.root}/failed/{shard_name(['a', 'b'])}.log"
+    where = results.crash(["a", "b"], "worker\n  died", "all\nof it é\udc80")
+    assert where == f"{results.root}/crashed/{shard_name(['a', 'b'])}.log"
     assert Path(where).read_text() == "all\nof it é?"
-    results.fail(["c"], "again", "")
-    failed = results.failed()
-    assert list(failed) == ["run_id", "reason", "log", "time"]
-    assert failed["run_id"].tolist() == ["a", "b", "c"]
-    assert failed["reason"].tolist() == ["worker died", "worker died", "again"]
-    assert (results.path / failed["log"][0]).is_file()
-    assert pd.to_datetime(failed["time"]).notna().all()
+    results.crash(["c"], "again", "")
+    crashed = results.crashed()
+    assert list(crashed) == ["run_id", "reason", "log", "time"]
+    assert crashed["run_id"].tolist() == ["a", "b", "c"]
+    assert crashed["reason"].tolist() == ["worker died", "worker died", "again"]
+    assert (results.path / crashed["log"][0]).is_file()
+    assert pd.to_datetime(crashed["time"]).notna().all()
     assert not results.inspect().lines()
-    (results.path / "failed" / shard("c")).write_bytes(b"x")
-    assert results.failed()["run_id"].tolist() == ["a", "b"]
+    (results.path / "crashed" / shard("c")).write_bytes(b"x")
+    assert results.crashed()["run_id"].tolist() == ["a", "b"]
     (line,) = results.put_aside(results.inspect())
-    assert line.startswith(f"failed/{shard('c')}: damaged (cut short, 1 bytes)")
-    (results.path / "failed" / "notes.txt").write_text("mine")
-    results.forget_failed()
-    assert results.failed().empty
-    assert os.listdir(results.path / "failed") == ["notes.txt"]  # noqa: PTH208
+    assert line.startswith(f"crashed/{shard('c')}: damaged (cut short, 1 bytes)")
+    (results.path / "crashed" / "notes.txt").write_text("mine")
+    results.forget_crashed()
+    assert results.crashed().empty
+    assert os.listdir(results.path / "crashed") == ["notes.txt"]  # noqa: PTH208
 
 
 def test_a_folder_that_cannot_be_used_says_why(tmp_path, monkeypatch):
@@ -455,8 +455,8 @@ def test_a_sweep_on_s3(tmp_path):
             results.create({"config": {}}, SCHEMA)
             results.publish(*complete(tables("a", "b")))
             results.publish(*complete(tables("c")))
-            results.fail(["d"], "no", "log")
-            assert results.failed()["run_id"].tolist() == ["d"]
+            results.crash(["d"], "no", "log")
+            assert results.crashed()["run_id"].tolist() == ["d"]
         results.check_usable()
         assert results.finished() == {"a", "b", "c"}
         assert analysis.load_curves(results.root, ["b"])["step"].tolist() == [0, 1, 2]

@@ -241,7 +241,7 @@ function fill(page) {
   const missing = about.expected - about.runs;
   const parts = [
     plural(about.runs, "run"),
-    missing > 0 && `${number(missing)} of ${number(about.expected)} are missing or failed`,
+    missing > 0 && `${number(missing)} of ${number(about.expected)} are missing or crashed`,
     about.live && `the sweep is running; this page is of ${about.live} and loads itself again`,
     kept < about.runs && `curves of ${number(kept)} of them`,
     thinned && "not every logged step is drawn",

@@ -11,9 +11,9 @@ OPTIONS: dict[str, tuple[list[Any], str]] = {  # allowed, and what the last of t
     "report": ([None, "live"], "live: the page of the sweep, written again and again while shards land"),
     "engine": (["auto", *ENGINES], "native: kernels of our own; xla: jax's; auto: native for what it knows"),
     "dry_run": ([False, True], "true: print the plan, train and write nothing"),
-    "retry_failed": ([False, True], "true: train again what failed in an earlier session"),
+    "retry_crashed": ([False, True], "true: train again what crashed in an earlier session"),
     "accept_code": ([False, True], "true: go on although the package or the file of parts has changed since"),
-    "fail_fast": ([False, True], "true: stop at the first shard that fails"),
+    "fail_fast": ([False, True], "true: stop at the first shard that crashes"),
     "stop_when_decided": ([False, True], "true: end a run whose phase can no longer change"),
 }
 SETTINGS = {

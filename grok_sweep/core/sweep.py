@@ -53,7 +53,7 @@ class Sweep:
     batch_size: int | None  # rows of a mini-batch; None: all
     out: str  # a path, or a URI of pyarrow.fs
     dry_run: bool
-    retry_failed: bool
+    retry_crashed: bool
     fail_fast: bool
     report: str | None
     cluster: Cluster

@@ -17,12 +17,12 @@ from grok_sweep.errors import ConfigError, LaunchError, StoreError
 from grok_sweep.executors import Executor, Head, executor
 from grok_sweep.session import capacity, provenance, sorting
 from grok_sweep.session import dry_run as plan_table
-from grok_sweep.session.left import check_folder, failed_runs, look, refusing, try_parts
+from grok_sweep.session.left import check_folder, crashed_runs, look, refusing, try_parts
 from grok_sweep.session.live import LiveReport
 from grok_sweep.session.training import Training
 from grok_sweep.stop import Stop
 from grok_sweep.store import REPORT, Store, curves_schema, in_session, runs_schema
-from grok_sweep.terminal import failures
+from grok_sweep.terminal import crashes
 from grok_sweep.terminal.progress import in_time
 
 MOST_OUTLINED = 100_000  # runs of an outline
@@ -30,7 +30,7 @@ MOST_SHOWN = 100_000_000  # runs of a plan that is shown although it does not fi
 
 
 def drive(sweep: Sweep, config: Mapping[str, Any], command: str, ray: Head | None = None) -> int:
-    """Train what is not finished, then classify and draw. Exit code 0, or 1 if runs failed.
+    """Train what is not finished, then classify and draw. Exit code 0, or 1 if runs crashed.
 
     `config` is what the sweep was parsed from and `command` how it was asked for: both are recorded. `ray`:
     what `start_ray` gave. Raises ConfigError before anything is written, where the folder is another sweep's,
@@ -44,11 +44,11 @@ def drive(sweep: Sweep, config: Mapping[str, Any], command: str, ray: Head | Non
         finished = results.finished()
         is_sorted = not finished or _analyze(sweep, results)
         stop.check()
-    failed = failed_runs(results, grid, finished)
-    if len(failed):
-        failed["log"] = failed["log"].map(results.place)
-        failures.show(results.place("failed"), failed)
-    return 0 if is_sorted and not len(failed) else 1
+    crashed = crashed_runs(results, grid, finished)
+    if len(crashed):
+        crashed["log"] = crashed["log"].map(results.place)
+        crashes.show(results.place("crashed"), crashed)
+    return 0 if is_sorted and not len(crashed) else 1
 
 
 def _analyze(sweep: Sweep, results: Store) -> bool:
@@ -92,8 +92,8 @@ def dry_run(sweep: Sweep, config: Mapping[str, Any]) -> int:
         return 0
     for line in left.found.lines():
         _say(f"the sweep would find {line}")
-    if left.failed:
-        _say(f"{left.failed:,} of its runs failed before; retry_failed=true trains them again")
+    if left.crashed:
+        _say(f"{left.crashed:,} of its runs crashed before; retry_crashed=true trains them again")
     plan_table.show(sweep, left.plan, left.whole.n_runs - left.plan.n_runs, free)
     return 0
 
@@ -131,10 +131,10 @@ def _session(
             if is_new:
                 _create(sweep, provenance.record(sweep, config, command, 0, []), results)
             runs = left.whole.n_runs
-            _say("nothing is left to train" if left.failed else f"all {runs:,} runs are finished already")
+            _say("nothing is left to train" if left.crashed else f"all {runs:,} runs are finished already")
             return left.whole.grid
-        if sweep.retry_failed:
-            results.forget_failed()
+        if sweep.retry_crashed:
+            results.forget_crashed()
         engines = sorted({program.engine for program in left.plan.programs})
         record = provenance.record(sweep, config, command, workers.workers, engines)
         if by := sorting.ended_by(sweep):

@@ -20,12 +20,12 @@ from grok_sweep.store import Inspection, Store, StoreError
 
 @dataclass(frozen=True)
 class Left:
-    """The whole plan but for the `failed` runs, what is left of it, and what was found in the folder."""
+    """The whole plan but for the `crashed` runs, what is left of it, and what was found in the folder."""
 
     whole: Plan
     plan: Plan
     found: Inspection
-    failed: int
+    crashed: int
 
 
 @contextmanager
@@ -74,10 +74,10 @@ def look(results: Store, sweep: Sweep) -> Left:
     free = None if results.exists() else results.free_bytes()
     capacity.check(capacity.settled(sweep, plan), plan, free)
     found = results.inspect(weights=sweep.snapshot_every is not None)
-    failed = set() if sweep.retry_failed else set(failed_runs(results, grid, found.finished)["run_id"])
-    whole = unfinished(plan, failed)
+    crashed = set() if sweep.retry_crashed else set(crashed_runs(results, grid, found.finished)["run_id"])
+    whole = unfinished(plan, crashed)
     # Under the id of a copy too: of an earlier order of the grid, or from before copies were left out.
-    left = Left(whole, unfinished(whole, grid.standing(found.finished)), found, len(failed))
+    left = Left(whole, unfinished(whole, grid.standing(found.finished)), found, len(crashed))
     try_parts(sweep, left.plan)
     return left
 
@@ -91,12 +91,12 @@ def try_parts(sweep: Sweep, plan: Plan) -> None:
         sorting.rehearse(sweep)
 
 
-def failed_runs(results: Store, grid: Grid, finished: Collection[str]) -> pd.DataFrame:
-    """The runs of the grid, which may have shrunk, that failed and are not finished: see Store.failed.
+def crashed_runs(results: Store, grid: Grid, finished: Collection[str]) -> pd.DataFrame:
+    """The runs of the grid, which may have shrunk, that crashed and are not finished: see Store.crashed.
 
-    A run that failed, or is finished, under the id of a copy of it has done so.
+    A run that crashed, or is finished, under the id of a copy of it has done so.
     """
-    failed = results.failed()
-    failed["run_id"] = grid.standing(failed["run_id"])
-    left = failed["run_id"].isin(grid.columns["run_id"]) & ~failed["run_id"].isin(grid.standing(finished))
-    return failed[left].drop_duplicates("run_id", keep="last", ignore_index=True)
+    crashed = results.crashed()
+    crashed["run_id"] = grid.standing(crashed["run_id"])
+    left = crashed["run_id"].isin(grid.columns["run_id"]) & ~crashed["run_id"].isin(grid.standing(finished))
+    return crashed[left].drop_duplicates("run_id", keep="last", ignore_index=True)

@@ -37,7 +37,7 @@ def _job(sweep: Sweep, grid: Grid, shard: Shard, deaths: int = 0) -> Job:
 
 
 def tried_again(sweep: Sweep, plan: Plan, job: Job, failure: Failure) -> list[Job]:
-    """What is to be tried after a failure: another thing than what failed, or no more than max_retries.
+    """What is to be tried after a failure: another thing than what crashed, or no more than max_retries.
 
     A worker that dies and dies again may have been killed for its memory, by a system that does not say so.
     """
@@ -75,7 +75,7 @@ class Training:
             work_per_second=plan.work / plan.seconds(max(1, workers.workers)),
             definition=sorting.chosen(sweep),
         )
-        self.record: dict[str, Any] = {"workers": workers.workers, "runs": 0, "failed_shards": 0}
+        self.record: dict[str, Any] = {"workers": workers.workers, "runs": 0, "crashed_shards": 0}
         self.record |= {"not_finite_at_step_0": 0, "devices": [], "engines": []}
         if sorting.ended_by(sweep) is not None:
             self.record |= {"stopped_runs": 0, "stopped_steps": 0}
@@ -87,7 +87,7 @@ class Training:
         plan, record, fail_fast = self._left.plan, self.record, self._sweep.fail_fast
         queue = Queue(
             jobs(self._sweep, plan),
-            ended=lambda: stop.asked is not None or (fail_fast and record["failed_shards"] > 0),
+            ended=lambda: stop.asked is not None or (fail_fast and record["crashed_shards"] > 0),
         )
         page = LiveReport(self._sweep, self._display.note)
         with self._display, ThreadPoolExecutor(WRITERS, "write") as writers:
@@ -120,9 +120,9 @@ class Training:
         self._display.resumed(phases, whole.work - self._left.plan.work)
 
     def _landed(self, job: Job, result: Result, writers: ThreadPoolExecutor) -> None:
-        self.record["failed_shards"] += bool(result.lost)
+        self.record["crashed_shards"] += bool(result.lost)
         for run_id, reason in result.lost.items():
-            self._failed(job, [run_id], reason)
+            self._crashed(job, [run_id], reason)
         tables = in_session(result.runs, self._number), result.curves, result.weights
         self._being_written.append(writers.submit(self._results.publish, *tables))
         self._write_all_but(min(WRITERS, self._workers.workers - 1))
@@ -151,14 +151,14 @@ class Training:
             how = "once more" if len(again) == 1 and again[0].shard is job.shard else "in halves"
             self._display.note(f"{job}: {failure.reason}; tried again, {how}")
         else:
-            self.record["failed_shards"] += 1
-            self._failed(job, job.order().columns["run_id"].tolist(), failure.reason, failure.log)
+            self.record["crashed_shards"] += 1
+            self._crashed(job, job.order().columns["run_id"].tolist(), failure.reason, failure.log)
 
-    def _failed(self, job: Job, run_ids: Collection[str], reason: str, log: str = "") -> None:
-        """Record that runs failed, and say so: once for each reason, for a part may fail in every shard."""
+    def _crashed(self, job: Job, run_ids: Collection[str], reason: str, log: str = "") -> None:
+        """Record that runs crashed, and say so: once for each reason, for a part may fail in every shard."""
         told = f"{job}: {reason}"
-        place = self._results.fail(run_ids, told, f"{told}\n\n{log}\n")
-        self._say_once(reason.partition(" (run ")[0], f"failed: {told}; log: {place}")
+        place = self._results.crash(run_ids, told, f"{told}\n\n{log}\n")
+        self._say_once(reason.partition(" (run ")[0], f"crashed: {told}; log: {place}")
 
     def _phases(self, runs: pd.DataFrame, curves: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         """`runs` with their phases, or with none where a definition of the user's own does not work."""

@@ -4,7 +4,7 @@
     DIR/runs/*.parquet       one row per run, one file per finished shard
     DIR/curves/*.parquet     one row per run and logged step
     DIR/weights/*.parquet    one row per run and snapshot, where weights are recorded
-    DIR/failed/*             the runs that failed: a table and a log per shard; gone once they are tried again
+    DIR/crashed/*            the runs that crashed: a table and a log per shard, until they are tried again
     DIR/damaged/*            files that were found damaged
     DIR/phases.parquet, cells.parquet, circuits.parquet
     DIR/phase_diagram.png and .svg, figures/*, report.html
@@ -35,9 +35,9 @@ from grok_sweep.store.parquet import DamagedError, decode, encode
 from grok_sweep.store.schemas import (
     AFTER,
     BEFORE,
+    CRASHED_SCHEMA,
     CURVE_METRICS,
     CURVES_SCHEMA,
-    FAILED_SCHEMA,
     RESULTS,
     SESSION,
     STOPPED,
@@ -233,42 +233,42 @@ class Store:
             self._files.make_folder("damaged")
             folder, _, file = name.partition("/")
             # Runs last: without them, what is still there of a shard would count as a leftover.
-            for part in ("failed",) if folder == "failed" else ("curves", "weights", "runs"):
+            for part in ("crashed",) if folder == "crashed" else ("curves", "weights", "runs"):
                 if self._files.is_file(f"{part}/{file}"):
                     self._files.move(f"{part}/{file}", f"damaged/{part}-{file}")
         for name in inspection.leftovers:
             self._files.remove(name)
         return inspection.lines()
 
-    def fail(self, run_ids: Collection[str], reason: str, log: str) -> str:
-        """Record that runs failed: why, in one line, and the full log. Returns where a person finds it."""
+    def crash(self, run_ids: Collection[str], reason: str, log: str) -> str:
+        """Record that runs crashed: why, in one line, and the full log. Returns where a person finds it."""
         name = shard_name(run_ids)
         one = {
             "reason": " ".join(reason.split()),
-            "log": f"failed/{name}.log",
+            "log": f"crashed/{name}.log",
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
         }
         rows = [{"run_id": run_id, **one} for run_id in run_ids]
-        self._files.write(f"failed/{name}.log", log.encode(errors="replace"))
-        self._files.write(f"failed/{name}.parquet", encode(pa.Table.from_pylist(rows, FAILED_SCHEMA)))
-        return self.place(f"failed/{name}.log")
+        self._files.write(f"crashed/{name}.log", log.encode(errors="replace"))
+        self._files.write(f"crashed/{name}.parquet", encode(pa.Table.from_pylist(rows, CRASHED_SCHEMA)))
+        return self.place(f"crashed/{name}.log")
 
-    def failed(self) -> pd.DataFrame:
-        """The runs that failed, finished since or not: run_id, reason, log (in the folder), time (ISO, UTC).
+    def crashed(self) -> pd.DataFrame:
+        """The runs that crashed, finished since or not: run_id, reason, log (in the folder), time (ISO, UTC).
 
         Damaged records are passed over.
         """
-        tables = [FAILED_SCHEMA.empty_table()]
-        for name in self._tables.shards("failed"):
+        tables = [CRASHED_SCHEMA.empty_table()]
+        for name in self._tables.shards("crashed"):
             with suppress(DamagedError):  # `inspect` names it
-                tables.append(self._tables.read(f"failed/{name}"))
+                tables.append(self._tables.read(f"crashed/{name}"))
         rows = pa.concat_tables(tables).to_pandas().sort_values("time", kind="stable")
         return rows.drop_duplicates("run_id", keep="last", ignore_index=True)
 
-    def forget_failed(self) -> None:
-        """Remove the records of all failures: they are tried again."""
-        for name in filter(OURS.fullmatch, self._files.names("failed")):
-            self._files.remove(f"failed/{name}")
+    def forget_crashed(self) -> None:
+        """Remove the records of all crashes: they are tried again."""
+        for name in filter(OURS.fullmatch, self._files.names("crashed")):
+            self._files.remove(f"crashed/{name}")
 
     def write_phases(self, phases: pd.DataFrame, cells: pd.DataFrame) -> tuple[str, ...]:
         """Replace the two tables of an analysis; where they are.

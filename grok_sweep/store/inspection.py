@@ -45,7 +45,7 @@ def inspect(tables: Tables, weights: bool) -> Inspection:
     `weights`: whether every run must have some.
     """
     # Runs are listed last: a shard that is published meanwhile then has its curves, or does not count yet.
-    names = {folder: tables.names(folder) for folder in (*_OTHERS, "failed", "weights", "curves", "runs")}
+    names = {folder: tables.names(folder) for folder in (*_OTHERS, "crashed", "weights", "curves", "runs")}
     published = dict.fromkeys(filter(is_shard, names["runs"]))
     with_weights = {*published} if weights else {*names["weights"]}
 
@@ -65,8 +65,8 @@ def inspect(tables: Tables, weights: bool) -> Inspection:
         else:
             finished |= dict.fromkeys(found.ids, name)
             resaved += found.resaved
-    for name in filter(is_shard, names["failed"]):
-        if isinstance(found := _checked(tables, f"failed/{name}"), _Damage):
+    for name in filter(is_shard, names["crashed"]):
+        if isinstance(found := _checked(tables, f"crashed/{name}"), _Damage):
             damaged[found.name] = found.why
 
     leftovers, foreign = [], []

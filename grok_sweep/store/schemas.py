@@ -49,7 +49,7 @@ def curves_schema(metrics: Iterable[str]) -> pa.Schema:
     return pa.schema([*CURVES_SCHEMA, *(pa.field(name, pa.float32()) for name in more)])
 
 
-FAILED_SCHEMA = pa.schema(dict.fromkeys(["run_id", "reason", "log", "time"], pa.string()))
+CRASHED_SCHEMA = pa.schema(dict.fromkeys(["run_id", "reason", "log", "time"], pa.string()))
 CURVE_METRICS = tuple(CURVES_SCHEMA.names[2:])
 
 _ARROW = {int: pa.int64(), float: pa.float64()}
@@ -133,5 +133,5 @@ FOLDERS: Mapping[str, Collection[str]] = {
     "runs": [*BEFORE, *AFTER, *RESULTS],
     "curves": CURVES_SCHEMA.names,
     "weights": [*WEIGHTS_BEFORE],
-    "failed": FAILED_SCHEMA.names,
+    "crashed": CRASHED_SCHEMA.names,
 }
