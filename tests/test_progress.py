@@ -219,6 +219,20 @@ def test_the_display_never_outgrows_the_terminal(width, height, lengths):
     assert all(cell_len(line) <= width for line in lines)
 
 
+def test_another_size_of_the_terminal_is_drawn_on_an_empty_screen():
+    """Lines of the old width have wrapped into more lines than there were."""
+    stream = Terminal()
+    with started(stream=stream) as progress:
+        for size, cleared in ((100, 40), 1), ((100, 40), 0), ((50, 40), 1), ((50, 40), 0), ((50, 20), 1):
+            if size != tuple(progress._live.console.size):
+                progress._live.console.size = size
+            before = len(stream.getvalue())
+            progress._live.refresh()
+            drawn = stream.getvalue()[before:]
+            assert drawn.count("\x1b[2J\x1b[H") == cleared
+            assert max(map(cell_len, screen_after(drawn.replace("\n", "\r\n")))) <= size[0]
+
+
 @pytest.mark.parametrize(
     ("axes", "captions"),
     [
@@ -265,9 +279,11 @@ def screen_after(output):
             row += 1
             lines += [""] * (row + 1 - len(lines))
         elif up := re.fullmatch(r"\x1b\[(\d+)A", code):
-            row -= int(up[1])
+            row = max(0, row - int(up[1]))
         elif code == "\x1b[2K":
             lines[row] = ""
+        elif code in ("\x1b[2J", "\x1b[H"):  # an empty screen, and to its first place: one after the other
+            lines, row, column = [""], 0, 0
         elif code[0] != "\x1b":
             lines[row] = lines[row][:column].ljust(column) + code + lines[row][column + 1 :]
             column += 1

@@ -14,7 +14,8 @@ from typing import Any, Self, TextIO
 
 import numpy as np
 import pandas as pd
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleDimensions, ConsoleOptions, RenderResult
+from rich.control import Control
 from rich.live import Live
 from rich.text import Text
 
@@ -145,6 +146,19 @@ class Progress:
         yield from self._diagram.drawn(options.max_width, options.size.height - ABOVE)
 
 
+class _Display(Live):
+    """Begins anew on an empty screen where the terminal has another size now: what was there has wrapped."""
+
+    _size: ConsoleDimensions | None = None
+
+    def refresh(self) -> None:
+        """Draw."""
+        before, self._size = self._size, self.console.size
+        if before not in (None, self._size):
+            self.console.control(Control.clear(), Control.home())
+        super().refresh()
+
+
 def _live(renderable: Progress, stream: TextIO) -> Live | None:
     """A display on `stream`, or None where it is no terminal that a person looks at."""
     console = Console(file=stream)
@@ -152,7 +166,7 @@ def _live(renderable: Progress, stream: TextIO) -> Live | None:
         return None
     # What is printed meanwhile goes above the display, unless it goes to a file anyway.
     out = sys.stdout.isatty()
-    return Live(
+    return _Display(
         renderable, console=console, refresh_per_second=2, redirect_stdout=out, vertical_overflow="crop"
     )
 
