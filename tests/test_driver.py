@@ -4,9 +4,11 @@ import itertools
 import os
 import re
 import resource
+import shutil
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -126,6 +128,25 @@ def test_a_folder_counts_what_all_its_sessions_asked_for(sweep, tmp_path):
     whole = with_missing(analysis.classify(runs[:-1]), expected_runs(*asked))
     assert len(whole) == 24
     assert whole["phase"].isna().sum() == 1
+
+
+def test_folders_can_be_put_together_and_moved_and_a_record_goes_on(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    for seed, out in enumerate(("a", "b")):
+        assert main([*TINY, f"seeds=[{seed}]", f"out={out}"]) == 0
+    for table in TABLES:
+        shutil.copytree(f"b/{table}", f"a/{table}", dirs_exist_ok=True)
+    Path("a").rename("moved")
+    capfd.readouterr()
+    assert main([*TINY, "seeds=2", "out=moved"]) == 0
+    said = capfd.readouterr()
+    assert "all 16 runs are finished already" in said.err
+    assert "several" not in said.out
+    Store("moved").copy_record(Store("record"))
+    assert main([*TINY, "seeds=2", "out=record"]) == 0
+    assert "all 16 runs are finished already" in capfd.readouterr().err
+    assert main([*TINY, "seeds=3", "out=record"]) == 0
+    assert len(pd.read_parquet("record/phases.parquet")) == 24
 
 
 def test_a_record_that_is_lost_is_written_anew(sweep, tmp_path, capfd):

@@ -107,6 +107,12 @@ def test_the_environment_is_where_make_puts_it(command):
     assert f"BIN := {Path(command[1]).parent}" in (ROOT / "Makefile").read_text()
 
 
+def test_the_sweep_that_is_shown_is_the_one_that_is_there():
+    (shown,) = re.findall(r"```yaml\n(.*?)```", TEXTS[ROOT / "README.md"], re.DOTALL)
+    lines = (ROOT / "sweeps" / "quickstart.yaml").read_text(encoding="utf-8").splitlines()
+    assert shown.splitlines() == [lines[0], *(line for line in lines[1:] if not line.startswith("#"))]
+
+
 def test_nothing_is_left_to_fill_in():
     assert not re.search(r"@[A-Z]+@|TODO|XXX", TEXT)
 
