@@ -22,6 +22,7 @@ BUILT_IN: dict[str, Definition] = {name: getattr(definitions, name) for name in 
 DEFINITIONS = definitions.NAMES
 PHASES = tuple(definitions.FOUR)  # of the built-in ones
 LOSSES = ("min_train_loss", "min_eval_loss", "max_loss_ratio")
+LEARNING = {"final_train_accuracy", "final_train_loss", "min_train_loss"}
 ACCURACIES = ["train_accuracy", "eval_accuracy"]
 
 
@@ -89,15 +90,19 @@ def classify(
     sort = part.make if built_in else partial(_by_own, part)
     found = sort(runs, curves, Values(values)) if len(runs) else []
     phases = runs.assign(phase=pd.Categorical(found, categories=pd.Index(list(part.phases))))
-    if built_in and {"final_train_accuracy", "final_train_loss", "min_train_loss"} <= {*runs}:
-        learnt_R = phases["final_train_accuracy"].eq(1) & phases["diverged_step"].isna()
-        falling_R = phases["final_train_loss"] <= phases["min_train_loss"]
-        phases["undecided"] = (phases["phase"] == "fail") & learnt_R & falling_R
+    if built_in and {*runs} >= LEARNING:
+        phases["undecided"] = _undecided(phases)
     # Parquet keeps attrs, so that a table says what its phases mean.
-    own = {"thresholds": values, "phases": look.to_plain(part.phases)}
-    meaning: dict[Any, Any] = values if built_in else own
-    phases.attrs = {"definition": part.name, **meaning}
+    own: dict[Any, Any] = {"thresholds": values, "phases": look.to_plain(part.phases)}
+    phases.attrs = {"definition": part.name, **(dict[Any, Any](values) if built_in else own)}
     return phases
+
+
+def _undecided(phases: pd.DataFrame) -> pd.Series:
+    """Which fails were still learning at their last step; see `classify`."""
+    learnt_R = phases["final_train_accuracy"].eq(1) & phases["diverged_step"].isna()
+    falling_R: pd.Series = phases["final_train_loss"] <= phases["min_train_loss"]
+    return (phases["phase"] == "fail") & learnt_R & falling_R
 
 
 def problems(*, definition: Any = "pair", **thresholds: Any) -> list[str]:

@@ -4,12 +4,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import sensitivity as sensitive
 from analysis.cells import cells
 from analysis.circuits import circuits
 from analysis.expected import configs, expected_runs, n_expected
@@ -18,6 +16,7 @@ from analysis.gallery import NAMES, Opened, chosen, gallery, varying
 from analysis.page import ended, page
 from analysis.phases import BUILT_IN, DEFINITIONS, classify, load_phases, looks
 from analysis.read import Weights, each_weights, load_curves, load_runs, load_weights
+from analysis.sensitivity import all_of
 from analysis.steps import steps
 from analysis.style import picture
 from analysis.words import plural
@@ -86,7 +85,7 @@ def analyze(
     except ValueError as error:
         figure, not_drawn = None, f"not drawn: {error}"
     opened, pictures = _open(folder, phases, run_id) if figures else (None, {})
-    moved = _moved(folder, phases) if sensitivity or store.exists(SENSITIVITY) else None
+    moved = all_of(phases, load_curves(folder)) if sensitivity or store.exists(SENSITIVITY) else None
 
     counts = {name: int((phases["phase"] == name).sum()) for name in looks(phases)}
     found = ", ".join(f"{count:,} {name}" for name, count in counts.items())
@@ -164,24 +163,6 @@ def _phases(
     phases = classify(runs, definition=definition, curves=curves, **thresholds)
     phases.attrs |= {"file": part.file} if part.file else {}
     return phases
-
-
-class _Moved(NamedTuple):
-    """What `analysis.sensitivity` gives of some runs."""
-
-    table: pd.DataFrame
-    crossed: pd.DataFrame
-    lines: list[str]
-    figure: Figure
-
-
-def _moved(folder: str | Path, phases: pd.DataFrame) -> _Moved:
-    at = sensitive.thresholds_of(phases)
-    table = sensitive.sensitivity(phases, **at)
-    both = sensitive.crossed(phases, load_curves(folder), **at)
-    title = str(phases["sweep"].iloc[0])
-    lines = sensitive.told(phases, table, both, **at)
-    return _Moved(table, both, lines, sensitive.sensitivity_picture(table, title, **at))
 
 
 def _write(store: Store, name: str, figure: Figure | None) -> list[str]:

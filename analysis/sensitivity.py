@@ -1,7 +1,7 @@
 """How much of a diagram is the choice of its thresholds, and of its definition."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -32,6 +32,23 @@ PER_DECADE = 4
 FACTORS = 10.0 ** (np.arange(-DECADES * PER_DECADE, DECADES * PER_DECADE + 1) / PER_DECADE)
 TOUCHING = 1e-6  # decades between thresholds that are one
 COUNTS = [f"n_{name}" for name in PHASES]
+
+
+class Sensitivity(NamedTuple):
+    """What depends on thresholds and definition: tables (`sensitivity`, `crossed`), in words, and drawn."""
+
+    table: pd.DataFrame
+    crossed: pd.DataFrame
+    lines: list[str]
+    figure: Figure
+
+
+def all_of(phases: pd.DataFrame, curves: pd.DataFrame) -> Sensitivity:
+    """All of it, of a table of phases and the curves of its runs, around the thresholds of the table."""
+    at = thresholds_of(phases)
+    table, both = sensitivity(phases, **at), crossed(phases, curves, **at)
+    picture = sensitivity_picture(table, str(phases["sweep"].iloc[0]), **at)
+    return Sensitivity(table, both, told(phases, table, both, **at), picture)
 
 
 def thresholds_of(phases: pd.DataFrame) -> dict[str, float]:

@@ -115,8 +115,10 @@ def _without_effect(arguments: list[str], grid: Any) -> Iterator[str]:
 
 
 def _quoted(argument: str) -> str:
-    """A span as text: to Hydra log(...) is a function."""
+    """A span and a query as text: to Hydra log(...) is a function, and n > 0 nothing."""
     key, _, value = argument.partition("=")
+    if key == "only" and value[:1] not in ("", "'", '"') and value != "null":
+        return "only='" + value.replace("'", "\\'") + "'"
     return f"{key}='{value}'" if key.lstrip("+").startswith("grid.") and spans.is_span(value) else argument
 
 

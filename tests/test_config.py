@@ -17,6 +17,7 @@ from grok_sweep.errors import ConfigError
 GOOD = {
     "name": "small",
     "out": "results/small",
+    "only": None,
     "dry_run": False,
     "retry_crashed": False,
     "accept_code": False,
@@ -43,8 +44,8 @@ GOOD = {
 GOOD["phases"]["definition"] = "pair"
 GONE = object()  # the value of a key that is to be left out
 
-TOP = "parts, name, out, dry_run, retry_crashed, accept_code, fail_fast, stop_when_decided, engine, report, "
-TOP += "grid, zip, seeds, train, phases, task, model, optimizer, cluster"
+TOP = "parts, name, out, dry_run, only, retry_crashed, accept_code, fail_fast, stop_when_decided, engine, "
+TOP += "report, grid, zip, seeds, train, phases, task, model, optimizer, cluster"
 AXES = (
     "n_bits, n_parity_bits, train_size, test_size, hidden_size, init_scale, float_bits, "
     "learning_rate, weight_decay, b1, b2, eps"
@@ -107,6 +108,7 @@ def test_a_good_config_is_a_sweep_of_canonical_values():
         snapshot_every=None,
         batch_size=None,
         out="results/small",
+        only=None,
         dry_run=False,
         retry_crashed=False,
         fail_fast=False,

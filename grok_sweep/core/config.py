@@ -71,6 +71,7 @@ def parse(config: Mapping[str, Any], source: Source | None = None) -> Sweep:
         **{key: read.setting(f"train.{key}", None) for key in ("batch_size", "snapshot_every")},
         "name": _name(read),
         "out": _out(read),
+        "only": _only(read),
         **{key: read.one_of(key, allowed) for key, (allowed, _) in OPTIONS.items()},
         "cluster": _cluster(read),
         "thresholds": MappingProxyType({key: phases[key] for key in thresholds}),
@@ -198,6 +199,13 @@ def _name(read: _Reader) -> Any:
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", name):
         read.wrong("name", "must be text: 1 to 100 of A-Z a-z 0-9 . _ -, and not begin with . or -", name)
     return name
+
+
+def _only(read: _Reader) -> str | None:
+    value = read.at("only", None)
+    if value is not None and not (isinstance(value, str) and value.strip()):
+        read.wrong("only", "must be a query such as n_grok > 0 and n_fail > 0, or null", value)
+    return value
 
 
 def _out(read: _Reader) -> Any:

@@ -7,6 +7,7 @@ from grok_sweep.core.number import Number
 
 SEED = Number(int, "of data and initial weights", 0, 2**31 - 1)
 SEEDS = Number(int, "how many seeds, from 0 on", 1, 2**31 - 1)
+ONLY = "a query of pandas on the cells of the folder, as n_grok > 0 and n_fail > 0: no others are trained"
 OPTIONS: dict[str, tuple[list[Any], str]] = {  # allowed, and what the last of them does, or each
     "report": ([None, "live"], "live: the page of the sweep, written again and again while shards land"),
     "engine": (["auto", *ENGINES], "native: kernels of our own; xla: jax's; auto: native for what it knows"),

@@ -52,6 +52,7 @@ class Sweep:
     snapshot_every: int | None
     batch_size: int | None  # rows of a mini-batch; None: all
     out: str  # a path, or a URI of pyarrow.fs
+    only: str | None  # a query on the cells of the folder that are trained; None: all
     dry_run: bool
     retry_crashed: bool
     fail_fast: bool

@@ -77,7 +77,7 @@ def dry_run(sweep: Sweep, config: Mapping[str, Any]) -> int:
         free = results.free_bytes()
         if sweep.n_runs > MOST_SHOWN:
             capacity.check(sweep)
-        outlined = not results.exists() and few(sweep).n_runs <= MOST_OUTLINED
+        outlined = not results.exists() and not sweep.only and few(sweep).n_runs <= MOST_OUTLINED
         if outlined:
             plan = outline(sweep)
             try:
@@ -92,6 +92,8 @@ def dry_run(sweep: Sweep, config: Mapping[str, Any]) -> int:
         return 0
     for line in left.found.lines():
         _say(f"the sweep would find {line}")
+    if left.chosen:
+        _say(left.chosen)
     if left.crashed:
         _say(f"{left.crashed:,} of its runs crashed before; retry_crashed=true trains them again")
     plan_table.show(sweep, left.plan, left.whole.n_runs - left.plan.n_runs, free)
@@ -109,6 +111,8 @@ def _session(
             if not is_new:
                 stack.enter_context(results.locked())
             left = look(results, sweep)
+        if left.chosen:
+            _say(left.chosen)
         started = time.monotonic()
         if left.plan.shards:
             sweep = capacity.settled(asked := sweep, left.plan)

@@ -18,7 +18,7 @@ from grok_sweep.versions import COMPUTE, code, versions
 from grok_sweep.worker.environment import RANDOM, cores
 
 SCIENTIFIC = ("name", "task", "model", "optimizer", "train")
-ASKED = ("grid", "zip", "seeds", "task", "model", "optimizer")  # of a config: which runs it is of
+ASKED = ("only", "grid", "zip", "seeds", "task", "model", "optimizer")  # of a config: which runs it is of
 # Keys that came later, and what sweeps did before.
 LATER = {"train.snapshot_every": None, "train.batch_size": None, "model.float_bits": 32}
 
@@ -59,7 +59,7 @@ def record(
 def _with_asked(before: Mapping[str, Any], config: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The sessions so far; where `config` asks for other runs than theirs did, each says for which."""
     sessions, last = before.get("sessions", []), before.get("config", {})
-    asked = {key: last.get(key) for key in ASKED if key in last}
+    asked = {key: last.get(key) for key in ASKED if key in last or key == "only"}
     if all(config.get(key) == value for key, value in asked.items()):
         return [*sessions]
     return [{"asked": asked, **session} for session in sessions]
