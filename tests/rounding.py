@@ -47,7 +47,7 @@ def trained(ids: "pd.Index[str]", orders: range) -> pd.DataFrame:
     from grok_sweep.worker import _train_all, native
     from grok_sweep.worker.summary import summarise
 
-    native.register()
+    native.register("relu")
     sweep = parse(parity_1125("cpu", "native"))
     plan = make_plan(sweep, expand(sweep))
     found = []

@@ -50,7 +50,7 @@ def losses(program):
 
 @pytest.fixture(autouse=True)
 def at_hand(monkeypatch):
-    assert register() == ""
+    assert register("relu") == ""
     if INTERPRET:
         monkeypatch.setattr(relu_gpu, "ReluGpu", functools.partial(ReluGpu, interpret=True))
 

@@ -32,7 +32,7 @@ def addition(lanes=1, model="modular_mlp", steps=20, batch_size=0, device="cpu",
 
 @pytest.fixture(autouse=True)
 def _at_hand():
-    assert register() == ""
+    assert register("modular") == ""
 
 
 def columns(program, learning_rate=1e-3):

@@ -5,6 +5,8 @@ import platform
 import shlex
 import subprocess
 import sys
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,7 @@ from grok_sweep.worker.native import NativeError, built, usable
 
 PARITY = (("n_bits", 30), ("n_parity_bits", 3), ("hidden_size", 16), ("float_bits", 32))
 PROGRAM = Program("parity", "relu_mlp", "adamw", PARITY, 100, 60, 20, 5, 1, engine="native")
-LOAD = "from grok_sweep.worker.native import register; assert register() == ''"
+LOAD = "from grok_sweep.worker.native import register; assert not register('relu')"
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ def quick(tmp_path, monkeypatch):
 @pytest.fixture
 def copying(tmp_path, monkeypatch):
     """One that makes what the real one made before, in a second as that takes some."""
-    return a_compiler(f"sleep 1; cp {shlex.quote(str(built()))}", tmp_path, monkeypatch)
+    return a_compiler(f"sleep 1; cp {shlex.quote(str(built('relu')))}", tmp_path, monkeypatch)
 
 
 def a_compiler(makes, tmp_path, monkeypatch):
@@ -48,16 +50,16 @@ def cache(tmp_path, monkeypatch):
     """The folder of a home where nothing has been built; jax takes no second library in one process."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     native.register.cache_clear()
-    yield lambda: [path.name for path in (tmp_path / "cache").glob("grok_sweep/*/*")]
+    yield lambda: [path.name for path in (tmp_path / "cache").glob("grok_sweep/*/[!.]*")]
     native.register.cache_clear()
 
 
 @pytest.mark.usefixtures("copying")
 def test_it_is_built_once_and_nothing_else_is_left(cache):
-    library = built()
+    library = built("relu")
     assert cache() == [library.name]
     made = library.stat()
-    assert built() == library
+    assert built("relu") == library
     assert library.stat() == made
 
 
@@ -65,7 +67,19 @@ def test_it_is_built_once_and_nothing_else_is_left(cache):
 def test_two_processes_at_once_have_one(cache):
     both = [subprocess.Popen([sys.executable, "-c", LOAD], env=os.environ) for _ in range(2)]
     assert [process.wait(120) for process in both] == [0, 0]
-    assert cache() == [built().name]
+    assert cache() == [built("relu").name]
+
+
+@pytest.mark.usefixtures("copying")
+def test_a_sweep_begins_to_build_what_its_programs_need_and_no_more(cache):
+    native.begin([PROGRAM, PROGRAM, by_itself := replace(PROGRAM, engine="xla"), replace(by_itself, lanes=2)])
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+    (made,) = cache()
+    assert made.startswith("native-relu-")
+    native.begin([replace(PROGRAM, engine="xla")])
+    assert cache() == [made]
 
 
 def by_xla(why):
@@ -95,7 +109,7 @@ def test_a_compiler_that_does_not_work_is_said(tmp_path, monkeypatch, cache, doe
     broken.chmod(0o755)
     monkeypatch.setenv("CXX", str(broken))
     with pytest.raises(NativeError) as raised:
-        built()
+        built("relu")
     assert str(raised.value).startswith(f"{broken} cannot build the native engine's library: {why}")
     assert cache() == []
     program, said = usable(PROGRAM)
@@ -107,7 +121,7 @@ def test_a_compiler_that_does_not_work_is_said(tmp_path, monkeypatch, cache, doe
 
 @pytest.mark.usefixtures("quick")
 def test_a_library_that_cannot_be_loaded_is_said(cache):
-    library = built()
+    library = built("relu")
     program, said = usable(PROGRAM)
     assert program.engine == "xla"
     assert said.startswith("the native engine's library cannot be loaded: ")
@@ -116,17 +130,17 @@ def test_a_library_that_cannot_be_loaded_is_said(cache):
 
 @pytest.mark.usefixtures("quick")
 def test_what_others_can_write_is_not_run(cache):
-    library = built()
+    library = built("relu")
     library.parent.chmod(0o777)
     by_xla("there is no folder of your own to keep it in (XDG_CACHE_HOME, or ~/.cache)")
     assert cache() == [library.name]
 
 
 def test_another_compiler_makes_another(monkeypatch, tmp_path, quick, cache):
-    first = built()
+    first = built("relu")
     (tmp_path / "c++").symlink_to(quick)
     monkeypatch.setenv("CXX", str(tmp_path / "c++"))
-    assert built() != first
+    assert built("relu") != first
     assert len(cache()) == 2
 
 

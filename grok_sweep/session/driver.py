@@ -24,6 +24,7 @@ from grok_sweep.stop import Stop
 from grok_sweep.store import REPORT, Store, curves_schema, in_session, runs_schema
 from grok_sweep.terminal import crashes
 from grok_sweep.terminal.progress import in_time
+from grok_sweep.worker import native
 
 MOST_OUTLINED = 100_000  # runs of an outline
 MOST_SHOWN = 100_000_000  # runs of a plan that is shown although it does not fit
@@ -119,6 +120,8 @@ def _session(
             if sweep != asked and sweep.cluster.executor == "inline":
                 about = in_time(left.plan.seconds(1))
                 _say(f"estimated at {about}: trained in this process, without Ray (cluster=local: with Ray)")
+            if (sweep.cluster.device, sweep.cluster.address) == ("cpu", None):  # while workers start
+                native.begin(left.plan.programs)
             workers = _workers(stack, sweep, stop, ray)
         with refusing(sweep):
             if is_new:  # from here on something is written

@@ -1,4 +1,7 @@
-"""The native engine's library: built once for this processor by the C++ compiler that is here, and kept."""
+"""The native engine's libraries: built once for this processor by the C++ compiler that is here, and kept.
+
+One for each kind of network, so that nobody waits for the other's.
+"""
 
 import contextlib
 import ctypes
@@ -10,6 +13,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
+from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +24,9 @@ from grok_sweep.worker.environment import own_cache
 if TYPE_CHECKING:  # it loads jax
     from grok_sweep.core.program import Program
 
-SOURCES = [Path(engines.__file__).with_name(name) for name in ("relu.cpp", "modular.cpp", "vectors.h")]
+KINDS = ("relu", "modular")  # of networks: what computes them is in a source of that name
+SHARED = Path(engines.__file__).with_name("vectors.h")
+SOURCES = {kind: SHARED.with_name(f"{kind}.cpp") for kind in KINDS}
 FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-march=native", "-shared", "-fPIC", "-w")
 BUILD_SECONDS = 120
 LOCK = threading.Lock()  # the next program is prepared while one trains: it is built once for both
@@ -41,15 +47,33 @@ def usable(program: "Program") -> tuple["Program", str]:
     from grok_sweep.core.plan import by_xla
 
     why = ""
-    if program.engine == "native" and program.device == "cpu":
+    if kind := _kind(program):
         with LOCK:
-            why = register()
+            why = register(kind)
     return (by_xla(program), why) if why else (program, "")
 
 
+def _kind(program: "Program") -> str:
+    """Of the library that a program needs; "" where it needs none."""
+    if (program.engine, program.device) != ("native", "cpu"):
+        return ""
+    return "modular" if engines.of_modular(program) else "relu"
+
+
+def begin(programs: Iterable["Program"]) -> None:
+    """Build what they need here, beside what else there is to do; `usable` says what went wrong."""
+
+    def build(kind: str) -> None:
+        with contextlib.suppress(NativeError):
+            built(kind)
+
+    for kind in {*map(_kind, programs)} - {""}:
+        threading.Thread(target=build, args=[kind]).start()
+
+
 @functools.cache
-def register() -> str:
-    """Build the library, if that has not been done, and tell jax of it: once, also where it fails.
+def register(kind: str) -> str:
+    """Build a library, if that has not been done, and tell jax of it: once, also where it fails.
 
     Why it cannot be used; "" where it can.
     """
@@ -57,9 +81,10 @@ def register() -> str:
 
     from grok_sweep.core.engines import modular_cpu, relu_cpu
 
+    targets = {"relu": relu_cpu.TARGETS, "modular": modular_cpu.TARGETS}[kind]
     try:
-        library = ctypes.cdll.LoadLibrary(str(built()))
-        for target in (*relu_cpu.TARGETS, *modular_cpu.TARGETS):
+        library = ctypes.cdll.LoadLibrary(str(built(kind)))
+        for target in targets:
             call = jax.ffi.pycapsule(getattr(library, target))
             jax.ffi.register_ffi_target(f"grok_sweep_{target}", call, platform="cpu")
     except NativeError as error:
@@ -69,10 +94,11 @@ def register() -> str:
     return ""
 
 
-def built() -> Path:
-    """The library's file, made if it is not there. Raises NativeError.
+def built(kind: str) -> Path:
+    """A library's file, made if it is not there. Raises NativeError.
 
-    What is loaded is run: only from a folder that nobody else can write.
+    What is loaded is run: only from a folder that nobody else can write. Who builds it first, builds it for
+    all processes of this home on this machine.
     """
     import jax
 
@@ -83,29 +109,42 @@ def built() -> Path:
         raise NativeError("there is no folder of your own to keep it in (XDG_CACHE_HOME, or ~/.cache)")
     failed = f"{cxx} cannot build the native engine's library"
     try:
-        library = cache / f"native-{_key(cxx)}.so"
+        library = cache / f"native-{kind}-{_key(cxx, kind)}.so"
         if library.exists():
             return library
-        with tempfile.TemporaryDirectory(prefix=".native-", dir=cache) as folder:
-            made, sources = Path(folder, library.name), [str(one) for one in SOURCES if one.suffix == ".cpp"]
-            command = [cxx, *FLAGS, f"-I{jax.ffi.include_dir()}", *sources, "-o", str(made)]
+        with _alone(cache, kind), tempfile.TemporaryDirectory(prefix=".native-", dir=cache) as folder:
+            if library.exists():
+                return library
+            made = Path(folder, library.name)
+            command = [cxx, *FLAGS, f"-I{jax.ffi.include_dir()}", str(SOURCES[kind]), "-o", str(made)]
             done = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False)
             if done.returncode:
                 said = done.stderr.strip() or f"it ended with {done.returncode}, and said nothing"
                 raise NativeError(f"{failed}: {said.splitlines()[0]}")
-            made.replace(library)  # whole or not at all: another process may be at it too
+            made.replace(library)  # whole or not at all
     except (OSError, subprocess.TimeoutExpired) as error:
         raise NativeError(f"{failed}: {error}") from None
     return library
 
 
-def _key(cxx: str) -> str:
-    """16 hex digits of what the library depends on: source, compiler, processor, headers."""
+@contextlib.contextmanager
+def _alone(cache: Path, kind: str) -> Iterator[None]:
+    """One at a time, where files can be locked; elsewhere several build the same, and the last one stays."""
+    with (cache / f".native-{kind}.lock").open("w") as lock:
+        with contextlib.suppress(ImportError, OSError):
+            import fcntl  # not on Windows
+
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _key(cxx: str, kind: str) -> str:
+    """16 hex digits of what a library depends on: source, compiler, processor, headers."""
     told = subprocess.run([cxx, "--version"], capture_output=True, text=True, check=False).stdout
     processor = {platform.machine()}
     with contextlib.suppress(OSError):  # not Linux
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         processor |= {line for line in lines if line.startswith(("flags", "Features", "model name"))}
-    sources = [source.read_text(encoding="utf-8") for source in SOURCES]
+    sources = [source.read_text(encoding="utf-8") for source in (SOURCES[kind], SHARED)]
     words = (cxx, told, *sorted(processor), version("jaxlib"), *FLAGS, *sources)
     return hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]
