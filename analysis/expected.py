@@ -21,7 +21,10 @@ def configs(stored: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """What the sessions of a folder asked for, each once, the last first; `stored`: its sweep.yaml."""
     found = [stored["config"]]
     for session in stored.get("sessions", []):
-        one = stored["config"] | session.get("asked", {})
+        asked = session.get("asked")
+        one = stored["config"] | (asked if isinstance(asked, Mapping) else {})
+        for kind in ("task", "model", "optimizer"):  # to which keys may have been added since, but no other
+            one[kind] = stored["config"].get(kind, {}) | one.get(kind, {})
         if one not in found:
             found.append(one)
     # With `only` they asked for a part of their grid, which nobody waits for once it is there.

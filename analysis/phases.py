@@ -35,8 +35,8 @@ def classify(
 ) -> pd.DataFrame:
     """A copy of `runs` with the categorical column `phase`; its `attrs` say by which definition.
 
-    By a built-in definition there is the column `undecided` too: a run of phase fail which at its last step
-    had all training rows right, and its least training loss, was too short to tell.
+    By a built-in definition, where runs say how they ended, `undecided` too: a run of phase fail which at its
+    last step had all training rows right, and its least training loss, was too short to tell.
 
     "pair" (Pearce et al., "Do Machine Learning Models Memorize or Generalize?", 2023), the first that holds:
 

@@ -85,7 +85,9 @@ def analyze(
     except ValueError as error:
         figure, not_drawn = None, f"not drawn: {error}"
     opened, pictures = _open(folder, phases, run_id) if figures else (None, {})
-    moved = all_of(phases, load_curves(folder)) if sensitivity or store.exists(SENSITIVITY) else None
+    moved = None
+    if sensitivity or store.exists(SENSITIVITY):
+        moved = all_of(phases, load_curves(folder), asked[0].get("phases") or {})
 
     counts = {name: int((phases["phase"] == name).sum()) for name in looks(phases)}
     found = ", ".join(f"{count:,} {name}" for name, count in counts.items())

@@ -25,6 +25,7 @@ from analysis.style import INK, MARKS, plain_style
 from analysis.words import plural
 from grok_sweep.core.definitions import FOUR
 from grok_sweep.core.number import Values
+from grok_sweep.store import STOPPED
 
 NEAR = 2.0  # a run whose phase is another with a threshold this many times as large, or as small, is near it
 DECADES = 2  # to both sides of the thresholds
@@ -43,18 +44,21 @@ class Sensitivity(NamedTuple):
     figure: Figure
 
 
-def all_of(phases: pd.DataFrame, curves: pd.DataFrame) -> Sensitivity:
-    """All of it, of a table of phases and the curves of its runs, around the thresholds of the table."""
-    at = thresholds_of(phases)
+def all_of(phases: pd.DataFrame, curves: pd.DataFrame, asked: Mapping[str, Any]) -> Sensitivity:
+    """All of it, of a table of phases and the curves of its runs, around the thresholds of the table.
+
+    Where it is by another definition than "pair", around those that the sweep `asked` for, or the usual.
+    """
+    at = thresholds_of(phases, asked)
     table, both = sensitivity(phases, **at), crossed(phases, curves, **at)
     picture = sensitivity_picture(table, str(phases["sweep"].iloc[0]), **at)
     return Sensitivity(table, both, told(phases, table, both, **at), picture)
 
 
-def thresholds_of(phases: pd.DataFrame) -> dict[str, float]:
-    """Those of definition "pair" by which a table of phases was made; its defaults where it was not."""
-    defaults = {"min_loss": MIN_LOSS, "max_ratio": MAX_RATIO}
-    return {key: float(phases.attrs.get(key, default)) for key, default in defaults.items()}
+def thresholds_of(phases: pd.DataFrame, asked: Mapping[str, Any]) -> dict[str, float]:
+    """Those of definition "pair"; see `all_of`."""
+    usual = {"min_loss": MIN_LOSS, "max_ratio": MAX_RATIO}
+    return {key: float(phases.attrs.get(key, asked.get(key, value))) for key, value in usual.items()}
 
 
 def sensitivity(runs: pd.DataFrame, *, min_loss: float, max_ratio: float) -> pd.DataFrame:
@@ -114,8 +118,11 @@ def told(runs: pd.DataFrame, table: pd.DataFrame, both: pd.DataFrame, **threshol
     for name, of_one in both.groupby("definition", sort=False):
         apart = of_one[of_one["pair"] != of_one["other"]].sort_values("runs", ascending=False)
         pairs = ", ".join(f"{n:,} {a} are {b}" for a, b, n in apart[["pair", "other", "runs"]].to_numpy())
-        others = f"{apart['runs'].sum():,} are in another phase"
+        others = f"{apart['runs'].sum():,} are in another phase than by pair"
         lines.append(f"by {name} {others}{': ' * bool(pairs)}{pairs}")
+    if STOPPED in runs and (count := int(runs[STOPPED].notna().sum())):
+        ended = f"{plural(count, 'run')} ended early, when their phase was decided"
+        lines.append(f"{ended}: by other thresholds and definitions it may be another")
     return lines
 
 

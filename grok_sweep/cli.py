@@ -72,7 +72,7 @@ class _Flags(argparse.ArgumentParser):
 def main(argv: list[str] | None = None) -> int:
     """Run a sweep, or say in one message why not; `argv` None: that of this process, which then ends.
 
-    Exit code 0: done; 1: some runs failed; 2: bad input; 128 and its number: a signal asked for the end.
+    Exit code 0: done; 1: some runs crashed; 2: bad input; 128 and its number: a signal asked for the end.
     """
     try:
         return _main(sys.argv[1:] if argv is None else argv)

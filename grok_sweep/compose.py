@@ -117,8 +117,9 @@ def _without_effect(arguments: list[str], grid: Any) -> Iterator[str]:
 def _quoted(argument: str) -> str:
     """A span and a query as text: to Hydra log(...) is a function, and n > 0 nothing."""
     key, _, value = argument.partition("=")
-    if key == "only" and value[:1] not in ("", "'", '"') and value != "null":
-        return "only='" + value.replace("'", "\\'") + "'"
+    is_quoted = len(value) > 1 and value[0] == value[-1] in "'\"" and value.count(value[0]) == 2
+    if key.lstrip("+") == "only" and value not in ("", "null") and not is_quoted:
+        return f"{key}='" + value.replace("'", "\\'") + "'"
     return f"{key}='{value}'" if key.lstrip("+").startswith("grid.") and spans.is_span(value) else argument
 
 

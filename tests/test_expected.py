@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from analysis import PHASES
-from analysis.expected import expected_runs, n_expected, with_missing
+from analysis.expected import configs, expected_runs, n_expected, with_missing
 from grok_sweep.compose import compose
 from grok_sweep.core.config import parse
 from grok_sweep.core.grid import expand
@@ -103,3 +103,18 @@ def test_what_is_no_axis_any_more_is_what_the_config_says():
         (32, 0.1),
     ]
     assert (missing["sweep"] == "quickstart").all()
+
+
+def test_sessions_that_lack_a_key_that_came_later_asked_for_the_same_runs():
+    config = compose(["sweeps=parity_digits", "seeds=2"])[0]
+    older = {key: value for key, value in config["model"].items() if key != "float_bits"}
+    asked = {"only": None, "grid": config["grid"], "seeds": 1, "model": older}
+    stored = {"config": config, "sessions": [{"asked": asked}, {"asked": None}, {"asked": "x"}, {}]}
+    assert n_expected(*configs(stored)) == 2 * n_expected(*configs({"config": config | {"seeds": 1}}))
+
+
+def test_a_part_of_a_grid_is_no_more_expected_once_it_was_asked_for():
+    config = compose(["sweeps=quickstart"])[0]
+    part = config | {"only": "n_grok > 0", "seeds": 99}
+    stored = {"config": part, "sessions": [{"asked": {"only": None, "seeds": config["seeds"]}}, {}]}
+    assert n_expected(*configs(stored)) == n_expected(config)

@@ -17,6 +17,7 @@ from conftest import TINY
 
 from grok_sweep.cli import main
 from grok_sweep.core.program import Program
+from grok_sweep.executors import inline
 from grok_sweep.worker import native
 from grok_sweep.worker.native import NativeError, built, usable
 
@@ -64,22 +65,38 @@ def test_it_is_built_once_and_nothing_else_is_left(cache):
 
 
 @pytest.mark.usefixtures("copying")
-def test_two_processes_at_once_have_one(cache):
+def test_two_processes_at_once_have_one(cache, tmp_path):
+    script = Path(os.environ["CXX"])
+    script.write_text(
+        script.read_text().replace("sleep 1;", f"echo >> {shlex.quote(str(tmp_path / 'calls'))}; sleep 1;")
+    )
     both = [subprocess.Popen([sys.executable, "-c", LOAD], env=os.environ) for _ in range(2)]
     assert [process.wait(120) for process in both] == [0, 0]
     assert cache() == [built("relu").name]
+    assert (tmp_path / "calls").read_text() == "\n"  # who came second waited for the first
 
 
 @pytest.mark.usefixtures("copying")
 def test_a_sweep_begins_to_build_what_its_programs_need_and_no_more(cache):
     native.begin([PROGRAM, PROGRAM, by_itself := replace(PROGRAM, engine="xla"), replace(by_itself, lanes=2)])
     for thread in threading.enumerate():
-        if thread is not threading.current_thread() and not thread.daemon:
+        if thread.name.startswith("build"):
             thread.join()
     (made,) = cache()
     assert made.startswith("native-relu-")
     native.begin([replace(PROGRAM, engine="xla")])
     assert cache() == [made]
+
+
+def test_it_is_begun_before_the_workers_are_there(tmp_path, monkeypatch):
+    begun = []
+    monkeypatch.setattr(native, "begin", begun.extend)
+    made = inline.InlineExecutor
+    monkeypatch.setattr(inline, "InlineExecutor", lambda cluster: begun.append("workers") or made(cluster))
+    assert main([*TINY, f"out={tmp_path / 'out'}"]) == 0
+    *programs, workers = begun
+    assert workers == "workers"
+    assert {program.engine for program in programs} == {"native"}
 
 
 def by_xla(why):

@@ -1,5 +1,9 @@
 """only=QUERY: of a grid, what is known of its cells decides which runs are trained."""
 
+import re
+import shutil
+from pathlib import Path
+
 import pandas as pd
 import pytest
 import yaml
@@ -8,6 +12,9 @@ from conftest import TINY
 import analysis
 from analysis.expected import configs, n_expected
 from grok_sweep.cli import main
+from grok_sweep.store import Store
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -16,6 +23,11 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main([*TINY, "out=out"]) == 0
     return tmp_path / "out"
+
+
+def shards(folder):
+    """The files of runs but for the one that is there while there are none."""
+    return [path for path in sorted((folder / "runs").iterdir()) if len(pd.read_parquet(path))]
 
 
 def seeds(folder):
@@ -48,10 +60,10 @@ def test_more_seeds_where_the_query_says(folder, capfd):
 @pytest.mark.parametrize(
     ("query", "said"),
     [
-        ("n_nothing > 0", "there are weight_decay, hidden_size, train_size, runs, n_memorize, n_grok,"),
+        ("n_nothing > 0", "there are weight_decay, hidden_size, train_size, "),
         ("runs >", "SyntaxError"),
         ("runs + 1", "it gives no yes or no for each cell"),
-        ("majority == 'grok'", "chooses none of the 8 cells of out"),
+        ("majority == 'grok'", "chooses none of the 8 cells of out that are in the grid"),
         ("5", "it gives no yes or no for each cell"),
     ],
 )
@@ -83,3 +95,82 @@ def test_one_cell_without_an_axis(tmp_path, monkeypatch, capfd):
     assert main([*one, "seeds=4", "only=runs > 0"]) == 0
     assert len(analysis.load_runs("out")) == 4
     assert "only: 1 of 1 cells" in capfd.readouterr().err
+
+
+def test_the_same_command_chooses_what_it_chose_at_first(folder, capfd):
+    """Though the cells are others by then, also where a part of their new seeds did not come."""
+    more = [*TINY, "out=out", "seeds=4", "only=runs < 3"]
+    assert main(more) == 0
+    assert set(seeds(folder)) == {4}
+    new = [path for path in shards(folder) if pd.read_parquet(path)["session"].eq(2).all()]
+    new[0].unlink()
+    (folder / "curves" / new[0].name).unlink()
+    assert len(seeds(folder)) == 8
+    assert set(seeds(folder)) == {2, 4}
+    assert main(more) == 0
+    assert set(seeds(folder)) == {4}
+    assert capfd.readouterr().err.count("only: 8 of 8 cells") == 2
+    assert main([*TINY, "out=out", "seeds=5", "only=runs < 3"]) == 2  # another command: by what is there now
+
+
+def test_cells_are_told_apart_by_all_hyperparameters(folder, capfd):
+    """Widths that are no axis any more are no seeds of the one that is left."""
+    fixed = [argument for argument in TINY if not argument.startswith("grid.hidden_size")]
+    one = [*fixed, "~grid.hidden_size", "model.hidden_size=4", "out=out", "seeds=3", "dry_run=true"]
+    assert main([*one, "only=runs > 2"]) == 2
+    assert main([*one, "only=runs == 2"]) == 0
+    assert "4 runs to train" in capfd.readouterr().out
+    assert main([*TINY, "grid.hidden_size=[16]", "out=out", "only=runs > 0"]) == 2
+    assert "chooses none of the 8 cells of out that are in the grid" in capfd.readouterr().err
+
+
+def without_code(out):
+    """The record as if its code were this."""
+    text = (out / "sweep.yaml").read_text()
+    (out / "sweep.yaml").write_text(re.sub(r"^  code: .*\n", "", text, flags=re.MULTILINE))
+
+
+def test_what_has_no_effect_tells_no_cells_apart(tmp_path, capfd):
+    """A network without embeddings is one cell, whatever size of embedding the grid begins with."""
+    out = tmp_path / "out"
+    shutil.copytree(ROOT / "sweeps" / "modular_architectures", out)
+    without_code(out)
+    more = ["sweeps=modular_architectures", f"out={out}", "seeds=2", "train.steps=30000", "dry_run=true"]
+    more += ["grid.learning_rate=[0.001]", "zip=[]", "grid.weight_decay=[1]", "grid.l1_decay=[0]"]
+    found = []
+    for sizes in ("[8,128]", "[128,8]"):
+        assert main([*more, f"grid.embed_size={sizes}", "only=runs > 0"]) == 0
+        found += re.findall(r"^\d+ runs to train", capfd.readouterr().out, re.MULTILINE)
+    assert found == ["4 runs to train"] * 2
+
+
+def test_an_older_folder_lacks_what_came_later(tmp_path, capfd):
+    out = tmp_path / "out"
+    shutil.copytree(ROOT / "sweeps" / "parity_digits", out)
+    without_code(out)
+    more = ["sweeps=parity_digits", f"out={out}", "seeds=2", "grid.float_bits=[32,64]", "dry_run=true"]
+    assert main([*more, "only=runs > 0"]) == 0
+    assert re.search(r"^[24] runs to train", capfd.readouterr().out, re.MULTILINE)
+
+
+def test_what_is_damaged_is_for_the_command_without_it(folder, capfd):
+    shard = shards(folder)[0]
+    shard.write_bytes(shard.read_bytes()[:-9])
+    assert main([*TINY, "out=out", "seeds=3", "only=runs > 0"]) == 2
+    assert "give the command without only= first" in capfd.readouterr().err
+
+
+def test_crashes_that_were_not_chosen_stay(folder):
+    def crash(order):
+        raise ValueError("no")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("grok_sweep.executors.inline.train_shard", crash)
+        assert main([*TINY, "out=out", "seeds=3"]) == 1
+    store = Store("out")
+    assert len(store.crashed()) == 8
+    assert main([*TINY, "out=out", "seeds=3", "retry_crashed=true", "only=hidden_size == 8"]) == 1
+    left = store.crashed()
+    assert len(left) == 4
+    assert all((folder / log).is_file() for log in left["log"])
+    assert len(analysis.load_runs(folder)) == 20

@@ -86,7 +86,7 @@ def test_it_is_asked_for_once_and_then_kept_up_to_date(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "64 of 1,125 runs are within a factor of 2 of a threshold" in said
     assert "with a tenth to ten times max_ratio=50000: memorize 390, grok 379 to 481" in said
-    assert "by liu 555 are in another phase: 185 grok are generalize, 157 memorize are grok" in said
+    assert "by liu 555 are in another phase than by pair: 185 grok are generalize, 157 memorize" in said
     drawn = (folder / "sensitivity.svg").read_text()
     for words in (*PHASES, "parity_1125", "min_loss, nats", "max_ratio", "how many of 1,125 runs"):
         assert words in drawn
@@ -96,3 +96,21 @@ def test_it_is_asked_for_once_and_then_kept_up_to_date(tmp_path, capsys):
     assert np.isclose(table["max_ratio"], 1e4).any()
     assert (folder / "sensitivity.svg").read_text() != drawn
     assert pd.read_parquet(folder / "definitions.parquet")["runs"].sum() == 2 * 1125
+
+
+def test_thresholds_stay_those_of_the_sweep_where_another_definition_is_asked_for(record):
+    runs, curves = record
+    by_liu = analysis.classify(runs, definition="liu", curves=curves)
+    assert sensitivity.thresholds_of(by_liu, {"min_loss": 0.5, "definition": "pair"}) == AT | {
+        "min_loss": 0.5
+    }
+    assert (
+        sensitivity.thresholds_of(analysis.classify(runs, min_loss=0.1), {"min_loss": 0.5})["min_loss"] == 0.1
+    )
+
+
+def test_runs_that_ended_early_are_said_to_be(record):
+    runs, curves = record
+    runs = runs.assign(stopped_step=pd.array([100] * 3 + [None] * (len(runs) - 3), "Int64"))
+    said = sensitivity.all_of(analysis.classify(runs), curves, {}).lines[-1]
+    assert said.startswith("3 runs ended early, when their phase was decided")

@@ -411,7 +411,7 @@ def test_failures_are_kept_until_they_are_tried_again(results):
     (line,) = results.put_aside(results.inspect())
     assert line.startswith(f"crashed/{shard('c')}: damaged (cut short, 1 bytes)")
     (results.path / "crashed" / "notes.txt").write_text("mine")
-    results.forget_crashed()
+    results.forget_crashed({"a", "b"})
     assert results.crashed().empty
     assert os.listdir(results.path / "crashed") == ["notes.txt"]  # noqa: PTH208
 

@@ -66,6 +66,12 @@ class Plan:
         return sum(len(shard.index_R) for shard in self.shards)
 
     @property
+    def run_ids(self) -> set[str]:
+        """Of the runs of all shards."""
+        ids = self.grid.columns["run_id"]
+        return {run_id for shard in self.shards for run_id in ids[shard.index_R].tolist()}
+
+    @property
     def snapshot_bytes(self) -> int:
         """Of the recorded weights of all runs."""
         return sum(len(shard.index_R) * shard.program.snapshot_bytes for shard in self.shards)
@@ -77,7 +83,7 @@ class Plan:
         """
         shards = [shard.seconds for shard in self.shards]
         spread = (sum(shards) + self.costs.compile_seconds * len(self.programs)) / workers
-        return max(spread, max(shards, default=0.0) + self.costs.compile_seconds)
+        return max(spread, max(shards) + self.costs.compile_seconds) if shards else 0.0
 
 
 def make_plan(sweep: Sweep, grid: Grid, times: int = 1) -> Plan:

@@ -84,9 +84,9 @@ def dry_run(sweep: Sweep, config: Mapping[str, Any]) -> int:
             try:
                 try_parts(sweep, plan)
             except RunError:  # of the first seed; it fails alone, if those of others can be made
-                look(results, sweep)
+                look(results, sweep, config)
         else:
-            left = look(results, sweep)
+            left = look(results, sweep, config)
     if outlined:
         plan_table.show(sweep, plan, free_disk=free)
         capacity.check(capacity.settled(sweep, plan), plan, free)
@@ -111,7 +111,7 @@ def _session(
             is_new = not results.exists()
             if not is_new:
                 stack.enter_context(results.locked())
-            left = look(results, sweep)
+            left = look(results, sweep, config)
         if left.chosen:
             _say(left.chosen)
         started = time.monotonic()
@@ -141,7 +141,7 @@ def _session(
             _say("nothing is left to train" if left.crashed else f"all {runs:,} runs are finished already")
             return left.whole.grid
         if sweep.retry_crashed:
-            results.forget_crashed()
+            results.forget_crashed(left.plan.run_ids)
         engines = sorted({program.engine for program in left.plan.programs})
         record = provenance.record(sweep, config, command, workers.workers, engines)
         if by := sorting.ended_by(sweep):

@@ -68,7 +68,7 @@ def check_folder(results: Store, sweep: Sweep, config: Mapping[str, Any]) -> Non
         raise ConfigError([f"out={sweep.out}: {changed}"])
 
 
-def look(results: Store, sweep: Sweep) -> Left:
+def look(results: Store, sweep: Sweep, config: Mapping[str, Any]) -> Left:
     """What is left to do. Raises ConfigError where it is more than this machine can hold."""
     capacity.check(sweep)
     grid = expand(sweep)
@@ -77,7 +77,7 @@ def look(results: Store, sweep: Sweep) -> Left:
     capacity.check(capacity.settled(sweep, plan), plan, free)
     found = results.inspect(weights=sweep.snapshot_every is not None)
     crashed = set() if sweep.retry_crashed else set(crashed_runs(results, grid, found.finished)["run_id"])
-    others, chosen = left_out(sweep, results, grid) if sweep.only else (set(), "")
+    others, chosen = left_out(sweep, config, results, grid) if sweep.only else (set(), "")
     done = {*grid.standing(found.finished)}
     whole = unfinished(plan, crashed | (others - done))
     # Under the id of a copy too: of an earlier order of the grid, or from before copies were left out.

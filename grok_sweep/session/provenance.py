@@ -56,6 +56,16 @@ def record(
     return before | {"config": config, "sessions": [*_with_asked(before, config), session]}
 
 
+def first_asked(stored: Mapping[str, Any], config: Mapping[str, Any]) -> int | None:
+    """The first session of a folder, by its number, that asked for the same runs as `config`."""
+    now = {key: config.get(key) for key in ASKED}
+    for place, session in enumerate(stored.get("sessions", [])):
+        asked = stored.get("config", {}) | session.get("asked", {})
+        if {key: asked.get(key) for key in ASKED} == now:
+            return int(session.get("session", place + 1))
+    return None
+
+
 def _with_asked(before: Mapping[str, Any], config: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The sessions so far; where `config` asks for other runs than theirs did, each says for which."""
     sessions, last = before.get("sessions", []), before.get("config", {})

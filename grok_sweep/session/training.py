@@ -37,7 +37,7 @@ def _job(sweep: Sweep, grid: Grid, shard: Shard, deaths: int = 0) -> Job:
 
 
 def tried_again(sweep: Sweep, plan: Plan, job: Job, failure: Failure) -> list[Job]:
-    """What is to be tried after a failure: another thing than what crashed, or no more than max_retries.
+    """What is to be tried after a failure: another thing than what failed, or no more than max_retries.
 
     A worker that dies and dies again may have been killed for its memory, by a system that does not say so.
     """

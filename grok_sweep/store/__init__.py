@@ -265,10 +265,12 @@ class Store:
         rows = pa.concat_tables(tables).to_pandas().sort_values("time", kind="stable")
         return rows.drop_duplicates("run_id", keep="last", ignore_index=True)
 
-    def forget_crashed(self) -> None:
-        """Remove the records of all crashes: they are tried again."""
+    def forget_crashed(self, run_ids: Collection[str]) -> None:
+        """Remove the records whose runs are all among these: they are tried again."""
+        others = self.crashed().query("run_id not in @run_ids")["log"]
         for name in filter(OURS.fullmatch, self._files.names("crashed")):
-            self._files.remove(f"crashed/{name}")
+            if f"crashed/{Path(name).stem}.log" not in {*others}:
+                self._files.remove(f"crashed/{name}")
 
     def write_phases(self, phases: pd.DataFrame, cells: pd.DataFrame) -> tuple[str, ...]:
         """Replace the two tables of an analysis; where they are.

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -29,6 +30,7 @@ SHARED = Path(engines.__file__).with_name("vectors.h")
 SOURCES = {kind: SHARED.with_name(f"{kind}.cpp") for kind in KINDS}
 FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-march=native", "-shared", "-fPIC", "-w")
 BUILD_SECONDS = 120
+POLL_SECONDS = 0.05
 LOCK = threading.Lock()  # the next program is prepared while one trains: it is built once for both
 
 
@@ -68,7 +70,7 @@ def begin(programs: Iterable["Program"]) -> None:
             built(kind)
 
     for kind in {*map(_kind, programs)} - {""}:
-        threading.Thread(target=build, args=[kind]).start()
+        threading.Thread(target=build, args=[kind], name=f"build {kind}", daemon=True).start()
 
 
 @functools.cache
@@ -129,12 +131,23 @@ def built(kind: str) -> Path:
 
 @contextlib.contextmanager
 def _alone(cache: Path, kind: str) -> Iterator[None]:
-    """One at a time, where files can be locked; elsewhere several build the same, and the last one stays."""
-    with (cache / f".native-{kind}.lock").open("w") as lock:
-        with contextlib.suppress(ImportError, OSError):
-            import fcntl  # not on Windows
+    """One at a time, where files can be locked; elsewhere several build the same, and the last one stays.
 
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    So they do where another does not come to an end.
+    """
+    late = time.monotonic() + BUILD_SECONDS
+    with (cache / f".native-{kind}.lock").open("w") as lock:
+        while time.monotonic() < late:
+            try:
+                import fcntl  # not on Windows
+
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(POLL_SECONDS)
+            except (ImportError, OSError):
+                break
+            else:
+                break
         yield
 
 
