@@ -60,7 +60,7 @@ def first_asked(stored: Mapping[str, Any], config: Mapping[str, Any]) -> int | N
     """The first session of a folder, by its number, that asked for the same runs as `config`."""
     now = {key: config.get(key) for key in ASKED}
     for place, session in enumerate(stored.get("sessions", [])):
-        asked = stored.get("config", {}) | session.get("asked", {})
+        asked = stored.get("config", {}) | (session.get("asked") or {})
         if {key: asked.get(key) for key in ASKED} == now:
             return int(session.get("session", place + 1))
     return None
