@@ -116,7 +116,9 @@ def problems(*, definition: Any = "pair", **thresholds: Any) -> list[str]:
         elif numbers[name].problem(value):
             wrong.append(f"{name}: {value!r} is not allowed; give {numbers[name].allowed}")
     if not isinstance(definition, Definition) and definition not in DEFINITIONS:
-        wrong.append(f"definition: {definition!r} is not allowed; give one of {', '.join(DEFINITIONS)}")
+        of_ones_own = "one of your own is for its sweep to ask for, by phases.definition"
+        names = ", ".join(DEFINITIONS)
+        wrong.append(f"definition: {definition!r} is not allowed; give one of {names} ({of_ones_own})")
     return wrong
 
 

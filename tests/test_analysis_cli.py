@@ -154,7 +154,11 @@ def test_of_too_many_runs_the_record_is_cells_and_picture(sweep, tmp_path, capsy
     [
         (["--min-loss", "nan"], "min_loss: nan is not allowed; give a finite number greater than 0"),
         (["--min-loss", "0"], "min_loss: 0.0 is not allowed"),
-        (["--definition", "pairs"], "definition: 'pairs' is not allowed; give one of pair, liu, liu_lasting"),
+        (
+            ["--definition", "pairs"],
+            "definition: 'pairs' is not allowed; give one of pair, liu, liu_lasting "
+            "(one of your own is for its sweep to ask for, by phases.definition)",
+        ),
         (["--definition", "liu", "--max-ratio", "2"], "max_ratio: no part of definition liu"),
         (
             ["--record", "{sweep}/record"],

@@ -3,6 +3,7 @@
 The kernel for a GPU runs in jax's interpreter here, and as it is where there is one.
 """
 
+import ctypes
 import dataclasses
 import functools
 
@@ -25,7 +26,7 @@ from grok_sweep.core.source import Source
 from grok_sweep.errors import ConfigError
 from grok_sweep.worker import Order, train_shard
 from grok_sweep.worker.inputs import arguments, rows_of
-from grok_sweep.worker.native import register
+from grok_sweep.worker.native import built, register
 
 SIZES = {"n_bits": 30, "n_parity_bits": 3, "hidden_size": 16, "float_bits": 32}
 INTERPRET = jax.default_backend() == "cpu"
@@ -73,9 +74,28 @@ def trained(program, of):
     return jax.device_get(functions.train_for(*inputs)(*inputs))
 
 
+def on_some_threads(kind, train):
+    """What `train()` gives on one thread, and on three."""
+    library = ctypes.CDLL(str(built(kind)))
+    one = train()
+    library.use_threads(3)
+    try:
+        return one, train()
+    finally:
+        library.use_threads(1)
+
+
 def is_near(found, right, added_up):
     """Within 1e-6 of the sizes of what was added up, which may cancel."""
     return np.linalg.norm(np.asarray(found, np.float64) - right) <= 1e-6 * np.linalg.norm(added_up)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adamw_l1"])  # steps of the kernel's, and gradients alone
+def test_a_lane_is_bitwise_the_same_on_any_thread(optimizer):
+    program = native(parity(lanes=5, optimizer=optimizer), "cpu")
+    of = columns(program, range(5))
+    one, three = on_some_threads("relu", lambda: trained(program, of))
+    jax.tree.map(np.testing.assert_array_equal, one, three)
 
 
 @on_all

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_engines import is_near, losses, native, trained
+from test_engines import is_near, losses, native, on_some_threads, trained
 
 from grok_sweep.core import engines
 from grok_sweep.core.program import Program
@@ -42,6 +42,12 @@ def columns(program, learning_rate=1e-3):
     of = {key: np.full(program.lanes, value) for key, value in found.items()}
     seeds = range(program.lanes)
     return {**of, "seed": np.array(seeds), "run_id": np.array([f"{seed:016x}" for seed in seeds])}
+
+
+def test_a_lane_is_bitwise_the_same_on_any_thread():
+    program = native(addition(lanes=5), "cpu")
+    one, three = on_some_threads("modular", lambda: trained(program, columns(program)))
+    jax.tree.map(np.testing.assert_array_equal, one, three)
 
 
 @given(

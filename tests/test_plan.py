@@ -16,9 +16,9 @@ from grok_sweep.core.plan import MOST_FILES, PILOT_SECONDS, halve, make_plan, ou
 BASE = parse(compose(["sweeps=quickstart"])[0])
 
 
-def planned(device="cpu", shard_seconds=30.0, seeds=(0,), steps=20000, **axes):
+def planned(device="cpu", shard_seconds=30.0, seeds=(0,), steps=20000, engine="auto", **axes):
     cluster = replace(BASE.cluster, device=device, shard_seconds=shard_seconds)
-    sweep = replace(BASE, axes=axes, cluster=cluster, seeds=tuple(seeds), steps=steps)
+    sweep = replace(BASE, axes=axes, cluster=cluster, seeds=tuple(seeds), steps=steps, engine=engine)
     return make_plan(sweep, expand(sweep))
 
 
@@ -167,6 +167,17 @@ def test_a_short_sweep_is_cut_small_enough_for_all_workers():
     largest = max(shard.seconds for shard in plan.shards)
     assert largest < plan.seconds(1) / 30
     assert len(plan.shards) < 200
+
+
+def test_threads_share_the_lanes_of_native_calls_alone():
+    plan = planned(train_size=(64,), hidden_size=(16,), seeds=range(32), steps=20_000)
+    (program,), (one, four) = plan.programs, (plan.seconds(1), plan.seconds(1, 4))
+    beside = plan.costs.compile_seconds + 32 * plan.costs.run_seconds
+    assert (program.engine, program.lanes) == ("native", 16)
+    assert four - beside == pytest.approx((one - beside) / 4)
+    assert plan.seconds(1, 64) - beside == pytest.approx((one - beside) / 16)  # no more than lanes
+    by_xla = planned(train_size=(64,), hidden_size=(16,), seeds=range(32), steps=20_000, engine="xla")
+    assert by_xla.seconds(1, 4) == by_xla.seconds(1)
 
 
 @pytest.mark.parametrize("shard_seconds", [0.001, 30])

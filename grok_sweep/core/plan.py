@@ -76,14 +76,20 @@ class Plan:
         """Of the recorded weights of all runs."""
         return sum(len(shard.index_R) * shard.program.snapshot_bytes for shard in self.shards)
 
-    def seconds(self, workers: int) -> float:
-        """Estimated time on `workers` workers, with a compilation per program.
+    def seconds(self, workers: int, threads: int = 1) -> float:
+        """Estimated time on `workers` workers of `threads` each, with a compilation per program.
 
         The work spread evenly, but no less than the longest shard.
         """
-        shards = [shard.seconds for shard in self.shards]
+        shards = [self._seconds(shard, threads) for shard in self.shards]
         spread = (sum(shards) + self.costs.compile_seconds * len(self.programs)) / workers
         return max(spread, max(shards) + self.costs.compile_seconds) if shards else 0.0
+
+    def _seconds(self, shard: Shard, threads: int) -> float:
+        """Of a shard on a worker of some threads, which share the lanes of a native call."""
+        beside = len(shard.index_R) * self.costs.run_seconds
+        shared = min(threads, shard.program.lanes) if shard.program.engine == "native" else 1
+        return (shard.seconds - beside) / shared + beside
 
 
 def make_plan(sweep: Sweep, grid: Grid, times: int = 1) -> Plan:

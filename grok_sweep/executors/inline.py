@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING
 
 from grok_sweep.core.sweep import Cluster
 from grok_sweep.executors import Done, Failure, LaunchError, Queue, failure
-from grok_sweep.worker import Result, prepare, train_shard
+from grok_sweep.worker import Result, native, prepare, train_shard
+from grok_sweep.worker.environment import cores
 
 if TYPE_CHECKING:  # it loads jax
     from grok_sweep.core.program import Program
 
 
 class InlineExecutor:
-    """One worker: this process. Raises LaunchError where it has no such device."""
+    """One worker: this process, where the native engine has all cores.
+
+    Raises LaunchError where it has no such device.
+    """
 
     workers = 1
 
@@ -28,6 +32,7 @@ class InlineExecutor:
                 f"cluster.device={cluster.device}: jax {jax.__version__} finds none in this process; "
                 "install grok-sweep[gpu] or grok-sweep[tpu] on a machine that has one, or use cluster=local"
             ) from None
+        native.threads = cores()
 
     def run(self, queue: Queue) -> Iterator[Done]:
         """Each job once, in the order given. The next one's program is compiled while one trains."""

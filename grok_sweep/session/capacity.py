@@ -42,7 +42,8 @@ def settled(sweep: Sweep, plan: Plan) -> Sweep:
     if cluster.executor != "auto":
         return sweep
     is_plain = (cluster.device, cluster.workers, cluster.address) == ("cpu", None, None)
-    short = is_plain and plan.seconds(1) < INLINE_SECONDS
+    inline = replace(cluster, executor="inline")
+    short = is_plain and plan.seconds(1, threads_of(inline)) < INLINE_SECONDS
     return replace(sweep, cluster=replace(cluster, executor="inline" if short else "ray"))
 
 
@@ -119,6 +120,11 @@ def workers_of(cluster: Cluster) -> int:
     if cluster.executor == "inline":
         return 1
     return cluster.workers or (cores() if cluster.device == "cpu" else 1)
+
+
+def threads_of(cluster: Cluster) -> int:
+    """How many threads of a worker the native engine has on a CPU: of this process, one a core."""
+    return cores() if (cluster.executor, cluster.device) == ("inline", "cpu") else 1
 
 
 def _worker_problems(sweep: Sweep, plan: Plan, free: float) -> Iterator[str]:

@@ -10,7 +10,15 @@ from grok_sweep.core.plan import Plan, Shard
 from grok_sweep.core.program import Program
 from grok_sweep.core.sweep import Sweep
 from grok_sweep.errors import in_bytes
-from grok_sweep.session.capacity import JAX_MEMORY, disk_bytes, driver_bytes, of_weights, settled, workers_of
+from grok_sweep.session.capacity import (
+    JAX_MEMORY,
+    disk_bytes,
+    driver_bytes,
+    of_weights,
+    settled,
+    threads_of,
+    workers_of,
+)
 from grok_sweep.terminal.progress import in_time
 
 MOST_PROGRAMS = 40  # rows of the table; a million programs are counted, not listed
@@ -66,7 +74,7 @@ def show(sweep: Sweep, plan: Plan, finished: int = 0, free_disk: int | None = No
         f"memory     {in_bytes(most)} on a worker at most, beside {in_bytes(JAX_MEMORY)} for jax itself;"
         f" {in_bytes(driver_bytes(sweep))} on the driver (estimate)\n"
         f"disk       {in_bytes(disk)}{of_weights(plan)} in {sweep.out} (estimate){too_little}\n"
-        f"time       {in_time(plan.seconds(workers))} on {workers} {cluster.device}"
+        f"time       {in_time(plan.seconds(workers, threads_of(cluster)))} on {workers} {cluster.device}"
         f" worker{'s' * (workers > 1)}, {where} (estimate)",
         soft_wrap=True,
     )

@@ -28,8 +28,9 @@ if TYPE_CHECKING:  # it loads jax
 KINDS = ("relu", "modular")  # of networks: what computes them is in a source of that name
 SHARED = Path(engines.__file__).with_name("vectors.h")
 SOURCES = {kind: SHARED.with_name(f"{kind}.cpp") for kind in KINDS}
-FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-march=native", "-shared", "-fPIC", "-w")
+FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-march=native", "-pthread", "-shared", "-fPIC", "-w")
 BUILD_SECONDS = 120
+threads = 1  # of a call, which has its lanes gone through by them: a worker has one core, a lone process all
 POLL_SECONDS = 0.05
 LOCK = threading.Lock()  # the next program is prepared while one trains: it is built once for both
 
@@ -86,6 +87,7 @@ def register(kind: str) -> str:
     targets = {"relu": relu_cpu.TARGETS, "modular": modular_cpu.TARGETS}[kind]
     try:
         library = ctypes.cdll.LoadLibrary(str(built(kind)))
+        library.use_threads(threads)
         for target in targets:
             call = jax.ffi.pycapsule(getattr(library, target))
             jax.ffi.register_ffi_target(f"grok_sweep_{target}", call, platform="cpu")

@@ -163,32 +163,36 @@ struct Network {
   }
 };
 
+// One of each thread, of these sizes.
+Network& network_of(int64_t features, int64_t hidden, int64_t classes) {
+  thread_local Network network;
+  network.features = features, network.hidden = hidden, network.classes = classes;
+  return network;
+}
+
 ffi::Error Outputs(ffi::Buffer<ffi::S32> pairs, ffi::Buffer<ffi::F32> w_in, ffi::Buffer<ffi::F32> w_out,
                    ffi::ResultBuffer<ffi::F32> z) {
-  thread_local Network network;
-  const int64_t rows = axis(pairs.dimensions(), 2), lanes = pairs.element_count() / (rows * 2);
-  const int64_t classes = network.classes = axis(w_out.dimensions(), 1);
-  const int64_t in = (network.features = axis(w_in.dimensions(), 2)) * (network.hidden = axis(w_in.dimensions(), 1));
-  for (int64_t lane = 0; lane < lanes; lane++) {
-    network.read(w_in.typed_data() + lane * in, w_out.typed_data() + lane * network.hidden * classes);
+  const int64_t rows = axis(pairs.dimensions(), 2), features = axis(w_in.dimensions(), 2);
+  const int64_t hidden = axis(w_in.dimensions(), 1), classes = axis(w_out.dimensions(), 1);
+  over_lanes(pairs.element_count() / (rows * 2), [&](int64_t lane) {
+    Network& network = network_of(features, hidden, classes);
+    network.read(w_in.typed_data() + lane * features * hidden, w_out.typed_data() + lane * hidden * classes);
     for (int64_t r = 0; r < rows; r += SOME) {
       const int64_t count = std::min<int64_t>(SOME, rows - r), at = lane * rows + r;
       network.forward(pairs.typed_data() + at * 2, count);
       network.z.write(z->typed_data() + at * classes, count, classes);
     }
-  }
+  });
   return ffi::Error::Success();
 }
 
 ffi::Error Gradient(ffi::Buffer<ffi::S32> pairs, ffi::Buffer<ffi::S32> y, ffi::Buffer<ffi::F32> weight,
                     ffi::Buffer<ffi::F32> w_in, ffi::Buffer<ffi::F32> w_out, ffi::ResultBuffer<ffi::F32> g_in,
                     ffi::ResultBuffer<ffi::F32> g_out) {
-  thread_local Network network;
-  const int64_t rows = axis(pairs.dimensions(), 2), lanes = pairs.element_count() / (rows * 2);
-  const int64_t features = network.features = axis(w_in.dimensions(), 2);
-  const int64_t hidden = network.hidden = axis(w_in.dimensions(), 1);
-  const int64_t classes = network.classes = axis(w_out.dimensions(), 1);
-  for (int64_t lane = 0; lane < lanes; lane++) {
+  const int64_t rows = axis(pairs.dimensions(), 2), features = axis(w_in.dimensions(), 2);
+  const int64_t hidden = axis(w_in.dimensions(), 1), classes = axis(w_out.dimensions(), 1);
+  over_lanes(pairs.element_count() / (rows * 2), [&](int64_t lane) {
+    Network& network = network_of(features, hidden, classes);
     const int64_t in = lane * features * hidden, out = lane * hidden * classes;
     network.read(w_in.typed_data() + in, w_out.typed_data() + out);
     network.w_out_T.read_transposed(w_out.typed_data() + out, hidden, classes);
@@ -204,7 +208,7 @@ ffi::Error Gradient(ffi::Buffer<ffi::S32> pairs, ffi::Buffer<ffi::S32> y, ffi::B
     }
     network.g_in.write(g_in->typed_data() + in, features, hidden);
     network.g_out.write(g_out->typed_data() + out, hidden, classes);
-  }
+  });
   return ffi::Error::Success();
 }
 

@@ -310,9 +310,10 @@ ffi::Error Outputs(ffi::Buffer<ffi::U8> index, ffi::Buffer<ffi::F32> w_in, ffi::
   const int64_t features = axis(w_in.dimensions(), 2), hidden = axis(w_in.dimensions(), 1);
   const Groups groups(features, n_groups);
   const uint64_t* index_LN = reinterpret_cast<const uint64_t*>(index.typed_data());
-  for (int64_t lane = 0; lane < lanes; lane++)
+  over_lanes(lanes, [&](int64_t lane) {
     outputs(groups, rows, hidden, index_LN + lane * rows, w_in.typed_data() + lane * features * hidden,
             w_out.typed_data() + lane * hidden, z->typed_data() + lane * rows, nullptr);
+  });
   return ffi::Error::Success();
 }
 
@@ -377,11 +378,11 @@ ffi::Error Gradient(ffi::Buffer<ffi::U8> index, ffi::Buffer<ffi::U16> order, ffi
   const Rows rows(index, order, start, y, weight);
   const int64_t features = axis(w_in.dimensions(), 2), hidden = axis(w_in.dimensions(), 1);
   const Groups groups(features, rows.groups);
-  for (int64_t lane = 0; lane < static_cast<int64_t>(w_out.element_count()) / hidden; lane++) {
+  over_lanes(w_out.element_count() / hidden, [&](int64_t lane) {
     const int64_t in = lane * features * hidden, out = lane * hidden;
     gradient(groups, rows, lane, hidden, clip, w_in.typed_data() + in, w_out.typed_data() + out,
              g_in->typed_data() + in, g_out->typed_data() + out);
-  }
+  });
   return ffi::Error::Success();
 }
 
@@ -414,10 +415,10 @@ ffi::Error AdamW(ffi::Buffer<ffi::U8> index, ffi::Buffer<ffi::U16> order, ffi::B
   const auto shape = before.get<ffi::Buffer<ffi::F32>>(0)->dimensions();
   const int64_t features = axis(shape, 2), hidden = axis(shape, 1), size = features * hidden;
   const Groups groups(features, rows.groups);
-  thread_local Room<float> room;
-  float* g_in = room.of(size + hidden);
-  float* g_out = g_in + size;
-  for (int64_t lane = 0; lane < static_cast<int64_t>(h.element_count()) / 5; lane++) {
+  over_lanes(h.element_count() / 5, [&](int64_t lane) {
+    thread_local Room<float> room;
+    float* g_in = room.of(size + hidden);
+    float* g_out = g_in + size;
     const float* h_5 = h.typed_data() + lane * 5;
     const int64_t in = lane * size, out = lane * hidden;
     for (int64_t step = 1; step <= steps; step++) {  // of one lane after the other: what it is made of stays near
@@ -426,7 +427,7 @@ ffi::Error AdamW(ffi::Buffer<ffi::U8> index, ffi::Buffer<ffi::U16> order, ffi::B
       adamw(size, h_5, t, g_in, state[0] + in, state[2] + in, state[4] + in);
       adamw(hidden, h_5, t, g_out, state[1] + out, state[3] + out, state[5] + out);
     }
-  }
+  });
   return ffi::Error::Success();
 }
 

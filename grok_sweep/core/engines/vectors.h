@@ -1,9 +1,13 @@
 // What the kernels are written with: vectors of float32 that the compiler cuts as the processor has them.
 
+#include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <system_error>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -82,7 +86,27 @@ struct Room {
   }
 };
 
+int most_threads = 1;  // one worker a core has one; see `use_threads`
+
+// `each(lane)` of all lanes, by as many threads as there may be: a lane's numbers are the same on any.
+template <typename Each>
+void over_lanes(int64_t lanes, Each each) {
+  std::atomic<int64_t> next{0};
+  const auto some = [&] {
+    for (int64_t lane; (lane = next++) < lanes;) each(lane);
+  };
+  std::vector<std::thread> others;
+  try {
+    for (int64_t i = 1; i < std::min<int64_t>(most_threads, lanes); i++) others.emplace_back(some);
+  } catch (const std::system_error&) {  // no more are to be had
+  }
+  some();
+  for (std::thread& other : others) other.join();
+}
+
 // The last axes are those above; lanes are all before, however many axes they have.
 int64_t axis(ffi::Span<const int64_t> of, size_t from_the_end) { return of[of.size() - from_the_end]; }
 
 }  // namespace
+
+extern "C" void use_threads(int count) { most_threads = count; }
