@@ -20,31 +20,51 @@ from ray._private.utils import get_used_memory
 ROOT = Path(__file__).parent.parent
 pytestmark = [pytest.mark.usefixtures("interruptible"), pytest.mark.timeout(1800)]
 PATIENCE = 420  # seconds for what takes a few on a quiet machine, and minutes beside two busy loops
-# 32 runs in some 20 shards of about a second.
-SWEEP = [
-    "sweeps=quickstart",
-    "name=faults",
-    "train.steps=4000",
-    "engine=xla",  # by the native one a run is over before anything can happen to it
-    "task.test_size=500",
-    "grid.weight_decay=[0.1,1]",
-    "grid.hidden_size=[16,48]",
-    "grid.train_size=[500]",
-    "seeds=8",
-    "cluster.shard_seconds=0.5",
-    "out=out",
-]
 LONG = "seeds=24"  # 96 runs: on a fast machine 32 are done before Ray has seen that somebody died
+# 32 runs, each a shard. One takes time, so that something can happen to it, and no processor from the tests beside.
+PARTS = """
+import time
+from grok_sweep.core.tasks.parity import Parity
+
+class Slow(Parity):
+    def data(self, h, seed):
+        time.sleep(0.3)
+        return super().data(h, seed)
+"""
+SWEEP = """
+defaults:
+  - override /task: slow
+  - override /model: relu_mlp
+  - override /optimizer: adamw
+parts: faults.py
+name: faults
+out: out
+grid:
+  weight_decay: [0.1, 1]
+  hidden_size: [48, 64]
+task:
+  train_size: 500
+  test_size: 500
+seeds: 8
+train:
+  steps: 100
+  log_every: 10
+engine: xla
+cluster:
+  shard_seconds: 0.001
+"""
 
 
 class Command:
     """`grok-sweep` in a process of its own; what it says is read as it comes."""
 
     def __init__(self, folder, *overrides, env=None):
-        folder.mkdir(exist_ok=True)
+        (folder / "sweeps").mkdir(parents=True, exist_ok=True)
+        for name, text in (("faults.py", PARTS), ("faults.yaml", SWEEP)):
+            (folder / "sweeps" / name).write_text(text, encoding="utf-8")
         self.out = folder / "out"
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "grok_sweep", *SWEEP, *overrides],
+            [sys.executable, "-m", "grok_sweep", "sweeps=faults", *overrides],
             cwd=folder,
             env=os.environ | (env or {}) | {"CI": "1"},
             stdout=subprocess.PIPE,
@@ -207,7 +227,7 @@ def test_a_run_that_no_worker_has_memory_for_fails(start, nodes, cluster, tmp_pa
     if threshold > 0.95:
         pytest.skip("needs some GB of free memory")
     nodes.join(RAY_memory_usage_threshold=f"{threshold:.4f}", RAY_memory_monitor_refresh_ms="50")
-    huge = ["grid.weight_decay=[1]", "grid.hidden_size=[16]", "seeds=1"]
+    huge = ["grid.weight_decay=[1]", "grid.hidden_size=[48]", "seeds=1"]
     huge += ["train.steps=300000000", "train.log_every=1"]  # the room for its curve takes 7 GB
     command = start(tmp_path, *cluster, *huge, env=nodes.environment)
     command.ended(1)
