@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from chaos import KINDS, chaos
 
-SHORT = ["worker", "driver writing", "node", "SIGTERM", "worker", "driver"]
+SHORT = ["worker", "driver writing", "node", "SIGTERM", "driver"]
 SEEDS = 8
 
 

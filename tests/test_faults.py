@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 pytestmark = [pytest.mark.usefixtures("interruptible"), pytest.mark.timeout(1800)]
 PATIENCE = 420  # seconds for what takes a few on a quiet machine, and minutes beside two busy loops
 LONG = "seeds=24"  # 96 runs: on a fast machine 32 are done before Ray has seen that somebody died
-# 32 runs, each a shard. One takes time, so that something can happen to it, and no processor from the tests beside.
+# 32 runs, each a shard. One takes time, for something to happen to it, and no processor of the tests beside.
 PARTS = """
 import time
 from grok_sweep.core.tasks.parity import Parity
