@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from analysis import fourier
+from analysis.boundary import boundaries
 from analysis.cells import cells, wilson
 from analysis.circuits import circuits
 from analysis.expected import expected_runs
@@ -34,6 +35,7 @@ __all__ = [
     "Analysis",
     "Weights",
     "analyze",
+    "boundaries",
     "box_dimension",
     "cells",
     "circuits",

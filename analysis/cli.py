@@ -60,7 +60,7 @@ def _options(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
         wrong = [f"{', '.join(given)}: no part of definition {name}; leave it out"]
     figures = arguments.figures or arguments.run is not None
     options = {"definition": name, "figures": figures, "run_id": arguments.run}
-    options |= {"report": arguments.report, "sensitivity": arguments.sensitivity}
+    options |= {name: getattr(arguments, name) for name in ("report", "sensitivity", "boundary")}
     return options | given, wrong
 
 
@@ -91,6 +91,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--run", metavar="RUN_ID", help="the run to open in the figures (default: the first to generalise)")
     add(
         "--sensitivity", action="store_true", help="also the counts over thresholds, and by other definitions"
+    )
+    add(
+        "--boundary",
+        metavar="AXIS",
+        help="also where along AXIS one phase becomes another, and how sure that is",
     )
     add("--report", action="store_true", help="also report.html: the sweep as a page to explore")
     add(

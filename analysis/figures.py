@@ -18,6 +18,7 @@ from matplotlib.markers import MarkerStyle
 from matplotlib.patches import Patch
 from matplotlib.transforms import Affine2D, AffineDeltaTransform
 
+from analysis import boundary_lines
 from analysis.expected import with_missing
 from analysis.panels import LETTER, mosaic, page
 from analysis.phases import looks
@@ -46,12 +47,14 @@ def phase_diagram(
     y: str | None = None,
     title: str | None = None,
     expected: pd.DataFrame | None = None,
+    bounds: pd.DataFrame | None = None,
 ) -> Figure:
     """Draw `phases` (see `classify`): a panel for each combination of `panels`, in each a grid of x by y.
 
     In a cell each seed has a dot in the colour and shape of its phase, at the same place in every cell.
     `expected`: a row for each run that the sweep has in the end, its axes and `seed` (see
-    `analysis.expected_runs`); one that is not in `phases` yet is a faint point. Above 64 seeds, or where dots
+    `analysis.expected_runs`); one that is not in `phases` yet is a faint point. `bounds`: boundaries along y
+    (see `analysis.boundaries`), drawn as lines with bands. Above 64 seeds, or where dots
     would be too small, a cell is filled by the shares of its phases. Where x or y has more than 64 values a
     cell is a pixel in the colour of its most common phase: of phases with a `shade` the darker the higher its
     runs rank in that column, hatched where there is no run; the caption says `box_dimension` of one panel.
@@ -73,10 +76,10 @@ def phase_diagram(
     if title is None:
         title = ", ".join(map(str, phases["sweep"].unique()[:3])) if "sweep" in phases else ""
     with plain_style():
-        return _draw(phases, places, title)
+        return _draw(phases, places, title, bounds)
 
 
-def _draw(phases: pd.DataFrame, places: Places, title: str) -> Figure:
+def _draw(phases: pd.DataFrame, places: Places, title: str, bounds: pd.DataFrame | None) -> Figure:
     across, up, spots = places.x, places.y, places.spots
     longest = max(len(across), len(up))
     cell = FINE / longest if places.fine else float(np.clip(GRID / longest, SMALLEST, LARGEST))
@@ -90,12 +93,13 @@ def _draw(phases: pd.DataFrame, places: Places, title: str) -> Figure:
     above = 0.45 + 0.2 * len(lines) / len(places.panel)
     figure, plots = page(
         title,
-        _caption(phases, places, dots, phase_PYX),
+        _caption(phases, places, dots, phase_PYX) + ("" if bounds is None else boundary_lines.CAPTION),
         mosaic(spots),
         width=max(len(across) * cell, 1.5 if places.fine else 0, LETTER * max(map(len, lines))) + 0.3,
         heights=[max(len(up) * cell, 1.5 if places.fine else 0.4)] * rows,
         room=above + longest_text / rows if turned else above,
-        keys=_keys(phases, places, dots, int((phase_PYX < 0).sum())),
+        keys=_keys(phases, places, dots, int((phase_PYX < 0).sum()))
+        | ({} if bounds is None else boundary_lines.keys(bounds)),
         compress=True,
     )
     image_PYX4 = coloured(phase_PYX, phases, places) if places.fine else None
@@ -120,6 +124,8 @@ def _draw(phases: pd.DataFrame, places: Places, title: str) -> Figure:
             _dots(plot, phases.iloc[here], places, here, dot)
         else:
             _shares(plot, phases.iloc[here], places, here)
+    if bounds is not None:
+        boundary_lines.draw([*plots.values()], phases, places, bounds)
     return figure
 
 

@@ -4,10 +4,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis.boundary import boundaries, told
 from analysis.cells import cells
 from analysis.circuits import circuits
 from analysis.expected import configs, expected_runs, n_expected
@@ -16,26 +18,25 @@ from analysis.gallery import NAMES, Opened, chosen, gallery, varying
 from analysis.page import ended, page
 from analysis.phases import BUILT_IN, DEFINITIONS, classify, load_phases, looks
 from analysis.read import Weights, each_weights, load_curves, load_runs, load_weights
+from analysis.remarks import remarks
 from analysis.sensitivity import all_of
 from analysis.steps import steps
 from analysis.style import picture
 from analysis.words import plural
 from grok_sweep.core.parts import Definition
 from grok_sweep.store import (
+    BOUNDARIES,
     CIRCUITS,
     CROSSED,
     LEFT_OUT,
     REPORT,
     SENSITIVITY,
-    SESSION,
-    STOPPED,
     Store,
     StoreError,
 )
 
 FIGURES = "figures"  # the folder of the gallery
 EXTENSIONS = ("png", "svg")
-ONE = ("sweep", "task", "model", "optimizer", "steps", "log_every")  # in a sweep each has one value
 MOST_OPENED = 8  # runs whose weights are offered to the page
 
 
@@ -58,6 +59,7 @@ def analyze(
     run_id: str | None = None,
     report: bool = False,
     sensitivity: bool = False,
+    boundary: str | None = None,
     **thresholds: float,
 ) -> Analysis:
     """Sort the finished runs of `folder` into phases (see `classify`) and write tables and diagram into it.
@@ -67,7 +69,8 @@ def analyze(
 
     With `figures` the table of `circuits` too, and the pictures of the `gallery` that apply; `run_id`: the
     run that they open. With `sensitivity`, or where an earlier call had it, how much depends on thresholds
-    and definition (see `analysis.sensitivity`). With `report` the page of `write_report`. Everything but the
+    and definition (see `analysis.sensitivity`); so with `boundary`, an axis, where along it one phase becomes
+    another (see `boundaries`). With `report` the page of `write_report`. Everything but the
     page is computed before anything is written. A sweep that cannot be drawn still gets its tables. Raises
     StoreError where `folder` holds no sweep, none of its runs has finished, or the run is not there,
     ValueError where an argument is not allowed, OSError where `folder` cannot be written.
@@ -80,14 +83,15 @@ def analyze(
     if run_id is not None and run_id not in set(phases["run_id"]):
         raise StoreError(f"{store.place()}: run {run_id} is not there; run_ids are in its runs")
     by_cell = cells(phases)
-    try:
-        figure, not_drawn = phase_diagram(phases, expected=expected_runs(*asked)), ""
-    except ValueError as error:
-        figure, not_drawn = None, f"not drawn: {error}"
+    expected = expected_runs(*asked)
+    figure, not_drawn = _drawn(phases, expected=expected)
     opened, pictures = _open(folder, phases, run_id) if figures else (None, {})
     moved = None
     if sensitivity or store.exists(SENSITIVITY):
         moved = all_of(phases, load_curves(folder), asked[0].get("phases") or {})
+    if axis := boundary or store.boundary_axis():
+        bounds = boundaries(phases, axis)
+        bent, not_bent = _drawn(phases, expected=expected, y=axis, bounds=bounds)
 
     counts = {name: int((phases["phase"] == name).sum()) for name in looks(phases)}
     found = ", ".join(f"{count:,} {name}" for name, count in counts.items())
@@ -95,7 +99,7 @@ def analyze(
     if lost := len(runs) - len(phases):
         why = f"have no phase by {definition}; the sweep's own command sorts them"
         lines.append(f"left out: {lost:,} of {len(runs):,} finished runs {why}")
-    lines += [*_too_short(phases), *_merged(phases), *_ended_otherwise(store, phases)]
+    lines += remarks(store, phases)
     tables = store.write_phases(phases, by_cell)
     lines.append(f"diagram: {', '.join(_write(store, 'phase_diagram', figure)) or not_drawn}")
     if opened is None:
@@ -107,44 +111,20 @@ def analyze(
     if moved is not None:
         tables += (store.write_table(SENSITIVITY, moved.table), store.write_table(CROSSED, moved.crossed))
         lines += [*moved.lines, f"sensitivity: {', '.join(_write(store, 'sensitivity', moved.figure))}"]
+    if axis:
+        tables += (store.write_table(BOUNDARIES, bounds),)
+        lines += [*told(bounds), f"boundary: {', '.join(_write(store, 'boundary', bent)) or not_bent}"]
     lines += [f"tables: {', '.join(tables)}", *([stale] if stale else [])]
     lines += [f"report: {write_report(folder, phases)}"] if report else []
     return Analysis(counts, tuple(lines))
 
 
-def _too_short(phases: pd.DataFrame) -> list[str]:
-    """That runs may have failed for want of steps, where some have."""
-    if "undecided" not in phases or not (count := int(phases["undecided"].sum())):
-        return []
-    failed = int((phases["phase"] == "fail").sum())
-    why = "had all training rows right, and the loss still fell at the last step: too short to tell"
-    return [f"undecided: {count:,} of {failed:,} fail {why}"]
-
-
-def _merged(phases: pd.DataFrame) -> list[str]:
-    """That there are runs of several sweeps, where somebody has put their files together."""
-    found = {name: phases[name].dropna().unique() for name in ONE if name in phases}
-    words = [
-        f"{name} {', '.join(map(str, values[:3]))}{', ...' * (len(values) > 3)}"
-        for name, values in found.items()
-        if len(values) > 1
-    ]
-    return [f"runs of several sweeps are in this folder, and are taken as one: {'; '.join(words)}"] * bool(
-        words
-    )
-
-
-def _ended_otherwise(store: Store, phases: pd.DataFrame) -> list[str]:
-    """That runs were ended when another definition than that of `phases`, or other thresholds, decided."""
-    if STOPPED not in phases:
-        return []
-    stopped = phases[phases[STOPPED].notna()]
-    now = {"definition": phases.attrs["definition"], **phases.attrs.get("thresholds", phases.attrs)}
-    by = {one["session"]: one.get("stopped_by") for one in store.sweep().get("sessions", [])}
-    others = [other for session in stopped[SESSION].unique() if (other := by.get(session)) != now]
-    told = {", ".join(f"{key}={value}" for key, value in (other or {}).items()) for other in others}
-    ended = f"{plural(len(stopped), 'run')} ended early, when the phase was decided by"
-    return [f"{ended} {'; '.join(sorted(told))}: by what is asked now it may be another"] if others else []
+def _drawn(phases: pd.DataFrame, **how: Any) -> tuple[Figure | None, str]:
+    """The phase diagram and "", or None and why there is none."""
+    try:
+        return phase_diagram(phases, **how), ""
+    except ValueError as error:
+        return None, f"not drawn: {error}"
 
 
 def _no_runs(store: Store) -> str:

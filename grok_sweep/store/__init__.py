@@ -53,6 +53,7 @@ from grok_sweep.store.tables import EMPTY, OURS, Tables, of_runs, shard_name
 __all__ = [
     "AFTER",
     "BEFORE",
+    "BOUNDARIES",
     "CIRCUITS",
     "CROSSED",
     "CURVES_SCHEMA",
@@ -76,6 +77,7 @@ __all__ = [
 
 SWEEP = "sweep.yaml"
 SENSITIVITY, CROSSED = "sensitivity.parquet", "definitions.parquet"
+BOUNDARIES = "boundaries.parquet"
 PHASES, CELLS, CIRCUITS, REPORT = "phases.parquet", "cells.parquet", "circuits.parquet", "report.html"
 OWN_PHASES = f"parts/{PHASES}"  # by the user's own definition, while phases.parquet is by a built-in one
 LEFT_OUT = "runs_left_out"  # how many, where a record has cells and picture only
@@ -301,6 +303,11 @@ class Store:
         """The run_ids in the table of what the networks learned; None where there is none to be read."""
         table = self._analysed(CIRCUITS, ["run_id"])
         return None if table is None else set(table["run_id"])
+
+    def boundary_axis(self) -> str | None:
+        """Along which axis boundaries were looked for; None where there is no table of them to be read."""
+        table = self._analysed(BOUNDARIES, ["value"])
+        return None if table is None else table.attrs.get("axis")
 
     def _analysed(self, name: str, columns: list[str]) -> pd.DataFrame | None:
         """These columns of a table of an analysis; None where there is none to be read."""

@@ -1,0 +1,219 @@
+"""Where along an axis one phase becomes another, and how sure that is."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby, pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.special import ndtr, stdtrit
+
+from analysis.cells import axes, cells
+from analysis.phases import looks
+from analysis.read import need
+from analysis.words import plural
+
+RESAMPLES = 1000
+FEWEST = 4  # seeds, by which more than half of the runs can be known to be in a phase
+STEPS = 40  # of Newton's method; it takes about ten
+CERTAIN = 0.975  # share of the resamples in which one phase is on the same side of the other
+COLUMNS = ["below", "above", "value", "low", "high"]
+
+
+class Stretch(NamedTuple):
+    """Neighbouring values of the axis, by place, at which a phase is the majority."""
+
+    phase: str
+    begin: int
+    end: int
+
+
+class Bend(NamedTuple):
+    """Of one combination: the phases below and above, the critical value and its interval, in the axis."""
+
+    below: str
+    above: str
+    value: float
+    low: float
+    high: float
+
+
+def boundaries(phases: pd.DataFrame, axis: str, by: Sequence[str] | None = None) -> pd.DataFrame:
+    """Where along `axis` the majority of runs goes from one phase to another, for all combinations of `by`.
+
+    A row for each combination and each place where the majority changes from one value of the axis to the
+    next; where it goes there and back, and the two intervals overlap, it does not change. Columns: `by`
+    (default: the other axes of `cells`); below and above, the phases on either side; value, at which a run
+    in one of the two is as likely in one as in the other, by logistic regression in the axis, or in its
+    logarithm where that is spaced more evenly, over the values that have the two for majority, with the
+    penalty of D. Firth (Biometrika 80, 1993, 27-38), without which a clean step has no slope; low and high,
+    its interval of 95 %.
+
+    That is by 1,000 resamples of the seeds, the same for all combinations as they share data and initial
+    weights: percentiles, wider by Student's t for few seeds (T. C. Hesterberg, The American Statistician 69,
+    2015, 371-386), and at least from the last value with the one phase in the majority to the first with the
+    other. 0 (-inf of an axis that is not logarithmic) or inf where there is no bound, as with fewer than four
+    seeds: `wilson`'s interval of three of three reaches below a half. Where the resamples do not agree that
+    the majority changes, value is nan. Where one phase is the majority everywhere, it is below and above,
+    value is nan, and low and high are the outermost values at which its interval is above a half, if any.
+
+    Raises ValueError where `axis` is no axis of numbers with two values or more, or a column is missing.
+    """
+    need(phases, ["phase", "seed"], "a table of phases")
+    known = [
+        name
+        for name in axes(phases)
+        if pd.api.types.is_numeric_dtype(phases[name]) and phases[name].nunique() > 1
+    ]
+    if axis not in known:
+        raise ValueError(
+            f"boundary: {axis!r} is no axis of two numbers or more; there are {', '.join(known)}"
+        )
+    by = [name for name in axes(phases) if name != axis] if by is None else [*by]
+    phases = phases[phases["phase"].notna() & phases[axis].notna()]
+    seeds = phases["seed"].unique()
+    weights_BS = np.random.default_rng(0).multinomial(
+        len(seeds), np.full(len(seeds), 1 / len(seeds)), RESAMPLES
+    )
+    rows = []
+    groups: Any = phases.groupby(by, dropna=False, observed=True) if by else [((), phases)]
+    for key, here in groups:
+        rows += [[*key, *bend] for bend in _bends(here, axis, seeds, weights_BS)]
+    table = pd.DataFrame(rows, columns=[*by, *COLUMNS])
+    names = [*looks(phases)]
+    for side in ("below", "above"):
+        table[side] = pd.Categorical(table[side], categories=names)
+    table.attrs = {**phases.attrs, "axis": axis}
+    return table
+
+
+def is_log(values: Sequence[float] | np.ndarray) -> bool:
+    """Whether these, ascending, are spaced more evenly in their logarithms."""
+    if min(values) <= 0:
+        return False
+    plain, logs = np.diff(values), np.diff(np.log(values))
+    return bool(logs.std() / logs.mean() < plain.std() / plain.mean())
+
+
+def _bends(here: pd.DataFrame, axis: str, seeds: np.ndarray, weights_BS: np.ndarray) -> Iterator[Bend]:
+    """Of the runs of one combination."""
+    by_value = cells(here, [axis])
+    values_J = by_value[axis].to_numpy(float)
+    by_seed = here.pivot_table(index="seed", columns=axis, values="phase", aggfunc="first", observed=True)
+    phase_SJ: np.ndarray = by_seed.reindex(index=seeds).to_numpy(object)
+    use_log = len(values_J) > 1 and is_log(values_J)
+    u_J, back = (np.log(values_J), np.exp) if use_log else (values_J, np.asarray)
+
+    def between(one: Stretch, other: Stretch) -> Bend:
+        here = slice(one.begin, other.end)
+        is_one_SJ, is_other_SJ = (phase_SJ[:, here] == name for name in (one.phase, other.phase))
+        return _bend(u_J[here], is_one_SJ, is_other_SJ, weights_BS, (one.phase, other.phase))
+
+    stretches = _stretches(by_value["majority"].astype(str))
+    while True:
+        bends = [between(*pair) for pair in pairwise(stretches)]
+        sure = [not np.isnan(bend.value) for bend in bends]
+        for i in range(1, len(stretches) - 1):
+            before, after = stretches[i - 1], stretches[i + 1]
+            apart = sure[i - 1] and sure[i] and bends[i - 1].high <= bends[i].low
+            if before.phase == after.phase and not apart:  # there and back may be chance
+                stretches[i - 1 : i + 2] = [Stretch(before.phase, before.begin, after.end)]
+                break
+        else:
+            break
+    for below, above, *numbers in bends:
+        yield Bend(below, above, *(float(back(number)) for number in numbers))
+    if not bends:
+        (only,) = stretches
+        sure_J = values_J[by_value[f"low_{only.phase}"] > 0.5]
+        low, high = (sure_J[0], sure_J[-1]) if len(sure_J) else (np.nan, np.nan)
+        yield Bend(only.phase, only.phase, np.nan, low, high)
+
+
+def _stretches(majority: Iterable[str]) -> list[Stretch]:
+    """Of neighbouring values with the same majority."""
+    found, begin = [], 0
+    for phase, values in groupby(majority):
+        end = begin + len([*values])
+        found.append(Stretch(phase, begin, end))
+        begin = end
+    return found
+
+
+def _bend(
+    u_J: np.ndarray, of_a_SJ: np.ndarray, of_b_SJ: np.ndarray, weights_BS: np.ndarray, names: tuple[str, str]
+) -> Bend:
+    """From a phase a to a phase b; the numbers are in u."""
+    n_seeds = int((of_a_SJ | of_b_SJ).any(axis=1).sum())
+    all_BS = np.vstack([np.ones(len(of_a_SJ), int), weights_BS])  # the first is what was found
+    a_BJ, b_BJ = all_BS @ of_a_SJ, all_BS @ of_b_SJ
+    middle_B, slope_B = fit(u_J, b_BJ, a_BJ + b_BJ)
+    middle_B[b_BJ.sum(axis=1) == 0], middle_B[a_BJ.sum(axis=1) == 0] = np.inf, -np.inf
+    shown = (slope_B[1:] > 0).mean() >= CERTAIN and u_J[0] <= middle_B[0] <= u_J[-1]
+    wide = _wider(n_seeds)
+    low, high = np.quantile(middle_B[1:], [wide, 1 - wide], method="inverted_cdf")
+    if n_seeds < FEWEST:
+        low, high = -np.inf, np.inf
+    if not shown:
+        return Bend(*names, np.nan, low, high)
+    # No value of the axis is between the last of a and the first of b: any number there is as good.
+    of_a_J, of_b_J = u_J[b_BJ[0] < a_BJ[0]], u_J[b_BJ[0] > a_BJ[0]]
+    low = min(low, middle_B[0], of_a_J[of_a_J <= middle_B[0]].max(initial=-np.inf))
+    high = max(high, middle_B[0], of_b_J[of_b_J >= middle_B[0]].min(initial=np.inf))
+    return Bend(*names, middle_B[0], low, high)
+
+
+def _wider(n: int) -> float:
+    """The percentile that takes the place of 2.5 % with n seeds (Hesterberg 2015, 4.5)."""
+    return float(ndtr(-np.sqrt(n / max(1, n - 1)) * stdtrit(max(1, n - 1), 0.975)))
+
+
+def fit(u_J: np.ndarray, hits_BJ: np.ndarray, runs_BJ: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(where it is 1/2, slope) of B logistic curves, each through the shares hits / runs at u.
+
+    Of Firth's penalised likelihood, by Newton's method: score X'(k - n p + h (1/2 - p)) with leverages h.
+    """
+    centre, scale = u_J.mean(), max(u_J.std(), 1e-300)
+    x_J = (u_J - centre) / scale
+    a_B, b_B = np.zeros((2, len(hits_BJ)))
+    for _ in range(STEPS):
+        p_BJ = 1 / (1 + np.exp(-np.clip(a_B[:, None] + b_B[:, None] * x_J, -30, 30)))
+        w_BJ = runs_BJ * p_BJ * (1 - p_BJ)
+        i_aa, i_ab, i_bb = w_BJ.sum(1), w_BJ @ x_J, w_BJ @ x_J**2
+        det = np.maximum(i_aa * i_bb - i_ab**2, 1e-12)
+        h_BJ = w_BJ * (i_bb[:, None] - 2 * i_ab[:, None] * x_J + i_aa[:, None] * x_J**2) / det[:, None]
+        left_BJ = hits_BJ - runs_BJ * p_BJ + h_BJ * (0.5 - p_BJ)
+        s_a, s_b = left_BJ.sum(1), left_BJ @ x_J
+        a_B = a_B + np.clip((i_bb * s_a - i_ab * s_b) / det, -2, 2)
+        b_B = b_B + np.clip((i_aa * s_b - i_ab * s_a) / det, -2, 2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        middle_B = np.where(b_B == 0, np.inf, -a_B / b_B)
+    return middle_B * scale + centre, b_B / scale
+
+
+def told(table: pd.DataFrame) -> list[str]:
+    """What a table of `boundaries` says, in lines."""
+    axis, lines = table.attrs["axis"], []
+    for (below, above), rows in shown(table):
+        least, most = rows["value"].min(), rows["value"].max()
+        at = _number(least) if least == most else f"{_number(least)} to {_number(most)}"
+        wide = (rows["high"] / rows["low"].where(rows["low"] > 0)).median()
+        known = (
+            f"; half of the intervals are narrower than a factor of {wide:.3g}" if np.isfinite(wide) else ""
+        )
+        lines.append(f"{below} becomes {above} at {axis} {at} in {plural(len(rows), 'combination')}{known}")
+    is_one = table["below"].astype(str) == table["above"].astype(str)
+    for name, rows in table[is_one].groupby("below", observed=True):
+        lines.append(f"{name} is the majority at every {axis} in {plural(len(rows), 'combination')}")
+    if unclear := int((table["value"].isna() & ~is_one).sum()):
+        lines.append(f"{unclear:,} more along {axis} cannot be told from chance")
+    return lines
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def shown(table: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFrame]]:
+    """The rows of each pair of phases that have a value."""
+    return [*table[table["value"].notna()].groupby(["below", "above"], observed=True)]
