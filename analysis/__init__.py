@@ -17,6 +17,7 @@ from analysis.phases import DEFINITIONS, MAX_RATIO, MIN_LOSS, PHASES, classify, 
 from analysis.pixels import box_dimension
 from analysis.read import Weights, each_weights, load_curves, load_runs, load_weights, select, settings
 from analysis.steps import steps
+from analysis.times import times
 
 if TYPE_CHECKING:
     from analysis.figures import phase_diagram
@@ -54,6 +55,7 @@ __all__ = [
     "select",
     "settings",
     "steps",
+    "times",
     "wilson",
     "write_report",
 ]

@@ -60,7 +60,7 @@ def _options(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
         wrong = [f"{', '.join(given)}: no part of definition {name}; leave it out"]
     figures = arguments.figures or arguments.run is not None
     options = {"definition": name, "figures": figures, "run_id": arguments.run}
-    options |= {name: getattr(arguments, name) for name in ("report", "sensitivity", "boundary")}
+    options |= {name: getattr(arguments, name) for name in ("report", "sensitivity", "boundary", "times")}
     return options | given, wrong
 
 
@@ -97,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="AXIS",
         help="also where along AXIS one phase becomes another, and how sure that is",
     )
+    add("--times", action="store_true", help="also how long runs take to generalise, those that have not too")
     add("--report", action="store_true", help="also report.html: the sweep as a page to explore")
     add(
         "--record",

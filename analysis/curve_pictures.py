@@ -105,7 +105,7 @@ def _keys(split: _Split) -> dict[str, Any]:
     named = np.unique(np.linspace(0, many - 1, min(many, MOST_KEYS)).round().astype(int))
     keys: dict[str, Any] = {label: line(colour) for label, (_, colour) in SIDES.items()}
     shades = {
-        split.shades[k]: tuple(line(_shade(colour, k, many)) for _, colour in SIDES.values()) for k in named
+        split.shades[k]: tuple(line(shade_of(colour, k, many)) for _, colour in SIDES.values()) for k in named
     }
     return keys | shades
 
@@ -144,10 +144,10 @@ def _lines(plot: Axes, curves: pd.DataFrame, kind: str, shades: int, look: dict[
         for shade in sorted(points["shade"].unique()):
             runs = points[points["shade"] == shade].groupby("run_id", sort=False)
             lines = [run[["step", name]].to_numpy(float) for _, run in runs]
-            thin_lines(plot, lines, _shade(colour, shade, shades), label, **look)
+            thin_lines(plot, lines, shade_of(colour, shade, shades), label, **look)
 
 
-def _shade(colour: str, place: int, of: int) -> Any:
+def shade_of(colour: str, place: int, of: int) -> Any:
     """The colour itself, or from pale to dark that which has a place among some."""
     if of < 2:
         return colour

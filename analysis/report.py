@@ -1,6 +1,6 @@
 """One call that analyses a results folder: phases, cells, circuits and pictures beside the runs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.boundary import boundaries, told
+from analysis.boundary import boundaries
+from analysis.boundary import told as boundary_told
 from analysis.cells import cells
 from analysis.circuits import circuits
 from analysis.expected import configs, expected_runs, n_expected
@@ -21,7 +22,10 @@ from analysis.read import Weights, each_weights, load_curves, load_runs, load_we
 from analysis.remarks import remarks
 from analysis.sensitivity import all_of
 from analysis.steps import steps
-from analysis.style import picture
+from analysis.style import picture as content_of
+from analysis.time_pictures import times_picture
+from analysis.times import times as times_of
+from analysis.times import told as times_told
 from analysis.words import plural
 from grok_sweep.core.parts import Definition
 from grok_sweep.store import (
@@ -31,6 +35,7 @@ from grok_sweep.store import (
     LEFT_OUT,
     REPORT,
     SENSITIVITY,
+    TIMES,
     Store,
     StoreError,
 )
@@ -38,6 +43,16 @@ from grok_sweep.store import (
 FIGURES = "figures"  # the folder of the gallery
 EXTENSIONS = ("png", "svg")
 MOST_OPENED = 8  # runs whose weights are offered to the page
+
+
+@dataclass(frozen=True)
+class _Extra:
+    """What is made when it is asked for, and kept up to date: tables by file, words, and a picture."""
+
+    name: str
+    tables: dict[str, pd.DataFrame]
+    lines: list[str]
+    picture: tuple[Figure | None, str]
 
 
 @dataclass(frozen=True)
@@ -60,6 +75,7 @@ def analyze(
     report: bool = False,
     sensitivity: bool = False,
     boundary: str | None = None,
+    times: bool = False,
     **thresholds: float,
 ) -> Analysis:
     """Sort the finished runs of `folder` into phases (see `classify`) and write tables and diagram into it.
@@ -70,10 +86,11 @@ def analyze(
     With `figures` the table of `circuits` too, and the pictures of the `gallery` that apply; `run_id`: the
     run that they open. With `sensitivity`, or where an earlier call had it, how much depends on thresholds
     and definition (see `analysis.sensitivity`); so with `boundary`, an axis, where along it one phase becomes
-    another (see `boundaries`). With `report` the page of `write_report`. Everything but the
-    page is computed before anything is written. A sweep that cannot be drawn still gets its tables. Raises
-    StoreError where `folder` holds no sweep, none of its runs has finished, or the run is not there,
-    ValueError where an argument is not allowed, OSError where `folder` cannot be written.
+    another (see `boundaries`), and with `times` how long runs take (see `analysis.times`). With `report` the
+    page of `write_report`. Everything but the page is computed before anything is written. A sweep that
+    cannot be drawn still gets its tables. Raises StoreError where `folder` holds no sweep, none of its runs
+    has finished, or the run is not there, ValueError where an argument is not allowed, OSError where `folder`
+    cannot be written.
     """
     store = Store(folder)
     asked, runs = configs(store.sweep()), load_runs(folder)
@@ -84,14 +101,21 @@ def analyze(
         raise StoreError(f"{store.place()}: run {run_id} is not there; run_ids are in its runs")
     by_cell = cells(phases)
     expected = expected_runs(*asked)
-    figure, not_drawn = _drawn(phases, expected=expected)
+    figure, not_drawn = _drawn(phase_diagram, phases, expected=expected)
     opened, pictures = _open(folder, phases, run_id) if figures else (None, {})
-    moved = None
+    extras = []
     if sensitivity or store.exists(SENSITIVITY):
         moved = all_of(phases, load_curves(folder), asked[0].get("phases") or {})
+        made = {SENSITIVITY: moved.table, CROSSED: moved.crossed}
+        extras.append(_Extra("sensitivity", made, moved.lines, (moved.figure, "")))
     if axis := boundary or store.boundary_axis():
         bounds = boundaries(phases, axis)
-        bent, not_bent = _drawn(phases, expected=expected, y=axis, bounds=bounds)
+        picture = _drawn(phase_diagram, phases, expected=expected, y=axis, bounds=bounds)
+        extras.append(_Extra("boundary", {BOUNDARIES: bounds}, boundary_told(bounds), picture))
+    if times or store.exists(TIMES):
+        took = times_of(phases, steps(phases, load_curves(folder)))
+        picture = _drawn(times_picture, took, title=str(phases["sweep"].iloc[0]))
+        extras.append(_Extra("times", {TIMES: took}, times_told(took), picture))
 
     counts = {name: int((phases["phase"] == name).sum()) for name in looks(phases)}
     found = ", ".join(f"{count:,} {name}" for name, count in counts.items())
@@ -108,21 +132,19 @@ def analyze(
         tables += (store.write_table(CIRCUITS, opened),)
         drawn = [_write(store, f"{FIGURES}/{name}", pictures.get(name)) for name in NAMES]
         stale = f"figures: {', '.join(chain(*drawn))}"
-    if moved is not None:
-        tables += (store.write_table(SENSITIVITY, moved.table), store.write_table(CROSSED, moved.crossed))
-        lines += [*moved.lines, f"sensitivity: {', '.join(_write(store, 'sensitivity', moved.figure))}"]
-    if axis:
-        tables += (store.write_table(BOUNDARIES, bounds),)
-        lines += [*told(bounds), f"boundary: {', '.join(_write(store, 'boundary', bent)) or not_bent}"]
+    for extra in extras:
+        tables += tuple(store.write_table(name, table) for name, table in extra.tables.items())
+        figure, not_drawn = extra.picture
+        lines += [*extra.lines, f"{extra.name}: {', '.join(_write(store, extra.name, figure)) or not_drawn}"]
     lines += [f"tables: {', '.join(tables)}", *([stale] if stale else [])]
     lines += [f"report: {write_report(folder, phases)}"] if report else []
     return Analysis(counts, tuple(lines))
 
 
-def _drawn(phases: pd.DataFrame, **how: Any) -> tuple[Figure | None, str]:
-    """The phase diagram and "", or None and why there is none."""
+def _drawn(draw: Callable[..., Figure], *of: Any, **how: Any) -> tuple[Figure | None, str]:
+    """A picture and "", or None and why there is none."""
     try:
-        return phase_diagram(phases, **how), ""
+        return draw(*of, **how), ""
     except ValueError as error:
         return None, f"not drawn: {error}"
 
@@ -152,7 +174,7 @@ def _write(store: Store, name: str, figure: Figure | None) -> list[str]:
 
     An earlier one would not be of these runs: where there is none now, it goes.
     """
-    drawn = {f"{name}.{kind}": None if figure is None else picture(figure, kind) for kind in EXTENSIONS}
+    drawn = {f"{name}.{kind}": None if figure is None else content_of(figure, kind) for kind in EXTENSIONS}
     places = [store.write_figure(file, content) for file, content in drawn.items()]
     return [] if figure is None else places
 

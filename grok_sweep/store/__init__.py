@@ -65,6 +65,7 @@ __all__ = [
     "SENSITIVITY",
     "SESSION",
     "STOPPED",
+    "TIMES",
     "Inspection",
     "Store",
     "StoreError",
@@ -77,7 +78,7 @@ __all__ = [
 
 SWEEP = "sweep.yaml"
 SENSITIVITY, CROSSED = "sensitivity.parquet", "definitions.parquet"
-BOUNDARIES = "boundaries.parquet"
+BOUNDARIES, TIMES = "boundaries.parquet", "times.parquet"
 PHASES, CELLS, CIRCUITS, REPORT = "phases.parquet", "cells.parquet", "circuits.parquet", "report.html"
 OWN_PHASES = f"parts/{PHASES}"  # by the user's own definition, while phases.parquet is by a built-in one
 LEFT_OUT = "runs_left_out"  # how many, where a record has cells and picture only

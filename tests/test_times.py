@@ -1,0 +1,124 @@
+"""How long runs take: medians and intervals of censored steps, as a table, in words and drawn."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from pages import PARITY, tables
+
+import analysis
+from analysis.cli import main
+from analysis.time_pictures import times_picture
+from analysis.times import _median
+
+# Weeks of remission with 6-mercaptopurine: E. J. Freireich et al., Blood 21 (1963), 699-716.
+CAME = [6, 6, 6, 7, 10, 13, 16, 22, 23]
+NOT_YET = [6, 9, 10, 11, 17, 19, 20, 25, 32, 32, 34, 35]
+
+
+def median(came, not_yet):
+    step_R = pd.array([*came, *[pd.NA] * len(not_yet)], "Int64")
+    return _median(pd.Series(step_R), pd.Series(pd.array([*came, *not_yet], "Int64")))
+
+
+def by_hand(came, not_yet):
+    """Median and interval by the formulas: the product of what is left, Greenwood's sum, log(-log)."""
+    at, share, sum_, found = sorted({*came}), 1.0, 0.0, []
+    for t in at:
+        at_risk, events = sum(u >= t for u in [*came, *not_yet]), came.count(t)
+        share *= 1 - events / at_risk
+        if share > 0:
+            sum_ += events / (at_risk * (at_risk - events))
+            half = 1.959964 * np.sqrt(sum_) / abs(np.log(share))
+            found.append((t, share, share ** np.exp(half), share ** np.exp(-half)))
+        else:
+            found.append((t, 0.0, 0.0, 1.0))
+    return [min((row[0] for row in found if row[k] <= 0.5), default=np.inf) for k in (1, 2, 3)]
+
+
+def test_of_known_data_the_median_is_the_known_one():
+    runs, reached, middle, low, high, last = median(CAME, NOT_YET)
+    assert (runs, reached, middle, last) == (21, 9, 23, 35)
+    assert [middle, low, high] == by_hand(CAME, NOT_YET)
+    assert (low, high) == (13, np.inf)
+
+
+def test_medians_are_those_by_hand():
+    random = np.random.default_rng(0)
+    for _ in range(60):
+        all_ = (100 * random.integers(1, 30, random.integers(1, 12))).tolist()
+        cut = int(random.integers(0, len(all_) + 1))
+        came, not_yet = all_[:cut], all_[cut:]
+        if came:
+            assert median(came, not_yet)[2:5] == pytest.approx(by_hand(came, not_yet))
+
+
+@pytest.mark.parametrize("end", [1.2, 3.0])  # when all are watched no longer, in medians
+def test_intervals_hold_the_truth_as_often_as_they_say(end):
+    random, held, tries = np.random.default_rng(1), 0, 600
+    for _ in range(tries):
+        t = random.exponential(1000 / np.log(2), 9)
+        is_there = t <= 1000 * end
+        came = t[is_there].astype(int).tolist()
+        _, _, _, low, high, _ = median(came, [int(1000 * end)] * (9 - len(came)))
+        held += low <= 1000 <= high
+    assert 0.93 <= held / tries <= 1
+
+
+def test_where_nobody_came_the_bound_is_the_end_for_enough_runs():
+    assert median([], [500] * 9) == [9, 0, np.inf, np.inf, np.inf, 500]
+    assert median([], [500] * 3) == [3, 0, np.inf, 0, np.inf, 500]
+    assert median([], [])[:2] == [0, 0]
+
+
+@pytest.fixture(scope="module")
+def record():
+    phases = analysis.classify(analysis.load_runs(PARITY))
+    return phases, analysis.steps(phases, analysis.load_curves(PARITY))
+
+
+def test_each_cell_has_its_own(record):
+    phases, found = record
+    table = analysis.times(phases, found)
+    assert len(table) == 125 * 2
+    one = table.query("hidden_size == 64 and train_size == 1500 and weight_decay == 0.1").set_index("event")
+    ids = phases.query("hidden_size == 64 and train_size == 1500 and weight_decay == 0.1")["run_id"]
+    steps = found[found["run_id"].isin(ids)]["generalize_step"]
+    assert one.loc["generalize_step", "median"] == steps.median()  # of nine that all came there: the fifth
+    assert one.loc["generalize_step", ["runs", "reached"]].tolist() == [9, 9]
+    with pytest.raises(ValueError, match="9 of 1,125 runs are in no row of steps"):
+        analysis.times(phases, found[~found["run_id"].isin(ids)])
+    nothing_right = found.assign(best_eval_accuracy=np.nan, end_eval_accuracy=np.nan)
+    with pytest.raises(ValueError, match="nothing is right or wrong"):
+        analysis.times(phases, nothing_right)
+
+
+def test_what_is_later_than_the_last_step_is_drawn_hollow_above_it(record):
+    table = analysis.times(*record)
+    figure = times_picture(table, "p")
+    hollow = [line for plot in figure.axes for line in plot.lines if line.get_markerfacecolor() == "white"]
+    drawn = sum(len(line.get_xdata()) for line in hollow)
+    assert drawn == np.isinf(table["median"]).sum() > 0
+    assert {y for line in hollow for y in line.get_ydata()} == {1.6 * 20_000}
+    whole = [line for plot in figure.axes for line in plot.lines if line.get_markerfacecolor() != "white"]
+    heights = sorted(y for line in whole for y in line.get_ydata())
+    assert heights == sorted(table["median"][np.isfinite(table["median"])])
+
+
+@pytest.mark.parametrize(
+    "axes", [{}, {"weight_decay": [0.1, 1.0]}, {"a": [1, 2, 3], "b": [1, 2], "c": [1, 2]}]
+)
+def test_any_axes_are_drawn(axes):
+    runs, curves = tables(axes, seeds=2)
+    phases = analysis.classify(runs)
+    figure = times_picture(analysis.times(phases, analysis.steps(phases, curves)))
+    assert figure.axes
+
+
+def test_the_command_writes_a_table_and_a_picture(tmp_path, capsys):
+    folder = tmp_path / "p"
+    assert main([str(PARITY), "--record", str(folder)]) == 0
+    assert main([str(folder), "--times"]) == 0
+    said = capsys.readouterr().out
+    assert "memorize_step: 968 of 1,125 runs memorised; medians " in said
+    assert len(pd.read_parquet(folder / "times.parquet")) == 250
+    assert "hollow: later than the last step" in (folder / "times.svg").read_text().replace("\n", " ")
