@@ -162,6 +162,13 @@ def test_a_click_keeps_a_cell_and_the_keyboard_does_all_of_it(look, parity):
     shown.mouse.click(*cell_place(shown, 2, 1, 1))
     assert kept(shown) == [2, 1, 1]
     name = shown.inner_text("#cell")
+    where, _, said = name.partition(" — ")
+    setting = " and ".join(text.replace(" ", " == ") for text in where.split(" · "))
+    (cell,) = analysis.cells(analysis.classify(analysis.load_runs(PARITY))).query(setting).to_dict("records")
+    there = [phase for phase in FOUR if cell[f"n_{phase}"]]
+    sure = {phase: [round(100 * cell[f"{end}_{phase}"]) for end in ("low", "high")] for phase in there}
+    parts = [f"{cell[f'n_{phase}']} {phase} ({low} to {high} %)" for phase, (low, high) in sure.items()]
+    assert said == f"9 runs: {', '.join(parts)}"
     shown.mouse.move(*cell_place(shown, 0, 0, 0))
     assert shown.inner_text("#cell") == name
     shown.mouse.click(*cell_place(shown, 2, 1, 1))

@@ -31,6 +31,16 @@ function classify({ about, arrays, state }) {
   });
 }
 
+// In percent the interval of 95 % for the share hits / runs, as analysis.wilson.
+function wilson(hits, runs) {
+  const z = 1.959964;
+  const share = hits / runs;
+  const middle = share + z ** 2 / (2 * runs);
+  const half = z * Math.sqrt((share * (1 - share)) / runs + z ** 2 / (4 * runs ** 2));
+  const ends = [Math.max(0, middle - half), middle + half];
+  return ends.map((end) => Math.round((100 * end) / (1 + z ** 2 / runs))).join(" to ");
+}
+
 function runId(arrays, i) {
   return String.fromCharCode(...arrays.run_id.subarray(16 * i, 16 * i + 16));
 }

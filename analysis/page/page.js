@@ -133,8 +133,8 @@ class Page {
     const cell = this.current();
     const places = [cell % nx, Math.floor(cell / nx) % ny, Math.floor(cell / nx / ny)];
     const where = [x, y, panel].map(({ name, values }, k) => name && `${name} ${words(values[places[k]])}`);
-    const phase = (count, code) => count && `${number(count)} ${this.about.phases[code].name}`;
-    const found = this.counts(cells[cell]).map(phase).filter(Boolean).join(", ");
+    const said = (count, code) => `${number(count)} ${this.about.phases[code].name} (${wilson(count, cells[cell].length)} %)`;
+    const found = this.counts(cells[cell]).map((count, code) => count && said(count, code)).filter(Boolean).join(", ");
     const runs = found ? `${plural(cells[cell].length, "run")}: ${found}` : "no runs";
     byId("cell").textContent = [where.filter(Boolean).join(" · "), runs].filter(Boolean).join(" — ");
     drawCurves(this, cells[cell]);
