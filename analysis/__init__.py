@@ -12,6 +12,7 @@ from analysis import fourier
 from analysis.boundary import boundaries
 from analysis.cells import cells, wilson
 from analysis.circuits import circuits
+from analysis.comparison import compare
 from analysis.expected import expected_runs
 from analysis.phases import DEFINITIONS, MAX_RATIO, MIN_LOSS, PHASES, classify, load_phases, looks
 from analysis.pixels import box_dimension
@@ -41,6 +42,7 @@ __all__ = [
     "cells",
     "circuits",
     "classify",
+    "compare",
     "each_weights",
     "end_report",
     "expected_runs",

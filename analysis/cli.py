@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from analysis.compare_cli import main as compare_main
 from analysis.phases import DEFINITIONS, problems
 from analysis.report import analyze
 from grok_sweep.store import Store, StoreError
@@ -14,7 +15,13 @@ MOST_RECORDED = 100_000  # runs of a record, which is committed or mailed
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command: 0 where tables were written, 2 with a message on stderr where something was wrong."""
+    """Run the command: 0 where tables were written, 2 with a message on stderr where something was wrong.
+
+    `compare A B` is a command of its own (`analysis.compare_cli`).
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["compare"]:
+        return compare_main(argv[1:])
     arguments = _parser().parse_args(argv)
     folder, record = arguments.folder, arguments.record
     try:
@@ -75,7 +82,12 @@ def _target_problems(record: str, folder: str) -> list[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="grok-analyze", description=__doc__, allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        prog="grok-analyze",
+        description=__doc__,
+        epilog="grok-analyze compare A B: whether two sweeps differ, cell by cell; see its --help.",
+        allow_abbrev=False,
+    )
     add = parser.add_argument
     add("folder", metavar="DIR", help="the results folder that grok-sweep wrote: a path or a URI")
     of_pair = "of definition pair (default: the sweep's own)"

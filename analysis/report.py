@@ -1,41 +1,31 @@
 """One call that analyses a results folder: phases, cells, circuits and pictures beside the runs."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.boundary import boundaries
-from analysis.boundary import told as boundary_told
 from analysis.cells import cells
 from analysis.circuits import circuits
 from analysis.expected import configs, expected_runs, n_expected
+from analysis.extras import extras_of, picture_of
 from analysis.figures import phase_diagram
 from analysis.gallery import NAMES, Opened, chosen, gallery, varying
 from analysis.page import ended, page
 from analysis.phases import BUILT_IN, DEFINITIONS, classify, load_phases, looks
 from analysis.read import Weights, each_weights, load_curves, load_runs, load_weights
 from analysis.remarks import remarks
-from analysis.sensitivity import all_of
 from analysis.steps import steps
 from analysis.style import picture as content_of
-from analysis.time_pictures import times_picture
-from analysis.times import times as times_of
-from analysis.times import told as times_told
 from analysis.words import plural
 from grok_sweep.core.parts import Definition
 from grok_sweep.store import (
-    BOUNDARIES,
     CIRCUITS,
-    CROSSED,
     LEFT_OUT,
     REPORT,
-    SENSITIVITY,
-    TIMES,
     Store,
     StoreError,
 )
@@ -43,16 +33,6 @@ from grok_sweep.store import (
 FIGURES = "figures"  # the folder of the gallery
 EXTENSIONS = ("png", "svg")
 MOST_OPENED = 8  # runs whose weights are offered to the page
-
-
-@dataclass(frozen=True)
-class _Extra:
-    """What is made when it is asked for, and kept up to date: tables by file, words, and a picture."""
-
-    name: str
-    tables: dict[str, pd.DataFrame]
-    lines: list[str]
-    picture: tuple[Figure | None, str]
 
 
 @dataclass(frozen=True)
@@ -101,22 +81,9 @@ def analyze(
         raise StoreError(f"{store.place()}: run {run_id} is not there; run_ids are in its runs")
     by_cell = cells(phases)
     expected = expected_runs(*asked)
-    figure, not_drawn = _drawn(phase_diagram, phases, expected=expected)
+    figure, not_drawn = picture_of(phase_diagram, phases, expected=expected)
     opened, pictures = _open(folder, phases, run_id) if figures else (None, {})
-    extras = []
-    if sensitivity or store.exists(SENSITIVITY):
-        moved = all_of(phases, load_curves(folder), asked[0].get("phases") or {})
-        made = {SENSITIVITY: moved.table, CROSSED: moved.crossed}
-        extras.append(_Extra("sensitivity", made, moved.lines, (moved.figure, "")))
-    if axis := boundary or store.boundary_axis():
-        bounds = boundaries(phases, axis)
-        picture = _drawn(phase_diagram, phases, expected=expected, y=axis, bounds=bounds)
-        extras.append(_Extra("boundary", {BOUNDARIES: bounds}, boundary_told(bounds), picture))
-    if times or store.exists(TIMES):
-        took = times_of(phases, steps(phases, load_curves(folder)))
-        picture = _drawn(times_picture, took, title=str(phases["sweep"].iloc[0]))
-        extras.append(_Extra("times", {TIMES: took}, times_told(took), picture))
-
+    extras = extras_of(store, phases, asked, expected, sensitivity, boundary, times)
     counts = {name: int((phases["phase"] == name).sum()) for name in looks(phases)}
     found = ", ".join(f"{count:,} {name}" for name, count in counts.items())
     lines = [f"{plural(len(phases), 'run')}: {found}"]
@@ -139,14 +106,6 @@ def analyze(
     lines += [f"tables: {', '.join(tables)}", *([stale] if stale else [])]
     lines += [f"report: {write_report(folder, phases)}"] if report else []
     return Analysis(counts, tuple(lines))
-
-
-def _drawn(draw: Callable[..., Figure], *of: Any, **how: Any) -> tuple[Figure | None, str]:
-    """A picture and "", or None and why there is none."""
-    try:
-        return draw(*of, **how), ""
-    except ValueError as error:
-        return None, f"not drawn: {error}"
 
 
 def _no_runs(store: Store) -> str:

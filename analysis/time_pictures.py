@@ -64,6 +64,11 @@ def times_picture(table: pd.DataFrame, title: str = "") -> Figure:
             head(plot, f"{word}; {where}" if where else word)
             if spots[index][1] == 0:
                 plot.set_ylabel("step", size=9, color=INK)
+    for event in EVENTS:
+        row = [plots[f"{index} {event}"] for index in range(len(spots))]
+        least, most = zip(*(plot.get_ylim() for plot in row), strict=True)
+        for plot in row:
+            plot.set_ylim(min(least), max(most))
     return figure
 
 

@@ -1,5 +1,6 @@
 """How long runs take to memorise or to generalise, where some have not come there: by Kaplan and Meier."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from analysis.read import need
 from analysis.words import plural
 
 EVENTS = {"memorize_step": "memorised", "generalize_step": "generalised"}
+ROUNDING = 1e-9  # of a product of shares that is one half
 COLUMNS = ["event", "runs", "reached", "median", "low", "high", "last_step"]
 
 
@@ -25,9 +27,10 @@ def times(phases: pd.DataFrame, found: pd.DataFrame, by: Sequence[str] | None = 
 
     The median is that of the product-limit estimate (E. L. Kaplan and P. Meier, Journal of the American
     Statistical Association 53, 1958, 457-481), its interval the steps at which the pointwise log-log interval
-    of that has one half (R. Brookmeyer and J. Crowley, Biometrics 38, 1982, 29-41). A step is a logged one:
-    what it tells happened after the one before. Raises ValueError where a column is missing or a run of
-    `phases` is not in `found`.
+    of that has one half (R. Brookmeyer and J. Crowley, Biometrics 38, 1982, 29-41); where nobody is left,
+    which has no such interval, that of C. J. Clopper and E. S. Pearson (Biometrika 26, 1934, 404-413). A step
+    is a logged one: what it tells happened after the one before. Raises ValueError where a column is missing,
+    nothing is right or wrong, or a run of `phases` is not in `found`.
     """
     if found[["best_eval_accuracy", "end_eval_accuracy"]].isna().all(axis=None):
         raise ValueError("times: nothing is right or wrong in this task, so no run comes to 95 % of that")
@@ -58,17 +61,19 @@ def _median(step_R: pd.Series, last_R: pd.Series) -> list[float]:
     if not len(there):
         return [runs, 0, np.inf, np.inf if 0.5**runs <= 0.025 else 0.0, np.inf, last]
     left = ecdf(CensoredData(uncensored=there, right=not_yet)).sf
-    interval = left.confidence_interval(0.95, method="log-log")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The confidence interval is undefined", RuntimeWarning)  # see below
+        interval = left.confidence_interval(0.95, method="log-log")
     at, share = left.quantiles, left.probabilities
     low = np.where(share > 0, interval.low.probabilities, 0.0)
-    high = np.where(share > 0, interval.high.probabilities, 1.0)  # of none that is left nothing is known
+    high = np.where(share > 0, interval.high.probabilities, 1 - 0.025 ** (1 / len(there)))
     bounds = [_first(at, shares) for shares in (share, low, high)]
     return [runs, len(there), *bounds, last]
 
 
 def _first(at: np.ndarray, shares: np.ndarray) -> float:
     """The step at which half are left, or fewer; inf where there always are more."""
-    return float(at[shares <= 0.5].min(initial=np.inf))
+    return float(at[shares <= 0.5 + ROUNDING].min(initial=np.inf))
 
 
 def told(table: pd.DataFrame) -> list[str]:

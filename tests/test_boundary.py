@@ -10,6 +10,7 @@ import analysis
 from analysis import boundary
 from analysis.cli import main
 from analysis.phases import PHASES
+from grok_sweep.store import Store
 
 
 def table(phase_SJ, values):
@@ -129,8 +130,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say(width, monkeypatch):
 
 def test_the_command_writes_a_table_and_a_picture_and_keeps_them_up_to_date(tmp_path, capsys):
     runs, folder = analysis.load_runs(PARITY), tmp_path / "p"
-    assert main([str(PARITY), "--record", str(folder)]) == 0
-    capsys.readouterr()
+    Store(PARITY).copy_record(Store(folder))
     assert main([str(folder), "--boundary", "weight_decay"]) == 0
     said = capsys.readouterr().out
     assert "memorize becomes grok at weight_decay 0.0151 to 0.0548 in 21 combinations" in said
@@ -148,8 +148,7 @@ def test_the_command_writes_a_table_and_a_picture_and_keeps_them_up_to_date(tmp_
 
 def test_what_is_no_axis_is_named_and_nothing_written(tmp_path, capsys):
     folder = tmp_path / "p"
-    assert main([str(PARITY), "--record", str(folder)]) == 0
-    capsys.readouterr()
+    Store(PARITY).copy_record(Store(folder))
     for wrong in ("task", "seed", "nope"):
         assert main([str(folder), "--boundary", wrong]) == 2
         said = capsys.readouterr().err

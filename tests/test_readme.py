@@ -80,6 +80,12 @@ def test_sweeps(command, elsewhere):
 
 @commands("grok-analyze")
 def test_analyses(command, elsewhere, capsys):
+    if command[1] == "compare":
+        for folder in command[2:4]:
+            assert grok_sweep([*TINY, f"out={folder}"]) == 0
+        assert grok_analyze(command[1:]) == 0
+        assert f"are in both {command[2]} and {command[3]}" in capsys.readouterr().out
+        return
     assert grok_sweep([*TINY, f"out={command[1]}"]) == 0
     capsys.readouterr()
     assert grok_analyze(command[1:]) == 0

@@ -4,11 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from pages import PARITY, tables
+from scipy.stats import binomtest
 
 import analysis
 from analysis.cli import main
 from analysis.time_pictures import times_picture
 from analysis.times import _median
+from grok_sweep.store import Store
 
 # Weeks of remission with 6-mercaptopurine: E. J. Freireich et al., Blood 21 (1963), 699-716.
 CAME = [6, 6, 6, 7, 10, 13, 16, 22, 23]
@@ -31,8 +33,8 @@ def by_hand(came, not_yet):
             half = 1.959964 * np.sqrt(sum_) / abs(np.log(share))
             found.append((t, share, share ** np.exp(half), share ** np.exp(-half)))
         else:
-            found.append((t, 0.0, 0.0, 1.0))
-    return [min((row[0] for row in found if row[k] <= 0.5), default=np.inf) for k in (1, 2, 3)]
+            found.append((t, 0.0, 0.0, binomtest(0, len(came)).proportion_ci(0.95, "exact").high))
+    return [min((row[0] for row in found if row[k] <= 0.5 + 1e-9), default=np.inf) for k in (1, 2, 3)]
 
 
 def test_of_known_data_the_median_is_the_known_one():
@@ -62,6 +64,11 @@ def test_intervals_hold_the_truth_as_often_as_they_say(end):
         _, _, _, low, high, _ = median(came, [int(1000 * end)] * (9 - len(came)))
         held += low <= 1000 <= high
     assert 0.93 <= held / tries <= 1
+
+
+def test_where_all_came_at_once_the_median_is_there():
+    assert median([300] * 9, [])[2:5] == [300, 300, 300]
+    assert median([300] * 5, [])[2:5] == [300, 300, np.inf]  # of five nobody knows
 
 
 def test_where_nobody_came_the_bound_is_the_end_for_enough_runs():
@@ -116,9 +123,9 @@ def test_any_axes_are_drawn(axes):
 
 def test_the_command_writes_a_table_and_a_picture(tmp_path, capsys):
     folder = tmp_path / "p"
-    assert main([str(PARITY), "--record", str(folder)]) == 0
+    Store(PARITY).copy_record(Store(folder))
     assert main([str(folder), "--times"]) == 0
     said = capsys.readouterr().out
-    assert "memorize_step: 968 of 1,125 runs memorised; medians " in said
+    assert "memorize_step: 1,097 of 1,125 runs memorised; medians 200 to 10,700; " in said
     assert len(pd.read_parquet(folder / "times.parquet")) == 250
     assert "hollow: later than the last step" in (folder / "times.svg").read_text().replace("\n", " ")

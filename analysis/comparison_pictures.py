@@ -1,0 +1,57 @@
+"""Where two sweeps differ, as a picture: the distance of each cell."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from analysis.comparison import SURE, Comparison, axes_of
+from analysis.panels import key_axis, mosaic, page
+from analysis.places import arrange
+from analysis.style import INK, plain_style
+
+CELL = 0.32  # inches
+COLOURS = "magma_r"
+
+
+@plain_style()
+def compare_picture(found: Comparison, names: tuple[str, str]) -> Figure:
+    """A panel and grid of cells as in a phase diagram; a ring where they differ beyond chance.
+
+    Raises ValueError where there is no room, as `phase_diagram`.
+    """
+    table, (a, b) = found.table, names
+    by = axes_of(table)
+    cells = pd.DataFrame(
+        {"task": "", "seed": 0} | {name: table[name] for name in by} | {"min_train_loss": 0.0}
+    )
+    places = arrange(cells, None, None, None)
+    across, up = places.x, places.y
+    figure, plots = page(
+        f"{a} and {b}",
+        f"total variation of the shares of the phases in each cell, {found.distance:.3f} on average, "
+        f"{found.by_chance:.3f} by chance; rings: q < {SURE:g}, corrected for {len(table):,} cells",
+        mosaic(places.spots),
+        width=max(1.6, CELL * len(across) + 0.5),
+        heights=[max(0.8, CELL * len(up))] * (places.spots[-1][0] + 1),
+        room=0.8,
+    )
+    scale = ScalarMappable(Normalize(0, 1), COLOURS)
+    for index, plot in enumerate(plots.values()):
+        here = places.panel.places == index
+        x, y, distance = across.places[here], up.places[here], table["distance"].to_numpy()[here]
+        image_YX = np.full((len(up), len(across)), np.nan)
+        image_YX[y, x] = distance
+        plot.imshow(image_YX, origin="lower", aspect="auto", norm=Normalize(0, 1), cmap=COLOURS)
+        far = table["q"].to_numpy()[here] < SURE
+        plot.plot(x[far], y[far], "o", markersize=9, markerfacecolor="none", markeredgecolor=INK)
+        plot.set_title(places.panel.texts[index], size=9, color=INK)
+        plot.set(xticks=range(len(across)), yticks=range(len(up)))
+        plot.set_xticklabels(across.texts, rotation=90 if max(map(len, across.texts)) > 3 else 0)
+        plot.set_yticklabels(up.texts)
+        plot.set_xlabel(across.name.replace("_", " "), size=9, color=INK)
+        if places.spots[index][1] == 0:
+            plot.set_ylabel(up.name.replace("_", " "), size=9, color=INK)
+    key_axis(figure, scale, [*plots.values()])
+    return figure

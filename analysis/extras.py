@@ -1,0 +1,63 @@
+"""What an analysis makes when it is asked for, and keeps up to date from then on."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis.boundary import boundaries
+from analysis.boundary import told as boundary_told
+from analysis.figures import phase_diagram
+from analysis.read import load_curves
+from analysis.sensitivity import all_of
+from analysis.steps import steps
+from analysis.time_pictures import times_picture
+from analysis.times import times as times_of
+from analysis.times import told as times_told
+from grok_sweep.store import BOUNDARIES, CROSSED, SENSITIVITY, TIMES, Store
+
+
+@dataclass(frozen=True)
+class Extra:
+    """Tables by file, words, and a picture or why there is none."""
+
+    name: str
+    tables: dict[str, pd.DataFrame]
+    lines: list[str]
+    picture: tuple[Figure | None, str]
+
+
+def extras_of(
+    store: Store,
+    phases: pd.DataFrame,
+    asked: Sequence[Mapping[str, Any]],
+    expected: pd.DataFrame | None,
+    sensitivity: bool,
+    boundary: str | None,
+    times: bool,
+) -> list[Extra]:
+    """What is asked for, and what an earlier call had; see `analysis.analyze`."""
+    extras = []
+    if sensitivity or store.exists(SENSITIVITY):
+        moved = all_of(phases, load_curves(store.root), asked[0].get("phases") or {})
+        made = {SENSITIVITY: moved.table, CROSSED: moved.crossed}
+        extras.append(Extra("sensitivity", made, moved.lines, (moved.figure, "")))
+    if axis := boundary or store.boundary_axis():
+        bounds = boundaries(phases, axis)
+        picture = picture_of(phase_diagram, phases, expected=expected, y=axis, bounds=bounds)
+        extras.append(Extra("boundary", {BOUNDARIES: bounds}, boundary_told(bounds), picture))
+    if times or store.exists(TIMES):
+        took = times_of(phases, steps(phases, load_curves(store.root)))
+        picture = picture_of(times_picture, took, title=str(phases["sweep"].iloc[0]))
+        extras.append(Extra("times", {TIMES: took}, times_told(took), picture))
+    return extras
+
+
+def picture_of(draw: Callable[..., Figure], *of: Any, **how: Any) -> tuple[Figure | None, str]:
+    """A picture and "", or None and why there is none."""
+    try:
+        return draw(*of, **how), ""
+    except ValueError as error:
+        return None, f"not drawn: {error}"
