@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from agreement import apart, phases
+from agreement import AXES, apart, phases
 from rounding import differing, seen
 
 import analysis
@@ -35,6 +35,29 @@ def test_engines_differ_less_than_seeds_and_by_what_is_told(native):
     told += " (`tests/xla_cpu.parquet`); the mean over the cells of the total variation of their phases is "
     told += f"{between_engines:.3f}, and {between_seeds:.3f} between nine seeds and nine others"
     assert told in re.sub(r"\s+", " ", README)
+
+
+def test_compare_says_the_same_and_that_chance_does_as_much(native):
+    runs = analysis.classify(native.reset_index())
+    names = runs["phase"].cat.categories
+    for file in ("xla_cpu", "other_seeds"):
+        other = pd.read_parquet(HERE / f"{file}.parquet")
+        if "seed" not in other:
+            other = other.merge(runs[["run_id", "seed", *AXES]], on="run_id")
+        found = analysis.compare(
+            runs, other.assign(phase=pd.Categorical(phases(other), names)).pipe(like, runs), AXES
+        )
+        assert found.distance == pytest.approx(apart(runs, phases(runs), other, phases(other)))
+        assert found.p > 0.3
+        assert (found.table["q"] > 0.05).all()
+        told = f"{found.by_chance:.3f} by chance"
+        assert told in re.sub(r"\s+", " ", README)
+
+
+def like(table, other):
+    """With the same definition of phases."""
+    table.attrs = dict(other.attrs)
+    return table
 
 
 def test_those_that_differ_are_within_rounding_of_it():
