@@ -6,11 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtr, stdtrit
 
 from analysis.cells import axes, cells
 from analysis.phases import looks
-from analysis.read import need
+from analysis.read import need, unclaimed
 from analysis.words import plural
 
 RESAMPLES = 1000
@@ -43,21 +42,23 @@ def boundaries(phases: pd.DataFrame, axis: str, by: Sequence[str] | None = None)
 
     A row for each combination and each place where the majority changes from one value of the axis to the
     next; where it goes there and back, and the two intervals overlap, it does not change. Columns: `by`
-    (default: the other axes of `cells`); below and above, the phases on either side; value, at which a run
-    in one of the two is as likely in one as in the other, by logistic regression in the axis, or in its
-    logarithm where that is spaced more evenly, over the values that have the two for majority, with the
-    penalty of D. Firth (Biometrika 80, 1993, 27-38), without which a clean step has no slope; low and high,
-    its interval of 95 %.
+    (default: the other axes of `cells`, less those that change together with it); below and above, the phases
+    on either side; value, at which a run in one of the two is as likely in one as in the other, by logistic
+    regression in the axis, or in its logarithm where that is spaced more evenly, over the values that have
+    the two for majority, with the penalty of D. Firth (Biometrika 80, 1993, 27-38), without which a clean
+    step has no slope; low and high, its interval of 95 %.
 
     That is by 1,000 resamples of the seeds, the same for all combinations as they share data and initial
     weights: percentiles, wider by Student's t for few seeds (T. C. Hesterberg, The American Statistician 69,
     2015, 371-386), and at least from the last value with the one phase in the majority to the first with the
     other. 0 (-inf of an axis that is not logarithmic) or inf where there is no bound, as with fewer than four
     seeds: `wilson`'s interval of three of three reaches below a half. Where the resamples do not agree that
-    the majority changes, value is nan. Where one phase is the majority everywhere, it is below and above,
-    value is nan, and low and high are the outermost values at which its interval is above a half, if any.
+    the majority changes, value is nan. Where no boundary is found, below and
+    above are the phase that has the majority but for chance, and value is nan; low and high are the outermost
+    values at which its interval is above a half, nan where there are none or it has no majority somewhere.
 
-    Raises ValueError where `axis` is no axis of numbers with two values or more, or a column is missing.
+    Raises ValueError where `axis` is no axis of numbers with two values or more, a column is missing, or a
+    combination has several runs of a seed at one value.
     """
     need(phases, ["phase", "seed"], "a table of phases")
     known = [
@@ -66,42 +67,52 @@ def boundaries(phases: pd.DataFrame, axis: str, by: Sequence[str] | None = None)
         if pd.api.types.is_numeric_dtype(phases[name]) and phases[name].nunique() > 1
     ]
     if axis not in known:
-        raise ValueError(
-            f"boundary: {axis!r} is no axis of two numbers or more; there are {', '.join(known)}"
-        )
-    by = [name for name in axes(phases) if name != axis] if by is None else [*by]
+        there = f"there are {', '.join(known)}" if known else "there is none"
+        raise ValueError(f"boundary: {axis!r} is no axis of two numbers or more; {there}")
     phases = phases[phases["phase"].notna() & phases[axis].notna()]
-    seeds = phases["seed"].unique()
+    others = (name for name in axes(phases) if name != axis and not _changes_with(phases, name, axis))
+    by = [*others] if by is None else [*by]
+    unclaimed([axis, *by], COLUMNS)
+    if phases.duplicated([*by, axis, "seed"]).any():
+        raise ValueError(f"boundary: there are several runs of one seed, {', '.join([axis, *by])}")
+    seeds, use_log = phases["seed"].unique(), is_log(np.sort(phases[axis].unique()))
     weights_BS = np.random.default_rng(0).multinomial(
         len(seeds), np.full(len(seeds), 1 / len(seeds)), RESAMPLES
     )
     rows = []
     groups: Any = phases.groupby(by, dropna=False, observed=True) if by else [((), phases)]
     for key, here in groups:
-        rows += [[*key, *bend] for bend in _bends(here, axis, seeds, weights_BS)]
+        rows += [[*key, *bend] for bend in _bends(here, axis, use_log, seeds, weights_BS)]
     table = pd.DataFrame(rows, columns=[*by, *COLUMNS])
     names = [*looks(phases)]
     for side in ("below", "above"):
         table[side] = pd.Categorical(table[side], categories=names)
-    table.attrs = {**phases.attrs, "axis": axis}
+    table.attrs = {**phases.attrs, "axis": axis, "log": use_log}
     return table
 
 
 def is_log(values: Sequence[float] | np.ndarray) -> bool:
-    """Whether these, ascending, are spaced more evenly in their logarithms."""
-    if min(values) <= 0:
+    """Whether these, ascending, are spaced more evenly in their logarithms; of two nothing says so."""
+    if len(values) < 3 or min(values) <= 0:
         return False
     plain, logs = np.diff(values), np.diff(np.log(values))
     return bool(logs.std() / logs.mean() < plain.std() / plain.mean())
 
 
-def _bends(here: pd.DataFrame, axis: str, seeds: np.ndarray, weights_BS: np.ndarray) -> Iterator[Bend]:
+def _changes_with(phases: pd.DataFrame, name: str, axis: str) -> bool:
+    """Whether a column changes together with the axis: it has one value at each of its."""
+    at_each = phases.groupby(axis)[name].nunique(dropna=False)
+    return bool(phases[name].nunique(dropna=False) > 1 and at_each.max() == 1)
+
+
+def _bends(
+    here: pd.DataFrame, axis: str, use_log: bool, seeds: np.ndarray, weights_BS: np.ndarray
+) -> Iterator[Bend]:
     """Of the runs of one combination."""
     by_value = cells(here, [axis])
     values_J = by_value[axis].to_numpy(float)
     by_seed = here.pivot_table(index="seed", columns=axis, values="phase", aggfunc="first", observed=True)
     phase_SJ: np.ndarray = by_seed.reindex(index=seeds).to_numpy(object)
-    use_log = len(values_J) > 1 and is_log(values_J)
     u_J, back = (np.log(values_J), np.exp) if use_log else (values_J, np.asarray)
 
     def between(one: Stretch, other: Stretch) -> Bend:
@@ -126,7 +137,8 @@ def _bends(here: pd.DataFrame, axis: str, seeds: np.ndarray, weights_BS: np.ndar
     if not bends:
         (only,) = stretches
         sure_J = values_J[by_value[f"low_{only.phase}"] > 0.5]
-        low, high = (sure_J[0], sure_J[-1]) if len(sure_J) else (np.nan, np.nan)
+        is_one = len(sure_J) > 0 and by_value["majority"].nunique() == 1
+        low, high = (sure_J[0], sure_J[-1]) if is_one else (np.nan, np.nan)
         yield Bend(only.phase, only.phase, np.nan, low, high)
 
 
@@ -165,6 +177,8 @@ def _bend(
 
 def _wider(n: int) -> float:
     """The percentile that takes the place of 2.5 % with n seeds (Hesterberg 2015, 4.5)."""
+    from scipy.special import ndtr, stdtrit  # which takes its time to load
+
     return float(ndtr(-np.sqrt(n / max(1, n - 1)) * stdtrit(max(1, n - 1), 0.975)))
 
 
@@ -197,14 +211,19 @@ def told(table: pd.DataFrame) -> list[str]:
     for (below, above), rows in shown(table):
         least, most = rows["value"].min(), rows["value"].max()
         at = _number(least) if least == most else f"{_number(least)} to {_number(most)}"
-        wide = (rows["high"] / rows["low"].where(rows["low"] > 0)).median()
-        known = (
-            f"; half of the intervals are narrower than a factor of {wide:.3g}" if np.isfinite(wide) else ""
-        )
-        lines.append(f"{below} becomes {above} at {axis} {at} in {plural(len(rows), 'combination')}{known}")
+        wide = (rows["high"] / rows["low"]).where(rows["low"] > 0, np.inf).median()
+        known = f"; half of the intervals are no wider than a factor of {wide:.3g}"
+        lines.append(f"{below} becomes {above} at {axis} {at}, in {plural(len(rows), 'place')}")
+        if np.isfinite(wide):
+            lines[-1] += known
+        if no_bound := int((np.isinf(rows["high"]) & (rows["low"] <= 0)).sum()):
+            lines[-1] += f"; {no_bound:,} of these have no interval, as of fewer than {FEWEST} seeds"
     is_one = table["below"].astype(str) == table["above"].astype(str)
-    for name, rows in table[is_one].groupby("below", observed=True):
+    is_sure = is_one & table["low"].notna()
+    for name, rows in table[is_sure].groupby("below", observed=True):
         lines.append(f"{name} is the majority at every {axis} in {plural(len(rows), 'combination')}")
+    if unknown := int((is_one & ~is_sure).sum()):
+        lines.append(f"no boundary along {axis} can be told in {plural(unknown, 'combination')}")
     if unclear := int((table["value"].isna() & ~is_one).sum()):
         lines.append(f"{unclear:,} more along {axis} cannot be told from chance")
     return lines

@@ -1,18 +1,20 @@
 """Whether two sweeps differ, cell by cell: the distance of their shares, and what chance makes of it."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import false_discovery_control
 
 from analysis.cells import axes
 from analysis.phases import looks
-from analysis.read import need
-from analysis.words import plural, setting
+from analysis.read import need, unclaimed
+from analysis.words import definition, plural, setting
 
-PERMUTATIONS = 2000
+PERMUTATIONS, PERMUTATIONS_A_CELL = 2000, 40  # so that one cell of all can be told from chance, by its seeds
+SIDE = "of which sweep"  # no axis is called so
+COLUMNS = ["runs_a", "runs_b", "distance", "by_chance", "p", "q"]
 SURE = 0.05  # of the cells that are called different this share may be by chance
 MOST_NAMED = 5
 
@@ -25,6 +27,7 @@ class Comparison(NamedTuple):
     by_chance: float
     p: float
     left_out: tuple[int, int]  # cells of the one that the other does not have
+    least_p: float  # that a cell can have, by the seeds
 
 
 def compare(one: pd.DataFrame, other: pd.DataFrame, by: Sequence[str] | None = None) -> Comparison:
@@ -41,22 +44,25 @@ def compare(one: pd.DataFrame, other: pd.DataFrame, by: Sequence[str] | None = N
     sweep as it has. So with few seeds no p is small: 9 that are in both have 256 different swaps, and p is
     0.004 at least.
 
-    Raises ValueError where a column is missing, the definitions differ, or no cell is in both.
+    Raises ValueError where a column is missing, the definitions differ, an axis of one is not known to the
+    other, or no cell is in both.
     """
+    from scipy.stats import false_discovery_control  # which takes a second to load
+
     for phases in (one, other):
         need(phases, ["phase", "seed"], "a table of phases")
     if (attrs := dict(one.attrs)) != dict(other.attrs):
-        raise ValueError(f"compare: phases by {attrs} and by {dict(other.attrs)}; give both by the same")
-    if by is None:
-        by = [name for name in one if name in {*axes(one), *axes(other)} and name in other]
-    both = pd.concat([one.assign(side=0), other.assign(side=1)], ignore_index=True)
+        raise ValueError(f"compare: phases by {definition(one)} and by {definition(other)}: give both by one")
+    by = _shared(one, other) if by is None else [*by]
+    unclaimed(by, [*COLUMNS, *(f"share_{side}_{name}" for side in "ab" for name in looks(one))])
+    both = pd.concat([one.assign(**{SIDE: 0}), other.assign(**{SIDE: 1})], ignore_index=True)
     both = both[both["phase"].notna()]
     cell_R, keys = _cells(both, by)
-    side_R = both["side"].to_numpy()
+    side_R = both[SIDE].to_numpy()
     there_C2 = np.stack([np.bincount(cell_R[side_R == s], minlength=len(keys)) > 0 for s in (0, 1)], axis=1)
     in_both_C = np.logical_and(there_C2[:, 0], there_C2[:, 1])
     if not in_both_C.any():
-        raise ValueError(f"compare: no cell of {', '.join(by)} is in both")
+        raise ValueError(f"compare: no cell of {', '.join(by)} is in both, with finished runs")
     kept_R = in_both_C[cell_R]
     both, side_R = both.loc[kept_R], side_R[kept_R]
     cell_R = (np.cumsum(in_both_C) - 1)[cell_R[kept_R]]
@@ -77,23 +83,30 @@ def compare(one: pd.DataFrame, other: pd.DataFrame, by: Sequence[str] | None = N
     mean_B = chance_BC.mean(axis=1)
     p = float(_p(np.array([distance_C.mean()]), mean_B[:, None])[0])
     only = tuple(int((there_C2[:, s] & ~in_both_C).sum()) for s in (0, 1))
-    return Comparison(table, float(distance_C.mean()), float(mean_B.mean()), p, (only[0], only[1]))
+    least = _least_p(both["seed"].to_numpy(), side_R, len(chance_BC))
+    return Comparison(table, float(distance_C.mean()), float(mean_B.mean()), p, (only[0], only[1]), least)
 
 
 def told(found: Comparison, names: tuple[str, str]) -> list[str]:
     """What a comparison says, in lines."""
     table, (a, b) = found.table, names
     by = axes_of(table)
+    are = "is" if len(table) == 1 else "are"
     far = table[table["q"] < SURE].sort_values(["q", "distance"], ascending=[True, False])
     lines = [
-        f"{plural(len(table), 'cell')} are in both {a} and {b}: on average their shares are "
-        f"{found.distance:.3f} apart (total variation), {found.by_chance:.3f} by chance, p {found.p:.2g}",
+        f"{plural(len(table), 'cell')} {are} in both {a} and {b}, phases by {definition(table)}: "
+        f"on average shares are {found.distance:.3f} apart (total variation), "
+        f"{found.by_chance:.3f} by chance, p {found.p:.2g}",
         f"differ, corrected for {plural(len(table), 'cell')} (q < {SURE:g}): {len(far):,}",
     ]
     for _, cell in far.head(MOST_NAMED).iterrows():
         lines.append(f"  {setting(cell, by)}: {cell['distance']:.2f} apart, q {cell['q']:.2g}")
     if len(far) > MOST_NAMED:
         lines.append(f"  ... and {len(far) - MOST_NAMED:,} more")
+    if (least := found.least_p * len(table)) > SURE:
+        lines.append(
+            f"so few seeds tell no cell that differs alone from chance: its q would be {min(1, least):.2g}"
+        )
     for name, count in zip(names, found.left_out, strict=True):
         lines += [f"left out: {plural(count, 'cell')} of {name} alone"] * bool(count)
     return lines
@@ -104,13 +117,23 @@ def axes_of(table: pd.DataFrame) -> list[str]:
     return [str(name) for name in table.columns[: table.columns.get_loc("runs_a")]]
 
 
+def _shared(one: pd.DataFrame, other: pd.DataFrame) -> list[str]:
+    """The axes of either. Raises ValueError where the other does not know one, or there are none."""
+    of_each = [axes(one), axes(other)]
+    for mine, theirs in ((of_each[0], other), (of_each[1], one)):
+        if missing := [name for name in mine if name not in theirs]:
+            raise ValueError(f"compare: {', '.join(missing)} is an axis of one that the other does not have")
+    names = {*of_each[0], *of_each[1]}
+    return [str(name) for name in one if name in names]
+
+
 def _cells(both: pd.DataFrame, by: Sequence[str]) -> tuple[np.ndarray, pd.DataFrame]:
     """Which cell each run is in, and a row for each cell."""
     if not by:
         return np.zeros(len(both), int), pd.DataFrame(index=[0])
     cell_R = both.groupby([*by], dropna=False, sort=True).ngroup().to_numpy()
-    keys = both[[*by]].assign(cell=cell_R).drop_duplicates("cell").sort_values("cell")
-    return cell_R, keys.drop(columns="cell").reset_index(drop=True)
+    _, first_C = np.unique(cell_R, return_index=True)
+    return cell_R, both[[*by]].iloc[first_C].reset_index(drop=True)
 
 
 def _shares(
@@ -139,13 +162,21 @@ def _by_chance(
     paired_S, alone = of_one_S & of_other_S, np.flatnonzero(of_one_S ^ of_other_S)
     random = np.random.default_rng(0)
     found = []
-    for _ in range(PERMUTATIONS):
+    for _ in range(max(PERMUTATIONS, PERMUTATIONS_A_CELL * (int(cell_R.max()) + 1))):
         swap_S = random.integers(0, 2, len(seeds)).astype(bool) & paired_S
         new_S = of_other_S.astype(int)  # the side of a seed that is alone
         new_S[alone] = random.permutation(new_S[alone])
         new_R = np.where(paired_S[place_R], side_R ^ swap_S[place_R], new_S[place_R])
         found.append(_distance(*_shares(cell_R, phase_R, new_R, phases)))
     return np.array(found)
+
+
+def _least_p(seed_R: np.ndarray, side_R: np.ndarray, permutations: int) -> float:
+    """Of a cell where all seeds differ: the permutations that change nothing, or swap all, of all of them."""
+    one, other = ({*seed_R[side_R == side].tolist()} for side in (0, 1))
+    alone = len(one - other), len(other - one)
+    ways = 2.0 ** len(one & other) * math.comb(sum(alone), alone[0])
+    return max(2 / ways, 1 / (permutations + 1))
 
 
 def _p(found_C: np.ndarray, chance_BC: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from analysis.comparison import SURE, Comparison, axes_of
 from analysis.panels import key_axis, mosaic, page
 from analysis.places import arrange
 from analysis.style import INK, plain_style
+from analysis.words import definition
 
 CELL = 0.32  # inches
 COLOURS = "magma_r"
@@ -24,14 +25,15 @@ def compare_picture(found: Comparison, names: tuple[str, str]) -> Figure:
     table, (a, b) = found.table, names
     by = axes_of(table)
     cells = pd.DataFrame(
-        {"task": "", "seed": 0} | {name: table[name] for name in by} | {"min_train_loss": 0.0}
+        {"task": [""] * len(table), "seed": 0} | {name: table[name] for name in by} | {"min_train_loss": 0.0}
     )
     places = arrange(cells, None, None, None)
     across, up = places.x, places.y
     figure, plots = page(
         f"{a} and {b}",
         f"total variation of the shares of the phases in each cell, {found.distance:.3f} on average, "
-        f"{found.by_chance:.3f} by chance; rings: q < {SURE:g}, corrected for {len(table):,} cells",
+        f"{found.by_chance:.3f} by chance; rings: q < {SURE:g}, corrected for {len(table):,} cells; "
+        f"phases: {definition(table)}",
         mosaic(places.spots),
         width=max(1.6, CELL * len(across) + 0.5),
         heights=[max(0.8, CELL * len(up))] * (places.spots[-1][0] + 1),

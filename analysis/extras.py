@@ -39,19 +39,35 @@ def extras_of(
     times: bool,
 ) -> list[Extra]:
     """What is asked for, and what an earlier call had; see `analysis.analyze`."""
-    extras = []
-    if sensitivity or store.exists(SENSITIVITY):
+
+    def of_sensitivity() -> Extra:
         moved = all_of(phases, load_curves(store.root), asked[0].get("phases") or {})
         made = {SENSITIVITY: moved.table, CROSSED: moved.crossed}
-        extras.append(Extra("sensitivity", made, moved.lines, (moved.figure, "")))
-    if axis := boundary or store.boundary_axis():
+        return Extra("sensitivity", made, moved.lines, (moved.figure, ""))
+
+    def of_boundary() -> Extra:
         bounds = boundaries(phases, axis)
-        picture = picture_of(phase_diagram, phases, expected=expected, y=axis, bounds=bounds)
-        extras.append(Extra("boundary", {BOUNDARIES: bounds}, boundary_told(bounds), picture))
-    if times or store.exists(TIMES):
+        drawn = picture_of(phase_diagram, phases, expected=expected, y=axis, bounds=bounds)
+        return Extra("boundary", {BOUNDARIES: bounds}, boundary_told(bounds), drawn)
+
+    def of_times() -> Extra:
         took = times_of(phases, steps(phases, load_curves(store.root)))
-        picture = picture_of(times_picture, took, title=str(phases["sweep"].iloc[0]))
-        extras.append(Extra("times", {TIMES: took}, times_told(took), picture))
+        drawn = picture_of(times_picture, took, title=str(phases["sweep"].iloc[0]))
+        return Extra("times", {TIMES: took}, times_told(took), drawn)
+
+    axis = str(store.boundary_axis() if boundary is None else boundary)
+    extras = []
+    for make, is_asked, file in (
+        (of_sensitivity, sensitivity, SENSITIVITY),
+        (of_boundary, boundary is not None, BOUNDARIES),
+        (of_times, times, TIMES),
+    ):
+        try:
+            extras += [make()] if is_asked or store.exists(file) else []
+        except ValueError as error:
+            if is_asked:
+                raise
+            extras.append(Extra(file, {}, [], (None, f"is of an earlier analysis, and stays: {error}")))
     return extras
 
 

@@ -119,6 +119,15 @@ def settings(runs: pd.DataFrame) -> list[str]:
     return names[names.index(before) + 1 : names.index(after)]
 
 
+def unclaimed(axes: Iterable[str], columns: Iterable[str]) -> None:
+    """Raise ValueError where an axis is called as a column of the table that is to be made."""
+    taken = sorted({*axes} & {*columns})
+    if taken:
+        raise ValueError(
+            f"{', '.join(taken)}: a column of this table is called so; rename the axis in the runs"
+        )
+
+
 def need(frame: pd.DataFrame, columns: Iterable[str], what: str) -> None:
     """Raise ValueError unless `frame` has all of `columns`; `what` says which table it should be."""
     missing = [name for name in columns if name not in frame.columns]

@@ -133,7 +133,7 @@ def test_the_command_writes_a_table_and_a_picture_and_keeps_them_up_to_date(tmp_
     Store(PARITY).copy_record(Store(folder))
     assert main([str(folder), "--boundary", "weight_decay"]) == 0
     said = capsys.readouterr().out
-    assert "memorize becomes grok at weight_decay 0.0151 to 0.0548 in 21 combinations" in said
+    assert "memorize becomes grok at weight_decay 0.0151 to 0.0548, in 21 places" in said
     stored = pd.read_parquet(folder / "boundaries.parquet")
     found = analysis.boundaries(analysis.classify(runs), "weight_decay")
     pd.testing.assert_frame_equal(stored, found)

@@ -48,6 +48,7 @@ def test_chance_of_shared_seeds_is_all_their_swaps():
 @pytest.mark.parametrize("first", [0, 9])  # the same seeds, or others
 def test_what_is_chance_is_rarely_called_different(first, monkeypatch):
     monkeypatch.setattr("analysis.comparison.PERMUTATIONS", 200)
+    monkeypatch.setattr("analysis.comparison.PERMUTATIONS_A_CELL", 20)
     random, called, tries = np.random.default_rng(0), [], 60
     for _ in range(tries):
         share = random.uniform(0, 1, (10, 1))  # of each cell
@@ -70,6 +71,23 @@ def test_what_differs_is_found(first):
     assert sum(len(line.get_xdata()) for plot in figure.axes for line in plot.lines) == 1
 
 
+def with_axis(phases, name):
+    """An axis of two values more, each for half of the seeds."""
+    phases = phases.copy()
+    phases.insert(list(phases).index("min_train_loss"), name, phases["seed"] % 2)
+    return phases
+
+
+def test_with_few_seeds_it_is_said_that_nothing_can_be_told():
+    a, b = phases_of([["grok"] * 3] * 4), phases_of([["memorize"] * 3] * 4)
+    found = analysis.compare(a, b)
+    assert found.p == pytest.approx(0.25, abs=0.03)  # two of the eight swaps
+    assert found.least_p == 0.25
+    assert "so few seeds tell no cell that differs alone from chance: its q would be 1" in told(
+        found, ("a", "b")
+    )
+
+
 def test_cells_of_one_alone_are_left_out_and_said():
     a, b = phases_of([["grok"] * 4] * 3), phases_of([["grok"] * 4] * 2)
     found = analysis.compare(a, b)
@@ -78,7 +96,11 @@ def test_cells_of_one_alone_are_left_out_and_said():
     assert (found.distance, found.p) == (0, 1)
     with pytest.raises(ValueError, match="no cell of weight_decay, train_size is in both"):
         analysis.compare(a[a["weight_decay"] == 3], b, ["weight_decay", "train_size"])
-    with pytest.raises(ValueError, match="give both by the same"):
+    with pytest.raises(ValueError, match="momentum is an axis of one that the other does not have"):
+        analysis.compare(with_axis(a, "momentum"), b)
+    with pytest.raises(ValueError, match="q: a column of this table is called so"):
+        analysis.compare(with_axis(a, "q"), with_axis(b, "q"))
+    with pytest.raises(ValueError, match="give both by one"):
         analysis.compare(a, analysis.classify(analysis.load_runs(PARITY)))
 
 

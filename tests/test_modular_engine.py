@@ -45,7 +45,7 @@ def columns(program, learning_rate=1e-3):
 
 
 def test_a_lane_is_bitwise_the_same_on_any_thread():
-    program = native(addition(lanes=5), "cpu")
+    program = native(addition(lanes=24, hidden_size=512), "cpu")  # enough work for threads
     one, three = on_some_threads("modular", lambda: trained(program, columns(program)))
     jax.tree.map(np.testing.assert_array_equal, one, three)
 

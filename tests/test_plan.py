@@ -172,10 +172,11 @@ def test_a_short_sweep_is_cut_small_enough_for_all_workers():
 def test_threads_share_the_lanes_of_native_calls_alone():
     plan = planned(train_size=(64,), hidden_size=(16,), seeds=range(32), steps=20_000)
     (program,), (one, four) = plan.programs, (plan.seconds(1), plan.seconds(1, 4))
-    beside = plan.costs.compile_seconds + 32 * plan.costs.run_seconds
+    beside = plan.costs.compile_seconds + 32 * plan.costs.run_seconds + 2 * 20_000 * plan.costs.step_seconds
     assert (program.engine, program.lanes) == ("native", 16)
     assert four - beside == pytest.approx((one - beside) / 4)
     assert plan.seconds(1, 64) - beside == pytest.approx((one - beside) / 16)  # no more than lanes
+    assert plan.seconds(1, 5) == four  # 16 lanes are 4 rounds of either
     by_xla = planned(train_size=(64,), hidden_size=(16,), seeds=range(32), steps=20_000, engine="xla")
     assert by_xla.seconds(1, 4) == by_xla.seconds(1)
 

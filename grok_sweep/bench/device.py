@@ -47,7 +47,7 @@ def sweep(config: Config, out: Path | None = None) -> Figures:
 
     from grok_sweep.core.plan import Shard, make_plan
     from grok_sweep.executors.inline import InlineExecutor
-    from grok_sweep.worker import Order
+    from grok_sweep.worker import Order, native
     from grok_sweep.worker.environment import environment
 
     parsed = parse(config)
@@ -70,7 +70,9 @@ def sweep(config: Config, out: Path | None = None) -> Figures:
             return Job(shard, lambda: Order(parsed.name, shard.program, planned.grid.rows(shard.index_R)))
 
         started = time.perf_counter()
-        for done in InlineExecutor(parsed.cluster).run(Queue(map(job, planned.shards))):
+        executor = InlineExecutor(parsed.cluster)
+        native.threads = 1  # as the product beside it has
+        for done in executor.run(Queue(map(job, planned.shards))):
             shard, of, result = done.job.shard, done.job.shard.program, done.outcome
             if isinstance(result, Failure):
                 raise ConfigError([f"{done.job}: {result.reason}"])

@@ -39,6 +39,7 @@ class Shard:
     work: float  # useful operations
     padded_work: float  # operations with padded rows and empty lanes
     seconds: float  # on one worker, compilation apart
+    shared_seconds: float  # of these, what threads of a worker may share
 
 
 @dataclass(frozen=True)
@@ -87,9 +88,8 @@ class Plan:
 
     def _seconds(self, shard: Shard, threads: int) -> float:
         """Of a shard on a worker of some threads, which share the lanes of a native call."""
-        beside = len(shard.index_R) * self.costs.run_seconds
-        shared = min(threads, shard.program.lanes) if shard.program.engine == "native" else 1
-        return (shard.seconds - beside) / shared + beside
+        lanes = shard.program.lanes
+        return shard.seconds - shard.shared_seconds * (1 - math.ceil(lanes / threads) / lanes)
 
 
 def make_plan(sweep: Sweep, grid: Grid, times: int = 1) -> Plan:
@@ -323,6 +323,6 @@ def _shard(program: Program, rows_R: np.ndarray, index_R: np.ndarray, costs: Cos
     every_step = any(metric.start is not None for metric in program.metrics.values())
     logged = 0.5 * logged_rows * (program.steps if every_step else program.steps // program.log_every + 1)
     step = costs.step_seconds + program.lanes * costs.beside(program)
-    seconds = (padded + logged) / costs.rate(program) + calls * program.steps * step
-    seconds += len(index_R) * costs.run_seconds
-    return Shard(program, index_R, work, padded, seconds)
+    kernel = (padded + logged) / costs.rate(program)
+    seconds = kernel + calls * program.steps * step + len(index_R) * costs.run_seconds
+    return Shard(program, index_R, work, padded, seconds, kernel if program.engine == "native" else 0.0)

@@ -174,7 +174,7 @@ ffi::Error Outputs(ffi::Buffer<ffi::S32> pairs, ffi::Buffer<ffi::F32> w_in, ffi:
                    ffi::ResultBuffer<ffi::F32> z) {
   const int64_t rows = axis(pairs.dimensions(), 2), features = axis(w_in.dimensions(), 2);
   const int64_t hidden = axis(w_in.dimensions(), 1), classes = axis(w_out.dimensions(), 1);
-  over_lanes(pairs.element_count() / (rows * 2), [&](int64_t lane) {
+  over_lanes(pairs.element_count() / (rows * 2), rows * hidden * classes / 16., [&](int64_t lane) {
     Network& network = network_of(features, hidden, classes);
     network.read(w_in.typed_data() + lane * features * hidden, w_out.typed_data() + lane * hidden * classes);
     for (int64_t r = 0; r < rows; r += SOME) {
@@ -191,7 +191,7 @@ ffi::Error Gradient(ffi::Buffer<ffi::S32> pairs, ffi::Buffer<ffi::S32> y, ffi::B
                     ffi::ResultBuffer<ffi::F32> g_out) {
   const int64_t rows = axis(pairs.dimensions(), 2), features = axis(w_in.dimensions(), 2);
   const int64_t hidden = axis(w_in.dimensions(), 1), classes = axis(w_out.dimensions(), 1);
-  over_lanes(pairs.element_count() / (rows * 2), [&](int64_t lane) {
+  over_lanes(pairs.element_count() / (rows * 2), rows * hidden * classes / 16., [&](int64_t lane) {
     Network& network = network_of(features, hidden, classes);
     const int64_t in = lane * features * hidden, out = lane * hidden * classes;
     network.read(w_in.typed_data() + in, w_out.typed_data() + out);

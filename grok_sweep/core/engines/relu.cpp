@@ -310,7 +310,7 @@ ffi::Error Outputs(ffi::Buffer<ffi::U8> index, ffi::Buffer<ffi::F32> w_in, ffi::
   const int64_t features = axis(w_in.dimensions(), 2), hidden = axis(w_in.dimensions(), 1);
   const Groups groups(features, n_groups);
   const uint64_t* index_LN = reinterpret_cast<const uint64_t*>(index.typed_data());
-  over_lanes(lanes, [&](int64_t lane) {
+  over_lanes(lanes, rows * hidden, [&](int64_t lane) {
     outputs(groups, rows, hidden, index_LN + lane * rows, w_in.typed_data() + lane * features * hidden,
             w_out.typed_data() + lane * hidden, z->typed_data() + lane * rows, nullptr);
   });
@@ -378,7 +378,7 @@ ffi::Error Gradient(ffi::Buffer<ffi::U8> index, ffi::Buffer<ffi::U16> order, ffi
   const Rows rows(index, order, start, y, weight);
   const int64_t features = axis(w_in.dimensions(), 2), hidden = axis(w_in.dimensions(), 1);
   const Groups groups(features, rows.groups);
-  over_lanes(w_out.element_count() / hidden, [&](int64_t lane) {
+  over_lanes(w_out.element_count() / hidden, rows.count * hidden, [&](int64_t lane) {
     const int64_t in = lane * features * hidden, out = lane * hidden;
     gradient(groups, rows, lane, hidden, clip, w_in.typed_data() + in, w_out.typed_data() + out,
              g_in->typed_data() + in, g_out->typed_data() + out);
@@ -415,7 +415,7 @@ ffi::Error AdamW(ffi::Buffer<ffi::U8> index, ffi::Buffer<ffi::U16> order, ffi::B
   const auto shape = before.get<ffi::Buffer<ffi::F32>>(0)->dimensions();
   const int64_t features = axis(shape, 2), hidden = axis(shape, 1), size = features * hidden;
   const Groups groups(features, rows.groups);
-  over_lanes(h.element_count() / 5, [&](int64_t lane) {
+  over_lanes(h.element_count() / 5, rows.count * hidden * steps, [&](int64_t lane) {
     thread_local Room<float> room;
     float* g_in = room.of(size + hidden);
     float* g_out = g_in + size;

@@ -88,16 +88,20 @@ struct Room {
 
 int most_threads = 1;  // one worker a core has one; see `use_threads`
 
-// `each(lane)` of all lanes, by as many threads as there may be: a lane's numbers are the same on any.
+constexpr double WORTH = 4e5;  // nanoseconds of all lanes from which on threads are started, which takes some 50,000
+
+// `each(lane)` of all lanes, by as many threads as there may be: a lane's numbers are the same on any. `cost`: of a
+// lane, in nanoseconds, about.
 template <typename Each>
-void over_lanes(int64_t lanes, Each each) {
+void over_lanes(int64_t lanes, double cost, Each each) {
   std::atomic<int64_t> next{0};
   const auto some = [&] {
     for (int64_t lane; (lane = next++) < lanes;) each(lane);
   };
   std::vector<std::thread> others;
   try {
-    for (int64_t i = 1; i < std::min<int64_t>(most_threads, lanes); i++) others.emplace_back(some);
+    const int64_t most = lanes * cost < WORTH ? 1 : std::min<int64_t>(most_threads, lanes);
+    for (int64_t i = 1; i < most; i++) others.emplace_back(some);
   } catch (const std::system_error&) {  // no more are to be had
   }
   some();
