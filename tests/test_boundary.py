@@ -170,3 +170,36 @@ def test_lines_stand_where_the_values_are(values):
     assert begin[1] == end[1] == pytest.approx(1.5, abs=0.06)  # between the second value and the third
     (band,) = [patch for patch in plot.patches if patch.get_alpha()]
     assert (band.get_y(), band.get_y() + band.get_height()) == pytest.approx((1, 2))
+
+
+def test_an_axis_that_changes_together_is_none_of_its_own():
+    zipped = table(of(("memorize", 2), ("grok", 3)), VALUES)
+    zipped.insert(list(zipped).index("min_train_loss"), "learning_rate", zipped["weight_decay"] / 100)
+    found = row(analysis.boundaries(zipped, "weight_decay"))
+    assert (found["below"], found["above"]) == ("memorize", "grok")
+    assert "learning_rate" not in found
+
+
+def test_what_cannot_be_told_is_said_and_runs_that_repeat_a_seed_are_refused():
+    there_and_back = table(of(("memorize", 2), ("grok", 2), ("memorize", 1), seeds=3), VALUES)
+    lines = boundary.told(analysis.boundaries(there_and_back, "weight_decay"))
+    assert lines == ["no boundary along weight_decay can be told in 1 combination"]
+    step = analysis.boundaries(table(of(("memorize", 2), ("grok", 3), seeds=3), VALUES), "weight_decay")
+    assert "1 of these have no interval, as of fewer than 4 seeds" in boundary.told(step)[0]
+    two = pd.concat([there_and_back, there_and_back.assign(train_size=7)])
+    with pytest.raises(ValueError, match="several runs of one seed, weight_decay, hidden_size"):
+        analysis.boundaries(two, "weight_decay", ["hidden_size"])
+
+
+def test_a_table_of_before_that_cannot_be_made_again_stays_and_is_named(tmp_path, capsys):
+    folder = tmp_path / "p"
+    Store(PARITY).copy_record(Store(folder))
+    assert main([str(folder), "--boundary", "weight_decay"]) == 0
+    stored = (folder / "boundaries.parquet").read_bytes()
+    capsys.readouterr()
+    (shard,) = (folder / "runs").glob("[0-9a-f]*.parquet")
+    runs = pd.read_parquet(shard)
+    runs[runs["weight_decay"] == 1].to_parquet(shard)
+    assert main([str(folder)]) == 0
+    assert "boundaries.parquet: is of an earlier analysis, and stays: boundary: " in capsys.readouterr().out
+    assert (folder / "boundaries.parquet").read_bytes() == stored
