@@ -2,11 +2,11 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.compare_cli import main as compare_main
+from analysis import compare_cli
 from analysis.phases import DEFINITIONS, problems
 from analysis.report import analyze
 from grok_sweep.store import Store, StoreError
@@ -21,34 +21,44 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     argv = sys.argv[1:] if argv is None else argv
     if argv[:1] == ["compare"]:
-        return compare_main(argv[1:])
-    arguments = _parser().parse_args(argv)
-    folder, record = arguments.folder, arguments.record
+        arguments, run = compare_cli.parser().parse_args(argv[1:]), compare_cli.compared
+    else:
+        arguments, run = _parser().parse_args(argv), _analyzed
     try:
-        options, wrong = _options(arguments)
-        wrong += [] if record is None else _target_problems(record, folder)
-        if wrong:
-            raise ValueError("; ".join(wrong))
-        done = analyze(folder, **options)
-        print(done)
-        if record is not None:
-            Path(record).mkdir(parents=True, exist_ok=True)
-            store, target = Store(folder), Store(record)
-            runs, said = sum(done.counts.values()), ""
-            if runs <= MOST_RECORDED:
-                store.copy_record(target)
-                analyze(record, **options)
-            else:
-                store.copy_cells(target)
-                said = f": cells and picture alone; {runs:,} runs themselves are too many for a record"
-            print(f"record: {record}{said}")
+        for said in run(arguments):
+            print(said)
     except (StoreError, ValueError) as error:
         print(f"grok-analyze: {error}", file=sys.stderr)
     except OSError as error:
-        print(f"grok-analyze: {error.filename or folder}: {error.strerror or error}", file=sys.stderr)
+        print(
+            f"grok-analyze: {error.filename or arguments.folder}: {error.strerror or error}", file=sys.stderr
+        )
     else:
         return 0
     return 2
+
+
+def _analyzed(arguments: argparse.Namespace) -> Iterator[str]:
+    """Analyse a folder, and make a record of it where that is asked for; what to say."""
+    folder, record = arguments.folder, arguments.record
+    options, wrong = _options(arguments)
+    wrong += [] if record is None else _target_problems(record, folder)
+    if wrong:
+        raise ValueError("; ".join(wrong))
+    done = analyze(folder, **options)
+    yield str(done)
+    if record is None:
+        return
+    Path(record).mkdir(parents=True, exist_ok=True)
+    store, target = Store(folder), Store(record)
+    runs, said = sum(done.counts.values()), ""
+    if runs <= MOST_RECORDED:
+        store.copy_record(target)
+        analyze(record, **options)
+    else:
+        store.copy_cells(target)
+        said = f": cells and picture alone; {runs:,} runs themselves are too many for a record"
+    yield f"record: {record}{said}"
 
 
 def _options(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:

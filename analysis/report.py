@@ -76,7 +76,7 @@ def analyze(
     asked, runs = configs(store.sweep()), load_runs(folder)
     if runs.empty:
         raise StoreError(f"{store.place()}: {_no_runs(store)}")
-    phases = _phases(folder, runs, definition, thresholds)
+    phases = phases_of(folder, runs, definition, thresholds)
     if run_id is not None and run_id not in set(phases["run_id"]):
         raise StoreError(f"{store.place()}: run {run_id} is not there; run_ids are in its runs")
     by_cell = cells(phases)
@@ -115,7 +115,7 @@ def _no_runs(store: Store) -> str:
     return "no finished runs yet; wait for the first shard, then analyse again"
 
 
-def _phases(
+def phases_of(
     folder: str | Path, runs: pd.DataFrame, definition: str | Definition, thresholds: Mapping[str, float]
 ) -> pd.DataFrame:
     """See `analyze`; the table says too which file of the folder a user's own definition is from."""

@@ -54,9 +54,9 @@ def times_picture(table: pd.DataFrame, title: str = "") -> Figure:
         },
     )
     for index, (_, combination) in enumerate(combinations.iterrows()):
-        here = (
-            table.merge(combination.to_frame().T.astype(table[panels].dtypes), on=panels) if panels else table
-        )
+        here = table
+        for name in panels:
+            here = here[here[name] == combination[name]]
         for event, word in EVENTS.items():
             plot = plots[f"{index} {event}"]
             _medians(plot, here[here["event"] == event], lines, along, shades)
@@ -79,6 +79,7 @@ def _values(table: pd.DataFrame, name: str | None) -> list[Any]:
 def _medians(
     plot: Axes, here: pd.DataFrame, lines: str | None, along: str | None, shades: dict[Any, Any]
 ) -> None:
+    """Of one event in one combination."""
     places = {value: place for place, value in enumerate(_values(here, along))}
     for number, (value, colour) in enumerate(shades.items()):
         of_one = here[here[lines] == value] if lines else here

@@ -39,7 +39,7 @@ def times(phases: pd.DataFrame, found: pd.DataFrame, by: Sequence[str] | None = 
     by = axes(phases) if by is None else [*by]
     need(phases, ["run_id", "diverged_step", *by], "a table of phases")
     need(found, ["run_id", "last_step", *EVENTS], "a table of steps")
-    unclaimed(by, [*COLUMNS, "last_step", *EVENTS])
+    unclaimed(by, [*COLUMNS, *EVENTS])
     of_runs = phases[["run_id", "diverged_step", *by]].merge(
         found[["run_id", "last_step", *EVENTS]], on="run_id"
     )

@@ -43,8 +43,8 @@ def settled(sweep: Sweep, plan: Plan) -> Sweep:
         return sweep
     is_plain = (cluster.device, cluster.workers, cluster.address) == ("cpu", None, None)
     inline = replace(cluster, executor="inline")
-    short = is_plain and plan.seconds(1, threads_of(inline)) < INLINE_SECONDS
-    return replace(sweep, cluster=replace(cluster, executor="inline" if short else "ray"))
+    short = is_plain and seconds(plan, inline, 1) < INLINE_SECONDS
+    return replace(sweep, cluster=inline if short else replace(cluster, executor="ray"))
 
 
 def check(sweep: Sweep, plan: Plan | None = None, free_disk: int | None = None) -> None:
@@ -122,9 +122,10 @@ def workers_of(cluster: Cluster) -> int:
     return cluster.workers or (cores() if cluster.device == "cpu" else 1)
 
 
-def threads_of(cluster: Cluster) -> int:
-    """How many threads of a worker the native engine has on a CPU: of this process, one a core."""
-    return cores() if (cluster.executor, cluster.device) == ("inline", "cpu") else 1
+def seconds(plan: Plan, cluster: Cluster, workers: int) -> float:
+    """Estimated time of a plan. In one process the native engine has a thread a core."""
+    is_alone = (cluster.executor, cluster.device) == ("inline", "cpu")
+    return plan.seconds(workers, cores() if is_alone else 1)
 
 
 def _worker_problems(sweep: Sweep, plan: Plan, free: float) -> Iterator[str]:

@@ -118,7 +118,7 @@ def _session(
         if left.plan.shards:
             sweep = capacity.settled(asked := sweep, left.plan)
             if sweep != asked and sweep.cluster.executor == "inline":
-                about = in_time(left.plan.seconds(1, capacity.threads_of(sweep.cluster)))
+                about = in_time(capacity.seconds(left.plan, sweep.cluster, 1))
                 _say(f"estimated at {about}: trained in this process, without Ray (cluster=local: with Ray)")
             if (sweep.cluster.device, sweep.cluster.address) == ("cpu", None):  # while workers start
                 native.begin(left.plan.programs)
@@ -178,7 +178,7 @@ def _recorded(
         _say(f"the page: {results.place(REPORT)}, from the first shard on")
     plan, workers = training.plan, training.workers
     if workers:
-        about = in_time(plan.seconds(workers, capacity.threads_of(sweep.cluster)))
+        about = in_time(capacity.seconds(plan, sweep.cluster, workers))
         takes = f"about {about} on {workers} worker{'s' * (workers != 1)}"
         _say(f"training {plan.n_runs:,} run{'s' * (plan.n_runs != 1)}: {takes}")
     training.run(stop)

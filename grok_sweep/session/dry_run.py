@@ -15,8 +15,8 @@ from grok_sweep.session.capacity import (
     disk_bytes,
     driver_bytes,
     of_weights,
+    seconds,
     settled,
-    threads_of,
     workers_of,
 )
 from grok_sweep.terminal.progress import in_time
@@ -74,7 +74,7 @@ def show(sweep: Sweep, plan: Plan, finished: int = 0, free_disk: int | None = No
         f"memory     {in_bytes(most)} on a worker at most, beside {in_bytes(JAX_MEMORY)} for jax itself;"
         f" {in_bytes(driver_bytes(sweep))} on the driver (estimate)\n"
         f"disk       {in_bytes(disk)}{of_weights(plan)} in {sweep.out} (estimate){too_little}\n"
-        f"time       {in_time(plan.seconds(workers, threads_of(cluster)))} on {workers} {cluster.device}"
+        f"time       {in_time(seconds(plan, cluster, workers))} on {workers} {cluster.device}"
         f" worker{'s' * (workers > 1)}, {where} (estimate)",
         soft_wrap=True,
     )

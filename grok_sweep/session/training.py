@@ -15,8 +15,7 @@ from grok_sweep.core.parts import PartError
 from grok_sweep.core.plan import Plan, Shard, halve
 from grok_sweep.core.sweep import Sweep
 from grok_sweep.executors import Executor, Failure, Job, Queue
-from grok_sweep.session import sorting
-from grok_sweep.session.capacity import threads_of
+from grok_sweep.session import capacity, sorting
 from grok_sweep.session.left import Left
 from grok_sweep.session.live import LiveReport
 from grok_sweep.stop import Stop
@@ -73,7 +72,7 @@ class Training:
             axes={loop[0]: tuple(dict.fromkeys(sweep.axes[loop[0]])) for loop in sweep.loops},
             model=sweep.model,
             runs=whole.grid.columns,
-            work_per_second=plan.work / plan.seconds(max(1, workers.workers), threads_of(sweep.cluster)),
+            work_per_second=plan.work / capacity.seconds(plan, sweep.cluster, max(1, workers.workers)),
             definition=sorting.chosen(sweep),
         )
         self.record: dict[str, Any] = {"workers": workers.workers, "runs": 0, "crashed_shards": 0}
