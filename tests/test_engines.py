@@ -1,6 +1,7 @@
 """Engines: that kernels of our own give XLA's numbers, which programs they know, and who is chosen.
 
-The kernel for a GPU runs in jax's interpreter here, and as it is where there is one.
+The kernel for a GPU runs in jax's interpreter here. Where there is one, `--noconftest` in the environment of its
+workers (`worker.environment`) runs it as it is.
 """
 
 import ctypes
@@ -11,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from own import OWN
 
@@ -19,12 +20,14 @@ from grok_sweep.core import engines, registry
 from grok_sweep.core.compiled import Compiled
 from grok_sweep.core.engines import relu_cpu, relu_gpu
 from grok_sweep.core.engines.pieces import pieces
-from grok_sweep.core.engines.relu import MOST_FEATURES, MOST_ROWS, unknown
+from grok_sweep.core.engines.relu import MOST_FEATURES, MOST_HIDDEN_GPU, MOST_ROWS, unknown
 from grok_sweep.core.engines.relu_gpu import LEAST, ReluGpu
 from grok_sweep.core.program import Program
 from grok_sweep.core.source import Source
 from grok_sweep.errors import ConfigError
 from grok_sweep.worker import Order, train_shard
+from grok_sweep.worker import native as native_here
+from grok_sweep.worker.deciding import By
 from grok_sweep.worker.inputs import arguments, rows_of
 from grok_sweep.worker.native import built, register
 
@@ -126,6 +129,7 @@ def test_outputs_and_gradient_are_those_of_float64(
     w_out_H = random.normal(size=hidden).astype(np.float32)
     w_out_H /= 100 * largest * np.float32(features * hidden) ** 0.5  # no row of a clipped loss
     program = parity(n_bits=features - 1, hidden_size=hidden)
+    assume(unknown(native(program, device)) == "")
     made = engines.engine(native(program, device), None, losses(program))
 
     @jax.jit
@@ -260,8 +264,8 @@ UNKNOWN = {
     "float64": (parity(float_bits=64), "it trains in float32, by all rows in each step"),
     "bfloat16": (parity(float_bits=16), "it trains in float32, by all rows in each step"),
     "batches": (parity(batch_size=10), "it trains in float32, by all rows in each step"),
-    "bits": (parity(n_bits=64), "it knows rows of at most MOST 8-bit numbers, and 512 neurons"),
-    "neurons": (parity(hidden_size=513), "it knows rows of at most MOST 8-bit numbers, and 512 neurons"),
+    "bits": (parity(n_bits=64), "it knows rows of at most MOST 8-bit numbers"),
+    "neurons": (parity(hidden_size=513), "it knows at most NEURONS neurons, where a row has 31 numbers"),
 }
 
 
@@ -271,6 +275,7 @@ def test_what_it_does_not_know_xla_does(case):
     for device in ("cpu", "gpu", "tpu"):
         others = ", modular_mlp and modular_circle" if device == "cpu" else ""
         why = told.replace("MOST", str(MOST_FEATURES[device])).replace("OTHERS", others)
+        why = why.replace("NEURONS", "368" if device == "gpu" else "512")
         there = dataclasses.replace(program, device=device)
         assert unknown(there) == why
         assert engines.chosen(there, "auto") == engines.chosen(there, "xla") == "xla"
@@ -299,6 +304,40 @@ def test_on_a_cpu_rows_are_counted_in_16_bits(key):
     assert unknown(most) == ""
     assert unknown(more) == "it knows at most 65535 rows"
     assert unknown(dataclasses.replace(more, device="gpu")) == ""
+
+
+@pytest.mark.parametrize(("features", "most"), MOST_HIDDEN_GPU)
+def test_on_a_gpu_the_weights_of_all_neurons_are_in_shared_memory(features, most):
+    widest = parity(n_bits=features - 1, hidden_size=most)
+    wider = parity(n_bits=features - 1, hidden_size=most + 1)
+    assert unknown(dataclasses.replace(widest, device="gpu")) == ""
+    why = f"it knows at most {most} neurons, where a row has {features} numbers"
+    assert unknown(dataclasses.replace(wider, device="gpu")) == why
+
+
+@pytest.mark.parametrize("by", [None, By("pair", {"min_loss": 1e-9, "max_ratio": 1.5})])
+def test_where_a_kernel_does_not_compile_xla_does_it(monkeypatch, by):
+    """As on a card with less shared memory, or one that is too old for Triton."""
+    program = parity(2, steps=100)
+    of = columns(program, [0, 1])
+    right = train_shard(Order("s", program, of, by))
+
+    def too_little(*_):
+        tried.append(True)
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Shared memory size limit exceeded\nmore")
+
+    tried = []
+    monkeypatch.setattr(relu_gpu, "ReluGpu", functools.partial(ReluGpu, interpret=True))
+    monkeypatch.setattr(ReluGpu, "gradient", too_little)
+    monkeypatch.setattr(native_here, "refused", {})
+    for _ in range(2):  # it is not tried again for each shard
+        result = train_shard(Order("s", native(program, "gpu"), of, by))
+        assert (result.engine, len(tried)) == ("xla", 1)
+        assert result.not_native == (
+            "the kernel for 16 neurons does not compile for cpu: "
+            "RESOURCE_EXHAUSTED: Shared memory size limit exceeded"
+        )
+        assert result.curves.equals(right.curves)
 
 
 def test_it_compiles_for_a_gpu_that_is_not_here():

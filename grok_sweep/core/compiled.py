@@ -1,6 +1,7 @@
 """A program's functions as a worker calls them: initial weights of one run, and the training of all lanes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from threading import Lock
@@ -9,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from grok_sweep.core.engines import EngineError
 from grok_sweep.core.models import Params
 from grok_sweep.core.moment import Trained
 from grok_sweep.core.program import Program
@@ -53,23 +55,46 @@ class Compiled:
         self._lock = Lock()
 
     def train_for(self, *arguments: Any) -> Callable[..., Trained]:
-        """The compiled program. Ahead of its first call, so that compiling is not counted as training."""
-        with self._lock:  # it may be compiled just now, while another trains
+        """The compiled program. Ahead of its first call, so that compiling is not counted as training.
+
+        Raises EngineError where the native engine cannot compute it on this device.
+        """
+        with self._lock, _by_engine(self.program):  # it may be compiled just now, while another trains
             if self._executable is None:
                 self._executable = self._train.lower(*arguments).compile()
         return self._executable
 
     def pieces(self, segments: int, *arguments: Any) -> tuple[Callable[..., Any], ...]:
-        """`train.make_pieces` of all lanes, compiled for these arguments of the first."""
+        """`train.make_pieces` of all lanes, compiled for these arguments of the first.
+
+        Raises EngineError as `train_for`.
+        """
         if self._pieces is None:
             begin, *others = (
                 _lanes(piece, self.program.lanes) for piece in make_pieces(self.program, segments)
             )
             hparams, _, rows = arguments
-            state = jax.eval_shape(begin, *arguments)
-            compiled = (other.lower(hparams, state, rows).compile() for other in others)
-            self._pieces = (begin.lower(*arguments).compile(), *compiled)
+            with _by_engine(self.program):
+                state = jax.eval_shape(begin, *arguments)
+                compiled = (other.lower(hparams, state, rows).compile() for other in others)
+                self._pieces = (begin.lower(*arguments).compile(), *compiled)
         return self._pieces
+
+
+@contextmanager
+def _by_engine(program: Program) -> Iterator[None]:
+    """That a kernel does not compile is an EngineError.
+
+    A device may have too little shared memory for it, or be too old; or jax no longer what it is written in.
+    """
+    try:
+        yield
+    except (jax.errors.JaxRuntimeError, ImportError) as error:
+        if program.engine == "xla":
+            raise
+        why = str(error).strip().partition("\n")[0]
+        what = f"the kernel for {program.values['hidden_size']} neurons does not compile"
+        raise EngineError(f"{what} for {jax.devices()[0].device_kind}: {why}") from error
 
 
 @lru_cache(maxsize=1024)

@@ -1,5 +1,6 @@
 """One shard: data and initial weights, training, summaries, tables. What a worker does, on any executor."""
 
+import functools
 import itertools
 import operator
 import time
@@ -55,7 +56,7 @@ def train_shard(order: Order) -> Result:
     Raises PartError where a part of a user's file does not work.
     """
     with blaming(order.program.source):
-        return _train(order)
+        return native.done(order.program, functools.partial(_train, order, time.perf_counter()))
 
 
 def prepare(order: Order) -> None:
@@ -66,26 +67,26 @@ def prepare(order: Order) -> None:
 
     from grok_sweep.core.compiled import compiled
 
-    with suppress(Exception), blaming(order.program.source):
-        compilation_cache()
-        program, _ = native.usable(order.program)
+    def prepared(program: "Program", _: str) -> None:
         functions = compiled(program)
         with jax.enable_x64(program.dtype == "float64"):
             rows = dict(itertools.islice(_runs(order, {}), program.lanes))
             functions.train_for(*arguments(program, order.columns, rows, functions.init))
 
+    with suppress(Exception), blaming(order.program.source):
+        compilation_cache()
+        native.done(order.program, prepared)
 
-def _train(order: Order) -> Result:
-    """See `train_shard`."""
+
+def _train(order: Order, started: float, program: "Program", not_native: str) -> Result:
+    """See `train_shard`; by the engine of `program`."""
     import jax
     import pyarrow as pa
 
     from grok_sweep import store
     from grok_sweep.core.compiled import compiled
 
-    started = time.perf_counter()
     compilation_cache()
-    program, not_native = native.usable(order.program)
     lost: dict[str, str] = {}
     runs = _runs(order, lost)
     with jax.enable_x64(program.dtype == "float64"):

@@ -14,10 +14,10 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from grok_sweep.core import engines
 from grok_sweep.worker.environment import own_cache
@@ -32,6 +32,8 @@ FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-march=native", "-pthread", "-
 BUILD_SECONDS = 120
 threads = 1  # of a call, which has its lanes gone through by them: a worker has one core, a lone process all
 POLL_SECONDS = 0.05
+refused: dict["Program", str] = {}  # whose kernel does not compile for the device here, and why
+Result = TypeVar("Result")
 LOCK = threading.Lock()  # the next program is prepared while one trains: it is built once for both
 
 
@@ -45,15 +47,28 @@ def compiler() -> str | None:
     return next(filter(None, map(shutil.which, [named] if named else ("c++", "g++", "clang++"))), None)
 
 
-def usable(program: "Program") -> tuple["Program", str]:
-    """(the program, ""); or (it by XLA, why), where it is native on a CPU and there is no library here."""
+def done(program: "Program", do: Callable[["Program", str], Result]) -> Result:
+    """`do(program, "")`; or `do(it by XLA, why)`, where it is native and cannot be so here.
+
+    On a CPU there may be no library, on another device its kernel may not compile.
+    """
     from grok_sweep.core.plan import by_xla
 
-    why = ""
-    if kind := _kind(program):
-        with LOCK:
-            why = register(kind)
-    return (by_xla(program), why) if why else (program, "")
+    why = refused.get(program, "") or _missing(program)
+    if not why:
+        try:
+            return do(program, "")
+        except engines.EngineError as error:
+            why = refused[program] = str(error)
+    return do(by_xla(program), why)
+
+
+def _missing(program: "Program") -> str:
+    """Why there is no library of a program that needs one."""
+    if not (kind := _kind(program)):
+        return ""
+    with LOCK:
+        return register(kind)
 
 
 def _kind(program: "Program") -> str:
@@ -64,7 +79,7 @@ def _kind(program: "Program") -> str:
 
 
 def begin(programs: Iterable["Program"]) -> None:
-    """Build what they need here, beside what else there is to do; `usable` says what went wrong."""
+    """Build what they need here, beside what else there is to do; `done` says what went wrong."""
 
     def build(kind: str) -> None:
         with contextlib.suppress(NativeError):

@@ -19,6 +19,10 @@ if TYPE_CHECKING:  # it loads jax
 ENGINES = ("xla", "native")
 
 
+class EngineError(Exception):
+    """An engine's kernel does not compile for the device that is here, and why."""
+
+
 def chosen(program: "Program", asked: str) -> str:
     """The engine of a program on its device: `asked`, or with auto native where that knows it.
 

@@ -18,6 +18,9 @@ from grok_sweep.core.tasks.parity import Parity
 MOST_ROWS = 2**16 - 1  # on a CPU: they are counted in 16 bits
 MOST_FEATURES = {"cpu": 48, "gpu": 64, "tpu": 64}
 MOST_HIDDEN = 512  # a kernel holds the hidden layer of some rows at once
+# A GPU's holds the weights too, some times over, in what a block of threads shares: (features up to
+# which, neurons) that compile for the 227 KB of an H100 and were run on one of its kind.
+MOST_HIDDEN_GPU = ((16, MOST_HIDDEN), (32, 368), (64, 176))
 
 
 class Relu:
@@ -59,9 +62,13 @@ def unknown(program: Program) -> str:
         return f"it knows rows of bits on a CPU, which the task {program.task} does not say that it has"
     if program.dtype != "float32" or program.batch_size:
         return "it trains in float32, by all rows in each step"
-    most = MOST_FEATURES[program.device]
-    if kind != "int8" or math.prod(shape) > most or program.built.hidden_size > MOST_HIDDEN:
-        return f"it knows rows of at most {most} 8-bit numbers, and {MOST_HIDDEN} neurons"
+    most, features, neurons = MOST_FEATURES[program.device], math.prod(shape), MOST_HIDDEN
+    if program.device == "gpu":
+        neurons = next((most for up_to, most in MOST_HIDDEN_GPU if features <= up_to), 0)
+    if kind != "int8" or features > most:
+        return f"it knows rows of at most {most} 8-bit numbers"
+    if program.built.hidden_size > neurons:
+        return f"it knows at most {neurons} neurons, where a row has {features} numbers"
     if program.device == "cpu" and max(program.rows, program.test_rows) > MOST_ROWS:
         return f"it knows at most {MOST_ROWS} rows"
     return ""
