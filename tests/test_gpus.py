@@ -1,4 +1,4 @@
-"""The record of a GPU: that its phases are those of its runs, and near those of the record of a CPU."""
+"""The records of GPUs: that phases are those of their runs, and near those of the records of a CPU."""
 
 from pathlib import Path
 
@@ -61,3 +61,12 @@ def test_the_seconds_add_up(told, engine):
     assert work / trained / figures["product_gflops"] / 1e9 == pytest.approx(
         figures["of_the_product"], rel=0.01
     )
+
+
+@pytest.mark.parametrize("name", ["liu2022_a", "liu2022_b", "liu2022_c", "liu2022_d", "modular_24"])
+def test_the_other_sweeps_are_those_of_a_cpu_but_for_so_many_runs(name):
+    told = yaml.safe_load((HERE / "h200.yaml").read_text(encoding="utf-8"))["sweeps"][name]
+    gpu = pd.read_parquet(HERE / "h200.parquet").query("sweep == @name").set_index("run_id")["phase"]
+    cpu = pd.read_parquet(HERE.parent / "sweeps" / name / "phases.parquet").set_index("run_id")["phase"]
+    assert len(gpu) == len(cpu) == told["runs"]
+    assert (gpu != cpu.astype(str).reindex(gpu.index)).sum() == told["phases_apart"]
