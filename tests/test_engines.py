@@ -1,7 +1,7 @@
 """Engines: that kernels of our own give XLA's numbers, which programs they know, and who is chosen.
 
-The kernel for a GPU runs in jax's interpreter here. Where there is one, `--noconftest` in the environment of a
-worker there (`worker.environment`) runs it as it is.
+The kernel for a GPU runs in jax's interpreter here. Where there is one, `--noconftest` in the environment of
+a worker there (`worker.environment`) runs it as it is.
 """
 
 import ctypes
