@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from analysis import fourier
 from analysis.boundary import boundaries
-from analysis.cells import cells, wilson
+from analysis.cells import cells, joint, wilson
 from analysis.circuits import circuits
 from analysis.comparison import compare
 from analysis.expected import expected_runs
 from analysis.phases import DEFINITIONS, MAX_RATIO, MIN_LOSS, PHASES, classify, load_phases, looks
 from analysis.pixels import box_dimension
 from analysis.read import Weights, each_weights, load_curves, load_runs, load_weights, select, settings
+from analysis.scaling import scaling
 from analysis.steps import steps
 from analysis.times import times
 
@@ -47,6 +48,7 @@ __all__ = [
     "end_report",
     "expected_runs",
     "fourier",
+    "joint",
     "load_curves",
     "load_phases",
     "load_runs",
@@ -54,6 +56,7 @@ __all__ = [
     "looks",
     "phase_diagram",
     "save",
+    "scaling",
     "select",
     "settings",
     "steps",

@@ -77,7 +77,9 @@ def _options(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
         wrong = [f"{', '.join(given)}: no part of definition {name}; leave it out"]
     figures = arguments.figures or arguments.run is not None
     options = {"definition": name, "figures": figures, "run_id": arguments.run}
-    options |= {name: getattr(arguments, name) for name in ("report", "sensitivity", "boundary", "times")}
+    options |= {
+        name: getattr(arguments, name) for name in ("report", "sensitivity", "boundary", "times", "scaling")
+    }
     return options | given, wrong
 
 
@@ -120,6 +122,14 @@ def _parser() -> argparse.ArgumentParser:
         help="also where along AXIS one phase becomes another, and how sure that is",
     )
     add("--times", action="store_true", help="also how long runs take to generalise, those that have not too")
+    add(
+        "--scaling",
+        nargs="+",
+        default=(),
+        metavar=("EVENT", "AXIS"),
+        help="also by what power of each AXIS the step of EVENT (memorize_step or generalize_step) goes, "
+        "by those not there yet too",
+    )
     add("--report", action="store_true", help="also report.html: the sweep as a page to explore")
     add(
         "--record",

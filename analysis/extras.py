@@ -11,12 +11,15 @@ from analysis.boundary import boundaries
 from analysis.boundary import told as boundary_told
 from analysis.figures import phase_diagram
 from analysis.read import load_curves
+from analysis.scaling import scaling as law_of
+from analysis.scaling import told as scaling_told
+from analysis.scaling_picture import scaling_picture
 from analysis.sensitivity import all_of
 from analysis.steps import steps
 from analysis.time_pictures import times_picture
 from analysis.times import times as times_of
 from analysis.times import told as times_told
-from grok_sweep.store import BOUNDARIES, CROSSED, SENSITIVITY, TIMES, Store
+from grok_sweep.store import BOUNDARIES, CROSSED, SCALED, SCALING, SENSITIVITY, TIMES, Store
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ def extras_of(
     sensitivity: bool,
     boundary: str | None,
     times: bool,
+    scaling: Sequence[str],
 ) -> list[Extra]:
     """What is asked for, and what an earlier call had; see `analysis.analyze`."""
 
@@ -55,12 +59,19 @@ def extras_of(
         drawn = picture_of(times_picture, took, title=str(phases["sweep"].iloc[0]))
         return Extra("times", {TIMES: took}, times_told(took), drawn)
 
+    def of_scaling() -> Extra:
+        event, *by = scaling or store.scaling_of()
+        law, cells = law_of(phases, steps(phases, load_curves(store.root)), event, by)
+        drawn = picture_of(scaling_picture, law, cells, title=str(phases["sweep"].iloc[0]))
+        return Extra("scaling", {SCALING: law, SCALED: cells}, scaling_told(law, cells), drawn)
+
     axis = str(store.boundary_axis() if boundary is None else boundary)
     extras = []
     for make, is_asked, file in (
         (of_sensitivity, sensitivity, SENSITIVITY),
         (of_boundary, boundary is not None, BOUNDARIES),
         (of_times, times, TIMES),
+        (of_scaling, len(scaling) > 0, SCALING),
     ):
         try:
             extras += [make()] if is_asked or store.exists(file) else []

@@ -1,6 +1,6 @@
 """One call that analyses a results folder: phases, cells, circuits and pictures beside the runs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -56,6 +56,7 @@ def analyze(
     sensitivity: bool = False,
     boundary: str | None = None,
     times: bool = False,
+    scaling: Sequence[str] = (),
     **thresholds: float,
 ) -> Analysis:
     """Sort the finished runs of `folder` into phases (see `classify`) and write tables and diagram into it.
@@ -66,7 +67,8 @@ def analyze(
     With `figures` the table of `circuits` too, and the pictures of the `gallery` that apply; `run_id`: the
     run that they open. With `sensitivity`, or where an earlier call had it, how much depends on thresholds
     and definition (see `analysis.sensitivity`); so with `boundary`, an axis, where along it one phase becomes
-    another (see `boundaries`), and with `times` how long runs take (see `analysis.times`). With `report` the
+    another (see `boundaries`), with `times` how long runs take (see `analysis.times`), and with `scaling`, an
+    event and axes, by what law of them (see `analysis.scaling`). With `report` the
     page of `write_report`. Everything but the page is computed before anything is written. A sweep that
     cannot be drawn still gets its tables. Raises StoreError where `folder` holds no sweep, none of its runs
     has finished, or the run is not there, ValueError where an argument is not allowed, OSError where `folder`
@@ -83,7 +85,7 @@ def analyze(
     expected = expected_runs(*asked)
     figure, not_drawn = picture_of(phase_diagram, phases, expected=expected)
     opened, pictures = _open(folder, phases, run_id) if figures else (None, {})
-    extras = extras_of(store, phases, asked, expected, sensitivity, boundary, times)
+    extras = extras_of(store, phases, asked, expected, sensitivity, boundary, times, scaling)
     counts = {name: int((phases["phase"] == name).sum()) for name in looks(phases)}
     found = ", ".join(f"{count:,} {name}" for name, count in counts.items())
     lines = [f"{plural(len(phases), 'run')}: {found}"]

@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import beta
 from test_phases import FIVE, five, grid_table, runs_table
 
-from analysis import PHASES, cells, classify, wilson
+from analysis import PHASES, cells, classify, joint, wilson
 
 
 def phases_of(names, **row):
@@ -142,3 +143,48 @@ def test_phases_of_another_definition_have_columns_of_their_own():
 )
 def test_the_first_of_its_phases_stands_for_a_tie(seeds, majority):
     assert cells(five(seeds), by=["hidden_size"])["majority"].tolist() == [majority]
+
+
+def counted(n_CK):
+    """Cells of these counts."""
+    counts = {f"n_{name}": n_CK[:, k] for k, name in enumerate(PHASES)}
+    table = pd.DataFrame({"runs": n_CK.sum(axis=1), **counts})
+    table.attrs["definition"] = "pair"
+    return table
+
+
+def ends(n_CK):
+    found = joint(counted(n_CK))
+    return [found[[f"joint_{end}_{name}" for name in PHASES]].to_numpy() for end in ("low", "high")]
+
+
+@pytest.mark.parametrize("runs", [3, 9, 50])
+def test_joint_intervals_hold_all_shares_as_often_as_they_say(runs):
+    """Of shares drawn from the prior exactly 95 %, but that a phase of no run may have any few."""
+    random = np.random.default_rng(runs)
+    p_CK = random.dirichlet(np.full(4, 0.5), 400)
+    low_CK, high_CK = ends(random.multinomial(runs, p_CK))
+    held = ((low_CK <= p_CK) & (p_CK <= high_CK)).all(axis=1).mean()
+    assert 0.93 <= held <= 0.99
+
+
+def test_joint_intervals_are_wider_than_those_of_each_alone_and_narrower_than_bonferronis():
+    n_CK = np.array([[3, 2, 3, 1], [20, 10, 5, 15], [1, 1, 1, 1]])
+    low_CK, high_CK = ends(n_CK)
+    a_CK, b_CK = n_CK + 0.5, n_CK.sum(axis=1, keepdims=True) - n_CK + 1.5
+    alone, all_four = (beta.ppf(tail, a_CK, b_CK) for tail in (0.025, 0.025 / 4))
+    assert (low_CK < alone).all()
+    assert (low_CK > all_four - 0.01).all()
+    alone, all_four = (beta.isf(tail, a_CK, b_CK) for tail in (0.025, 0.025 / 4))
+    assert (high_CK > alone).all()
+    assert (high_CK < all_four + 0.01).all()
+
+
+def test_joint_intervals_of_none_and_all():
+    low_CK, high_CK = ends(np.array([[9, 0, 0, 0]]))
+    assert low_CK[0, 0] == pytest.approx(beta.ppf(0.025 / 4, 9.5, 1.5), abs=0.02)
+    assert high_CK[0, 0] == 1
+    assert (low_CK[0, 1:] == 0).all()
+    assert high_CK[0, 1:] == pytest.approx(beta.isf(0.025 / 4, 0.5, 10.5), abs=0.03)
+    with pytest.raises(ValueError, match="needs the columns runs"):
+        joint(counted(np.array([[9, 0, 0, 0]])).drop(columns="runs"))

@@ -62,6 +62,8 @@ __all__ = [
     "PHASES",
     "REPORT",
     "RESULTS",
+    "SCALED",
+    "SCALING",
     "SENSITIVITY",
     "SESSION",
     "STOPPED",
@@ -79,6 +81,7 @@ __all__ = [
 SWEEP = "sweep.yaml"
 SENSITIVITY, CROSSED = "sensitivity.parquet", "definitions.parquet"
 BOUNDARIES, TIMES = "boundaries.parquet", "times.parquet"
+SCALING, SCALED = "scaling.parquet", "scaling_cells.parquet"
 PHASES, CELLS, CIRCUITS, REPORT = "phases.parquet", "cells.parquet", "circuits.parquet", "report.html"
 OWN_PHASES = f"parts/{PHASES}"  # by the user's own definition, while phases.parquet is by a built-in one
 LEFT_OUT = "runs_left_out"  # how many, where a record has cells and picture only
@@ -309,6 +312,11 @@ class Store:
         """Along which axis boundaries were looked for; None where there is no table of them to be read."""
         table = self._analysed(BOUNDARIES, ["value"])
         return None if table is None else table.attrs.get("axis")
+
+    def scaling_of(self) -> list[str]:
+        """The event and the axes of the law that was looked for; none where no table of it can be read."""
+        table = self._analysed(SCALING, ["value"])
+        return [] if table is None else [str(table.attrs.get("event")), *table.attrs.get("axes", [])]
 
     def _analysed(self, name: str, columns: list[str]) -> pd.DataFrame | None:
         """These columns of a table of an analysis; None where there is none to be read."""
