@@ -60,12 +60,13 @@ def extras_of(
         return Extra("times", {TIMES: took}, times_told(took), drawn)
 
     def of_scaling() -> Extra:
-        event, *by = scaling or store.scaling_of()
+        before = store.told_by(SCALING)
+        event, *by = scaling or [str(before.get("event")), *before.get("axes", [])]
         law, cells = law_of(phases, steps(phases, load_curves(store.root)), event, by)
         drawn = picture_of(scaling_picture, law, cells, title=str(phases["sweep"].iloc[0]))
         return Extra("scaling", {SCALING: law, SCALED: cells}, scaling_told(law, cells), drawn)
 
-    axis = str(store.boundary_axis() if boundary is None else boundary)
+    axis = str(store.told_by(BOUNDARIES).get("axis") if boundary is None else boundary)
     extras = []
     for make, is_asked, file in (
         (of_sensitivity, sensitivity, SENSITIVITY),

@@ -2,18 +2,16 @@
 
     log step = constant + exponents . log(axes) + scale e
 
-An accelerated-failure-time model (J. D. Kalbfleisch and R. L. Prentice, The Statistical Analysis of Failure
-Time Data, 2nd ed. 2002, chapter 3), e of one of three distributions: of normal e the step is log-normal, of
-logistic log-logistic, of the smallest extreme value Weibull. A logged step tells that it happened after the
-logged step before; a run that has not come there until it was watched no longer is known to be later.
+A logged step tells that it happened after the logged step before; a run that has not come there until it was
+watched no longer is known to be later (`analysis.failure_times`).
 """
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
+from analysis.failure_times import DISTRIBUTIONS, Errors, Runs, fitted
 from analysis.read import need, unclaimed
 from analysis.times import EVENTS, times
 from analysis.words import plural
@@ -21,48 +19,9 @@ from analysis.words import plural
 RESAMPLES = 1000
 FOLDS = 10  # of cells that are held out together
 LEAST = 10  # runs that came there, for each number that is found
-FARTHEST, SCALES = 30, 10  # of a run from the law, in scales; of a scale's logarithm: a search may try more
 CONSTANT, SCALE = "constant", "scale"
 COLUMNS = ["term", "value", "low", "high"]
 CELLS = ["median", "low", "high", "last_step", "law", "held_out"]
-
-
-class Errors(NamedTuple):
-    """A distribution of e: log P(e > z), log of its density, its median, half of its quartiles' distance."""
-
-    log_after: Callable[[np.ndarray], np.ndarray]
-    log_density: Callable[[np.ndarray], np.ndarray]
-    median: float
-    spread: float
-
-
-class Runs(NamedTuple):
-    """log of the axes of R runs with a leading 1, and of the steps between which each came there."""
-
-    x_RK: np.ndarray
-    after_R: np.ndarray
-    until_R: np.ndarray
-
-
-def _normal(z: np.ndarray) -> np.ndarray:
-    from scipy.special import log_ndtr  # which takes its time to load
-
-    found: np.ndarray = log_ndtr(-z)
-    return found
-
-
-DISTRIBUTIONS = {
-    "log-normal": Errors(_normal, lambda z: -(z**2) / 2 - np.log(2 * np.pi) / 2, 0.0, 0.6745),
-    "log-logistic": Errors(
-        lambda z: -np.logaddexp(0, z), lambda z: -np.logaddexp(0, z) - np.logaddexp(0, -z), 0.0, np.log(3)
-    ),
-    "Weibull": Errors(
-        lambda z: -np.exp(z),
-        lambda z: z - np.exp(z),
-        np.log(np.log(2)),
-        np.log(np.log(4) / np.log(4 / 3)) / 2,
-    ),
-}
 
 
 def scaling(
@@ -100,14 +59,14 @@ def scaling(
     _identified(runs.x_RK[reached], by, event)
 
     weight_R = np.ones(len(reached))
-    fits = {name: _fitted(runs, errors, weight_R) for name, errors in DISTRIBUTIONS.items()}
+    fits = {name: fitted(runs, errors, weight_R) for name, errors in DISTRIBUTIONS.items()}
     aic = {name: 2 * (len(terms) - loglik) for name, (terms, loglik) in fits.items()}
     best = min(aic, key=lambda name: aic[name])
     errors, terms_K = DISTRIBUTIONS[best], fits[best][0]
     weights_BR = np.random.default_rng(0).multinomial(
         len(reached), np.full(len(reached), 1 / len(reached)), RESAMPLES
     )
-    of_each = np.array([_fitted(runs, errors, weight_R, terms_K)[0] for weight_R in weights_BR])
+    of_each = np.array([fitted(runs, errors, weight_R, terms_K)[0] for weight_R in weights_BR])
     low_K, high_K = np.quantile(of_each, [0.025, 0.975], axis=0, method="inverted_cdf")
     law = pd.DataFrame({"term": [CONSTANT, *by, SCALE], "value": terms_K, "low": low_K, "high": high_K})
     law.iloc[-1, 1:] = np.exp(law.iloc[-1, 1:].to_numpy(float))
@@ -117,8 +76,8 @@ def scaling(
     held_out, without = np.full((2, len(cells)), np.nan)
     for fold in range(FOLDS):
         others, here = (fold_R != fold).astype(float), fold_C == fold
-        held_out[here] = _medians(log_CK[here], _fitted(runs, errors, others, terms_K)[0], errors)
-        flat = _fitted(runs._replace(x_RK=runs.x_RK[:, :1]), errors, others)[0]
+        held_out[here] = _medians(log_CK[here], fitted(runs, errors, others, terms_K)[0], errors)
+        flat = fitted(runs._replace(x_RK=runs.x_RK[:, :1]), errors, others)[0]
         without[here] = _medians(log_CK[here][:, :1], flat, errors)
     cells["held_out"] = held_out
     law.attrs = {
@@ -163,56 +122,6 @@ def _identified(x_RK: np.ndarray, by: list[str], event: str) -> None:
             f"scaling: among the runs that {EVENTS[event]}, {', '.join(by)} change together: "
             "their exponents cannot be told apart"
         )
-
-
-def _fitted(
-    runs: Runs, errors: Errors, weight_R: np.ndarray, begin_K: np.ndarray | None = None
-) -> tuple[np.ndarray, float]:
-    """(constant, exponents and log of the scale, the log-likelihood), of the largest likelihood."""
-    from scipy.optimize import minimize
-
-    if begin_K is None:
-        begin_K = _fitted(runs, errors, weight_R, _begin(runs))[0]
-    runs, weight_R = Runs(*(a[weight_R > 0] for a in runs)), weight_R[weight_R > 0]
-    # In coordinates in which the likelihood is about round, it is found in a few steps.
-    _, slope_RK = _likelihood(runs, errors, begin_K)
-    information_KK = np.einsum("r,rk,rl->kl", weight_R, slope_RK, slope_RK)
-    information_KK += 1e-9 * np.diag(np.diag(information_KK))
-    round_KK = np.linalg.inv(np.linalg.cholesky(information_KK)).T
-
-    def lost(u_K: np.ndarray) -> tuple[float, np.ndarray]:
-        likelihood_R, slope_RK = _likelihood(runs, errors, begin_K + round_KK @ u_K)
-        slope_K = np.einsum("r,rk->k", weight_R, slope_RK)
-        return -float(weight_R @ likelihood_R), -(slope_K @ round_KK)
-
-    best = minimize(lost, np.zeros(len(begin_K)), jac=True, method="BFGS", options={"gtol": 1e-3})
-    return begin_K + round_KK @ best.x, -float(best.fun)
-
-
-def _begin(runs: Runs) -> np.ndarray:
-    """Terms to look for a law from: of the least squares of the runs that came there."""
-    came = np.isfinite(runs.until_R)
-    slopes_K, *_ = np.linalg.lstsq(runs.x_RK[came], runs.until_R[came], rcond=None)
-    apart_R = runs.until_R[came] - runs.x_RK[came] @ slopes_K
-    return np.r_[slopes_K, np.log(max(float(apart_R.std()), 0.1))]
-
-
-def _likelihood(runs: Runs, errors: Errors, terms_K: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The log of each run's likelihood, and its slopes in the terms."""
-    # einsum and not @, which has threads wait for one another over so few numbers.
-    middle_R = np.einsum("rk,k->r", runs.x_RK, terms_K[:-1])
-    scale = np.exp(np.clip(terms_K[-1], -SCALES, SCALES))
-    later = np.isinf(runs.until_R)
-    a_R, b_R = (
-        np.clip((at_R - middle_R) / scale, -FARTHEST, FARTHEST) for at_R in (runs.after_R, runs.until_R)
-    )
-    log_a = errors.log_after(a_R)
-    log_b = np.where(later, -np.inf, errors.log_after(b_R))
-    log_R = log_a + np.log(-np.expm1(np.minimum(log_b - log_a, -1e-12)))
-    of_a = np.exp(errors.log_density(a_R) - log_R)
-    of_b = np.where(later, 0, np.exp(errors.log_density(b_R) - log_R))
-    by_scale = a_R * of_a - b_R * of_b
-    return log_R, np.column_stack([((of_a - of_b) / scale)[:, None] * runs.x_RK, by_scale])
 
 
 def _medians(x_CK: np.ndarray, terms_K: np.ndarray, errors: Errors) -> np.ndarray:

@@ -86,7 +86,10 @@ def test_analyses(command, elsewhere, capsys):
         assert grok_analyze(command[1:]) == 0
         assert f"are in both {command[2]} and {command[3]}" in capsys.readouterr().out
         return
-    assert grok_sweep([*TINY, f"out={command[1]}"]) == 0
+    if "--scaling" in command:  # of runs that have come there
+        Store(RECORD).copy_record(Store(command[1]))
+    else:
+        assert grok_sweep([*TINY, f"out={command[1]}"]) == 0
     capsys.readouterr()
     assert grok_analyze(command[1:]) == 0
     assert str(Path(command[1]) / "phase_diagram.png") in capsys.readouterr().out

@@ -308,15 +308,10 @@ class Store:
         table = self._analysed(CIRCUITS, ["run_id"])
         return None if table is None else set(table["run_id"])
 
-    def boundary_axis(self) -> str | None:
-        """Along which axis boundaries were looked for; None where there is no table of them to be read."""
-        table = self._analysed(BOUNDARIES, ["value"])
-        return None if table is None else table.attrs.get("axis")
-
-    def scaling_of(self) -> list[str]:
-        """The event and the axes of the law that was looked for; none where no table of it can be read."""
-        table = self._analysed(SCALING, ["value"])
-        return [] if table is None else [str(table.attrs.get("event")), *table.attrs.get("axes", [])]
+    def told_by(self, name: str) -> dict[Any, Any]:
+        """What a table of an analysis says of itself, as its axis; {} where there is none to be read."""
+        table = self._analysed(name, ["value"])
+        return {} if table is None else dict(table.attrs)
 
     def _analysed(self, name: str, columns: list[str]) -> pd.DataFrame | None:
         """These columns of a table of an analysis; None where there is none to be read."""
