@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 
 from analysis.cells import axes, cells
+from analysis.logistic import fit
 from analysis.phases import looks
 from analysis.read import need, unclaimed
 from analysis.words import plural
 
 RESAMPLES = 1000
 FEWEST = 4  # seeds, by which more than half of the runs can be known to be in a phase
-STEPS = 40  # of Newton's method; it takes about ten
 CERTAIN = 0.975  # share of the resamples in which one phase is on the same side of the other
 COLUMNS = ["below", "above", "value", "low", "high"]
 
@@ -28,13 +28,19 @@ class Stretch(NamedTuple):
 
 
 class Bend(NamedTuple):
-    """Of one combination: the phases below and above, the critical value and its interval, in the axis."""
+    """Of one combination: the phases below and above, the critical value and its interval, in the axis.
+
+    `gap`: from the last value with the one phase in the majority to the first with the other, between which
+    any number is as good; `each_B`: the critical value in each resample, in the axis or its logarithm.
+    """
 
     below: str
     above: str
     value: float
     low: float
     high: float
+    gap: tuple[float, float] = (-np.inf, np.inf)
+    each_B: np.ndarray | None = None
 
 
 def boundaries(phases: pd.DataFrame, axis: str, by: Sequence[str] | None = None) -> pd.DataFrame:
@@ -60,6 +66,19 @@ def boundaries(phases: pd.DataFrame, axis: str, by: Sequence[str] | None = None)
     Raises ValueError where `axis` is no axis of numbers with two values or more, a column is missing, or a
     combination has several runs of a seed at one value.
     """
+    phases, by = checked(phases, axis, by)
+    seeds, use_log = phases["seed"].unique(), is_log(np.sort(phases[axis].unique()))
+    rows = [[*key, *bend[:5]] for key, bend in each_bend(phases, axis, by, use_log, seeds)]
+    table = pd.DataFrame(rows, columns=[*by, *COLUMNS])
+    names = [*looks(phases)]
+    for side in ("below", "above"):
+        table[side] = pd.Categorical(table[side], categories=names)
+    table.attrs = {**phases.attrs, "axis": axis, "log": use_log}
+    return table
+
+
+def checked(phases: pd.DataFrame, axis: str, by: Sequence[str] | None) -> tuple[pd.DataFrame, list[str]]:
+    """(the runs that have a phase and a value of the axis, `by`), or ValueError: see `boundaries`."""
     need(phases, ["phase", "seed"], "a table of phases")
     known = [
         name
@@ -75,20 +94,20 @@ def boundaries(phases: pd.DataFrame, axis: str, by: Sequence[str] | None = None)
     unclaimed([axis, *by], COLUMNS)
     if phases.duplicated([*by, axis, "seed"]).any():
         raise ValueError(f"boundary: there are several runs of one seed, {', '.join([axis, *by])}")
-    seeds, use_log = phases["seed"].unique(), is_log(np.sort(phases[axis].unique()))
+    return phases, by
+
+
+def each_bend(
+    phases: pd.DataFrame, axis: str, by: list[str], use_log: bool, seeds: np.ndarray
+) -> Iterator[tuple[tuple[Any, ...], Bend]]:
+    """(the values of `by`, a boundary) of each combination, by resamples of `seeds`: of the same the same."""
     weights_BS = np.random.default_rng(0).multinomial(
         len(seeds), np.full(len(seeds), 1 / len(seeds)), RESAMPLES
     )
-    rows = []
     groups: Any = phases.groupby(by, dropna=False, observed=True) if by else [((), phases)]
     for key, here in groups:
-        rows += [[*key, *bend] for bend in _bends(here, axis, use_log, seeds, weights_BS)]
-    table = pd.DataFrame(rows, columns=[*by, *COLUMNS])
-    names = [*looks(phases)]
-    for side in ("below", "above"):
-        table[side] = pd.Categorical(table[side], categories=names)
-    table.attrs = {**phases.attrs, "axis": axis, "log": use_log}
-    return table
+        for bend in _bends(here, axis, use_log, seeds, weights_BS):
+            yield key, bend
 
 
 def is_log(values: Sequence[float] | np.ndarray) -> bool:
@@ -132,8 +151,9 @@ def _bends(
                 break
         else:
             break
-    for below, above, *numbers in bends:
-        yield Bend(below, above, *(float(back(number)) for number in numbers))
+    for bend in bends:
+        value, low, high = (float(back(number)) for number in (bend.value, bend.low, bend.high))
+        yield bend._replace(value=value, low=low, high=high)
     if not bends:
         (only,) = stretches
         sure_J = values_J[by_value[f"low_{only.phase}"] > 0.5]
@@ -162,7 +182,7 @@ def _bend(
     middle_B, slope_B = fit(u_J, b_BJ, a_BJ + b_BJ)
     middle_B[b_BJ.sum(axis=1) == 0], middle_B[a_BJ.sum(axis=1) == 0] = np.inf, -np.inf
     shown = (slope_B[1:] > 0).mean() >= CERTAIN and u_J[0] <= middle_B[0] <= u_J[-1]
-    wide = _wider(n_seeds)
+    wide = wider(n_seeds)
     low, high = np.quantile(middle_B[1:], [wide, 1 - wide], method="inverted_cdf")
     if n_seeds < FEWEST:
         low, high = -np.inf, np.inf
@@ -170,39 +190,17 @@ def _bend(
         return Bend(*names, np.nan, low, high)
     # No value of the axis is between the last of a and the first of b: any number there is as good.
     of_a_J, of_b_J = u_J[b_BJ[0] < a_BJ[0]], u_J[b_BJ[0] > a_BJ[0]]
-    low = min(low, middle_B[0], of_a_J[of_a_J <= middle_B[0]].max(initial=-np.inf))
-    high = max(high, middle_B[0], of_b_J[of_b_J >= middle_B[0]].min(initial=np.inf))
-    return Bend(*names, middle_B[0], low, high)
+    last = min(middle_B[0], of_a_J[of_a_J <= middle_B[0]].max(initial=-np.inf))
+    first = max(middle_B[0], of_b_J[of_b_J >= middle_B[0]].min(initial=np.inf))
+    gap = float(last), float(first)
+    return Bend(*names, middle_B[0], min(low, last), max(high, first), gap, middle_B[1:])
 
 
-def _wider(n: int) -> float:
+def wider(n: int) -> float:
     """The percentile that takes the place of 2.5 % with n seeds (Hesterberg 2015, 4.5)."""
     from scipy.special import ndtr, stdtrit  # which takes its time to load
 
     return float(ndtr(-np.sqrt(n / max(1, n - 1)) * stdtrit(max(1, n - 1), 0.975)))
-
-
-def fit(u_J: np.ndarray, hits_BJ: np.ndarray, runs_BJ: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(where it is 1/2, slope) of B logistic curves, each through the shares hits / runs at u.
-
-    Of Firth's penalised likelihood, by Newton's method: score X'(k - n p + h (1/2 - p)) with leverages h.
-    """
-    centre, scale = u_J.mean(), max(u_J.std(), 1e-300)
-    x_J = (u_J - centre) / scale
-    a_B, b_B = np.zeros((2, len(hits_BJ)))
-    for _ in range(STEPS):
-        p_BJ = 1 / (1 + np.exp(-np.clip(a_B[:, None] + b_B[:, None] * x_J, -30, 30)))
-        w_BJ = runs_BJ * p_BJ * (1 - p_BJ)
-        i_aa, i_ab, i_bb = w_BJ.sum(1), w_BJ @ x_J, w_BJ @ x_J**2
-        det = np.maximum(i_aa * i_bb - i_ab**2, 1e-12)
-        h_BJ = w_BJ * (i_bb[:, None] - 2 * i_ab[:, None] * x_J + i_aa[:, None] * x_J**2) / det[:, None]
-        left_BJ = hits_BJ - runs_BJ * p_BJ + h_BJ * (0.5 - p_BJ)
-        s_a, s_b = left_BJ.sum(1), left_BJ @ x_J
-        a_B = a_B + np.clip((i_bb * s_a - i_ab * s_b) / det, -2, 2)
-        b_B = b_B + np.clip((i_aa * s_b - i_ab * s_a) / det, -2, 2)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        middle_B = np.where(b_B == 0, np.inf, -a_B / b_B)
-    return middle_B * scale + centre, b_B / scale
 
 
 def told(table: pd.DataFrame) -> list[str]:

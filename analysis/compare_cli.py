@@ -5,13 +5,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.figure import Figure
 
-from analysis.comparison import Comparison, compare, told
-from analysis.comparison_pictures import compare_picture
+from analysis.comparison import axes_of, compare, told
+from analysis.comparison_pictures import compare_picture, shifts_picture
 from analysis.extras import picture_of
 from analysis.phases import BUILT_IN, DEFINITIONS
 from analysis.read import load_runs
 from analysis.report import EXTENSIONS, phases_of
+from analysis.shifts import shifts
+from analysis.shifts import told as shifts_told
 from analysis.style import picture
 from grok_sweep.store import Store, StoreError
 
@@ -22,7 +25,10 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("folder", metavar="A", help="a results folder: a path or a URI")
     parser.add_argument("other", metavar="B", help="another")
     parser.add_argument("--definition", choices=DEFINITIONS, help="of the phases (default: the sweeps' own)")
-    parser.add_argument("--out", metavar="DIR", help="a folder on this machine for the table and the picture")
+    parser.add_argument(
+        "--boundary", metavar="AXIS", help="also how far apart their boundaries along AXIS are"
+    )
+    parser.add_argument("--out", metavar="DIR", help="a folder on this machine for the tables and pictures")
     return parser
 
 
@@ -34,21 +40,34 @@ def compared(arguments: argparse.Namespace) -> Iterator[str]:
     one, other = (_phases(folder, arguments.definition) for folder in folders)
     found, names = compare(one, other), (Store(folders[0]).place(), Store(folders[1]).place())
     lines = told(found, names)
+    made = {"compare": (found.table, picture_of(compare_picture, found, names))}
+    if arguments.boundary is not None:
+        moved = shifts(one, other, arguments.boundary, axes_of(found.table))
+        lines += shifts_told(moved)
+        made["shifts"] = moved, picture_of(shifts_picture, moved, names)
     if arguments.out is not None:
-        lines += _write(found, names, Path(arguments.out))
+        out = Path(arguments.out)
+        drawn = {name: _contents(name, figure) for name, (_, (figure, _)) in made.items()}
+        out.mkdir(parents=True, exist_ok=True)
+        for name, (table, (_, not_drawn)) in made.items():
+            lines += _write(out, name, table, drawn[name], not_drawn)
     yield "\n".join(lines)
 
 
-def _write(found: Comparison, names: tuple[str, str], out: Path) -> list[str]:
-    """The table and the picture into a folder; what to say of it."""
-    figure, not_drawn = picture_of(compare_picture, found, names)
-    contents = {} if figure is None else {f"compare.{kind}": picture(figure, kind) for kind in EXTENSIONS}
-    out.mkdir(parents=True, exist_ok=True)
-    for name, content in contents.items():
-        (out / name).write_bytes(content)
-    found.table.to_parquet(out / "compare.parquet", index=False)
-    drawn = ", ".join(str(out / name) for name in contents)
-    return [f"table: {out / 'compare.parquet'}", f"picture: {drawn or not_drawn}"]
+def _contents(name: str, figure: Figure | None) -> dict[str, bytes]:
+    """A picture in each of its formats, by file."""
+    return {} if figure is None else {f"{name}.{kind}": picture(figure, kind) for kind in EXTENSIONS}
+
+
+def _write(
+    out: Path, name: str, table: pd.DataFrame, contents: dict[str, bytes], not_drawn: str
+) -> list[str]:
+    """A table and its picture into a folder; what to say of it."""
+    for file, content in contents.items():
+        (out / file).write_bytes(content)
+    table.to_parquet(out / f"{name}.parquet", index=False)
+    drawn = ", ".join(str(out / file) for file in contents)
+    return [f"table: {out / name}.parquet", f"picture: {drawn or not_drawn}"]
 
 
 def _phases(folder: str, definition: str | None) -> pd.DataFrame:

@@ -5,11 +5,13 @@ import pandas as pd
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from analysis.comparison import SURE, Comparison, axes_of
-from analysis.panels import key_axis, mosaic, page
+from analysis.panels import RULE, key_axis, mosaic, page
+from analysis.phases import looks
 from analysis.places import arrange
-from analysis.style import INK, plain_style
+from analysis.style import INK, PALE_INK, plain_style
 from analysis.words import definition
 
 CELL = 0.32  # inches
@@ -56,4 +58,44 @@ def compare_picture(found: Comparison, names: tuple[str, str]) -> Figure:
         if places.spots[index][1] == 0:
             plot.set_ylabel(up.name.replace("_", " "), size=9, color=INK)
     key_axis(figure, scale, [*plots.values()])
+    return figure
+
+
+@plain_style()
+def shifts_picture(table: pd.DataFrame, names: tuple[str, str]) -> Figure:
+    """The boundaries of one sweep over those of the other, in the colours of the phases that they lead to.
+
+    A line up and down is the interval of the shift. Raises ValueError where no boundary is in both.
+    """
+    axis, use_log = table.attrs["axis"], table.attrs["log"]
+    if table.empty:
+        raise ValueError(f"no boundary along {axis} is in both")
+    look, (a, b) = looks(table), names
+    colours = {name: look[name].colour for name in look if (table["above"] == name).any()}
+    figure, plots = page(
+        f"{a} and {b}",
+        f"boundaries along {axis}, and intervals of 95 % of how far they have moved, by seeds and grid; "
+        f"line: not at all; phases: {definition(table)}",
+        [["all"]],
+        width=4.4,
+        heights=[3.8],
+        keys={
+            f"to {name}": Line2D([], [], marker="o", linewidth=0, markeredgecolor=INK, markerfacecolor=colour)
+            for name, colour in colours.items()
+        },
+    )
+    plot, of_each = plots["all"], [colours[str(name)] for name in table["above"]]
+    x, y = (table[name].to_numpy(float) for name in ("value_a", "value_b"))
+    low, high = (x * table[end] if use_log else x + table[end] for end in ("low", "high"))
+    if use_log:
+        plot.set(xscale="log", yscale="log")
+    every = np.concatenate(
+        [x, y, *(end[np.isfinite(end) & (end > 0 if use_log else True)] for end in (low, high))]
+    )
+    ends = np.array([every.min(), every.max()])
+    plot.vlines(x, np.clip(low, *ends), np.clip(high, *ends), color=PALE_INK, linewidth=0.6, alpha=0.6)
+    plot.plot(ends, ends, color=RULE, linewidth=1, zorder=0)
+    plot.scatter(x, y, s=26, c=of_each, edgecolors=INK, linewidths=0.6, zorder=3)
+    plot.set_xlabel(f"{axis} in {a}".replace("_", " "), size=9, color=INK)
+    plot.set_ylabel(f"{axis} in {b}".replace("_", " "), size=9, color=INK)
     return figure

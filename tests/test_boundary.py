@@ -9,6 +9,7 @@ from scipy.optimize import minimize
 import analysis
 from analysis import boundary
 from analysis.cli import main
+from analysis.logistic import fit
 from analysis.phases import PHASES
 from grok_sweep.store import Store
 
@@ -96,7 +97,7 @@ def test_the_curve_is_that_of_the_largest_penalised_likelihood():
     u_J = np.array([-2.0, -1.0, 0.5, 1.0, 3.0])
     runs_BJ = random.integers(1, 10, (20, 5))
     hits_BJ = random.binomial(runs_BJ, 1 / (1 + np.exp(-(u_J - 0.3))))
-    middle_B, slope_B = boundary.fit(u_J, hits_BJ, runs_BJ)
+    middle_B, slope_B = fit(u_J, hits_BJ, runs_BJ)
     for hits_J, runs_J, middle, slope in zip(hits_BJ, runs_BJ, middle_B, slope_B, strict=True):
 
         def loss(weights, hits_J=hits_J, runs_J=runs_J):
