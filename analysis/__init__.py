@@ -18,6 +18,7 @@ from analysis.phases import DEFINITIONS, MAX_RATIO, MIN_LOSS, PHASES, classify, 
 from analysis.pixels import box_dimension
 from analysis.read import Weights, each_weights, load_curves, load_runs, load_weights, select, settings
 from analysis.scaling import scaling
+from analysis.shifts import shifts
 from analysis.steps import steps
 from analysis.times import times
 
@@ -59,6 +60,7 @@ __all__ = [
     "scaling",
     "select",
     "settings",
+    "shifts",
     "steps",
     "times",
     "wilson",

@@ -334,7 +334,7 @@ def test_where_a_kernel_does_not_compile_xla_does_it(monkeypatch, by):
         result = train_shard(Order("s", native(program, "gpu"), of, by))
         assert (result.engine, len(tried)) == ("xla", 1)
         assert result.not_native == (
-            "the kernel for 16 neurons does not compile for cpu: "
+            "the kernel for relu_mlp does not compile for cpu: "
             "RESOURCE_EXHAUSTED: Shared memory size limit exceeded"
         )
         assert result.curves.equals(right.curves)

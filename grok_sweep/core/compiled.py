@@ -93,8 +93,8 @@ def _by_engine(program: Program) -> Iterator[None]:
         if program.engine == "xla":
             raise
         why = str(error).strip().partition("\n")[0]
-        what = f"the kernel for {program.values['hidden_size']} neurons does not compile"
-        raise EngineError(f"{what} for {jax.devices()[0].device_kind}: {why}") from error
+        device = jax.devices()[0].device_kind
+        raise EngineError(f"the kernel for {program.model} does not compile for {device}: {why}") from error
 
 
 @lru_cache(maxsize=1024)
