@@ -40,7 +40,8 @@ class Bend(NamedTuple):
     low: float
     high: float
     gap: tuple[float, float] = (-np.inf, np.inf)
-    each_B: np.ndarray | None = None
+    each_B: np.ndarray = np.empty(0)
+    seeds: int = 0  # that have runs of either phase
 
 
 def boundaries(phases: pd.DataFrame, axis: str, by: Sequence[str] | None = None) -> pd.DataFrame:
@@ -68,7 +69,9 @@ def boundaries(phases: pd.DataFrame, axis: str, by: Sequence[str] | None = None)
     """
     phases, by = checked(phases, axis, by)
     seeds, use_log = phases["seed"].unique(), is_log(np.sort(phases[axis].unique()))
-    rows = [[*key, *bend[:5]] for key, bend in each_bend(phases, axis, by, use_log, seeds)]
+    rows = [
+        [*key, *bend[:5]] for key, bend in each_bend(phases, axis, by, use_log, seeds, resamples(len(seeds)))
+    ]
     table = pd.DataFrame(rows, columns=[*by, *COLUMNS])
     names = [*looks(phases)]
     for side in ("below", "above"):
@@ -97,13 +100,23 @@ def checked(phases: pd.DataFrame, axis: str, by: Sequence[str] | None) -> tuple[
     return phases, by
 
 
+def resamples(seeds: int, stratum: int = 0) -> np.ndarray:
+    """How often each of so many seeds is in each resample; of another stratum others."""
+    if seeds == 0:
+        return np.zeros((RESAMPLES, 0), int)
+    share = np.full(seeds, 1 / seeds)
+    return np.random.default_rng(stratum).multinomial(seeds, share, RESAMPLES)
+
+
 def each_bend(
-    phases: pd.DataFrame, axis: str, by: list[str], use_log: bool, seeds: np.ndarray
+    phases: pd.DataFrame,
+    axis: str,
+    by: list[str],
+    use_log: bool,
+    seeds: np.ndarray,
+    weights_BS: np.ndarray,
 ) -> Iterator[tuple[tuple[Any, ...], Bend]]:
-    """(the values of `by`, a boundary) of each combination, by resamples of `seeds`: of the same the same."""
-    weights_BS = np.random.default_rng(0).multinomial(
-        len(seeds), np.full(len(seeds), 1 / len(seeds)), RESAMPLES
-    )
+    """(the values of `by`, a boundary) of each combination, by how often each seed is in each resample."""
     groups: Any = phases.groupby(by, dropna=False, observed=True) if by else [((), phases)]
     for key, here in groups:
         for bend in _bends(here, axis, use_log, seeds, weights_BS):
@@ -193,7 +206,8 @@ def _bend(
     last = min(middle_B[0], of_a_J[of_a_J <= middle_B[0]].max(initial=-np.inf))
     first = max(middle_B[0], of_b_J[of_b_J >= middle_B[0]].min(initial=np.inf))
     gap = float(last), float(first)
-    return Bend(*names, middle_B[0], min(low, last), max(high, first), gap, middle_B[1:])
+    each_B = np.where(a_BJ.sum(axis=1) + b_BJ.sum(axis=1) == 0, np.nan, middle_B)[1:]
+    return Bend(*names, middle_B[0], min(low, last), max(high, first), gap, each_B, n_seeds)
 
 
 def wider(n: int) -> float:

@@ -49,10 +49,10 @@ def cells(phases: pd.DataFrame, by: Sequence[str] | None = None) -> pd.DataFrame
 def joint(table: pd.DataFrame) -> pd.DataFrame:
     """Of `cells`: joint_low_ and joint_high_ of each phase, intervals that hold all shares of a cell at once.
 
-    With 95 % probability, by its runs and the prior of H. Jeffreys (Proceedings of the Royal Society A 186,
-    1946, 453-461), a Dirichlet of 1/2 for each phase: then shares are Dirichlet of counts + 1/2. Equal tails
-    of each share, cut where 95 % of 10,000 draws of all shares are between all; to 0 of a phase that no run
-    has, and to 1 of one that all have (as L. D. Brown, T. T. Cai and A. DasGupta, Statistical Science 16,
+    With at least 95 % probability, by its runs and the prior of H. Jeffreys (Proceedings of the Royal Society
+    A 186, 1946, 453-461), a Dirichlet of 1/2 for each phase: then shares are Dirichlet of counts + 1/2. Equal
+    tails of each share, cut where 95 % of 10,000 draws of all shares are between all; to 0 of a phase that no
+    run has, and to 1 of one that all have (as L. D. Brown, T. T. Cai and A. DasGupta, Statistical Science 16,
     2001, 101-133). A row per row of `table`. Raises ValueError where a column is missing.
     """
     from scipy.stats import beta  # which takes a second to load
@@ -62,8 +62,11 @@ def joint(table: pd.DataFrame) -> pd.DataFrame:
     of_each = table[[f"n_{name}" for name in names]].to_numpy(int)
     n_UK, which_C = np.unique(of_each, axis=0, return_inverse=True)
     low_UK, high_UK = np.zeros((2, *n_UK.shape))
-    random = np.random.default_rng(0)
     for u, n_K in enumerate(n_UK):
+        if len(names) == 1:
+            low_UK[u] = high_UK[u] = 1
+            continue
+        random = np.random.default_rng(0)  # the same for a cell, whatever others there are
         a_K, b_K = n_K + 0.5, n_K.sum() - n_K + 0.5 * (len(names) - 1)
         below_DK = beta.cdf(random.dirichlet(a_K, DRAWS), a_K, b_K)
         out = np.quantile(np.abs(2 * below_DK - 1).max(axis=1), 0.95)

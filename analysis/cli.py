@@ -128,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
         default=(),
         metavar=("EVENT", "AXIS"),
         help="also by what power of each AXIS the step of EVENT (memorize_step or generalize_step) goes, "
-        "by those not there yet too",
+        "by those not there yet too; DIR stands before it",
     )
     add("--report", action="store_true", help="also report.html: the sweep as a page to explore")
     add(

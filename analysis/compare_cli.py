@@ -1,7 +1,7 @@
 """grok-analyze compare: whether two sweeps differ, cell by cell, and what chance makes of it."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -40,29 +40,23 @@ def compared(arguments: argparse.Namespace) -> Iterator[str]:
     one, other = (_phases(folder, arguments.definition) for folder in folders)
     found, names = compare(one, other), (Store(folders[0]).place(), Store(folders[1]).place())
     lines = told(found, names)
-    made = {"compare": (found.table, picture_of(compare_picture, found, names))}
+    made: dict[str, tuple[pd.DataFrame, Callable[[], Figure]]] = {
+        "compare": (found.table, lambda: compare_picture(found, names))
+    }
     if arguments.boundary is not None:
         moved = shifts(one, other, arguments.boundary, axes_of(found.table))
         lines += shifts_told(moved)
-        made["shifts"] = moved, picture_of(shifts_picture, moved, names)
+        made["shifts"] = moved, lambda: shifts_picture(moved, names)
     if arguments.out is not None:
-        out = Path(arguments.out)
-        drawn = {name: _contents(name, figure) for name, (_, (figure, _)) in made.items()}
-        out.mkdir(parents=True, exist_ok=True)
-        for name, (table, (_, not_drawn)) in made.items():
-            lines += _write(out, name, table, drawn[name], not_drawn)
+        for name, (table, draw) in made.items():
+            lines += _write(Path(arguments.out), name, table, *picture_of(draw))
     yield "\n".join(lines)
 
 
-def _contents(name: str, figure: Figure | None) -> dict[str, bytes]:
-    """A picture in each of its formats, by file."""
-    return {} if figure is None else {f"{name}.{kind}": picture(figure, kind) for kind in EXTENSIONS}
-
-
-def _write(
-    out: Path, name: str, table: pd.DataFrame, contents: dict[str, bytes], not_drawn: str
-) -> list[str]:
+def _write(out: Path, name: str, table: pd.DataFrame, figure: Figure | None, not_drawn: str) -> list[str]:
     """A table and its picture into a folder; what to say of it."""
+    contents = {} if figure is None else {f"{name}.{kind}": picture(figure, kind) for kind in EXTENSIONS}
+    out.mkdir(parents=True, exist_ok=True)
     for file, content in contents.items():
         (out / file).write_bytes(content)
     table.to_parquet(out / f"{name}.parquet", index=False)

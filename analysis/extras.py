@@ -60,13 +60,15 @@ def extras_of(
         return Extra("times", {TIMES: took}, times_told(took), drawn)
 
     def of_scaling() -> Extra:
-        before = store.told_by(SCALING)
-        event, *by = scaling or [str(before.get("event")), *before.get("axes", [])]
+        before = store.attrs_of(SCALING)
+        if not scaling and "event" not in before:
+            raise ValueError("it no longer says of which event and axes its law is")
+        event, *by = scaling or [before["event"], *before["axes"]]
         law, cells = law_of(phases, steps(phases, load_curves(store.root)), event, by)
         drawn = picture_of(scaling_picture, law, cells, title=str(phases["sweep"].iloc[0]))
         return Extra("scaling", {SCALING: law, SCALED: cells}, scaling_told(law, cells), drawn)
 
-    axis = str(store.told_by(BOUNDARIES).get("axis") if boundary is None else boundary)
+    axis = str(store.attrs_of(BOUNDARIES).get("axis") if boundary is None else boundary)
     extras = []
     for make, is_asked, file in (
         (of_sensitivity, sensitivity, SENSITIVITY),

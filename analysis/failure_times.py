@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+TINY = 1e-250  # of what lies between two times far from the law
 FARTHEST, SCALES = 30, 10  # of a run from the law, in scales; of a scale's logarithm: a search may try more
 
 
@@ -63,7 +64,7 @@ def fitted(
     # In coordinates in which the likelihood is about round, it is found in a few steps.
     _, slope_RK = likelihood(runs, errors, begin_K)
     information_KK = np.einsum("r,rk,rl->kl", weight_R, slope_RK, slope_RK)
-    information_KK += 1e-9 * np.diag(np.diag(information_KK))
+    information_KK += 1e-9 * np.diag(np.maximum(np.diag(information_KK), 1))
     round_KK = np.linalg.inv(np.linalg.cholesky(information_KK)).T
 
     def lost(u_K: np.ndarray) -> tuple[float, np.ndarray]:
@@ -94,7 +95,7 @@ def likelihood(runs: Runs, errors: Errors, terms_K: np.ndarray) -> tuple[np.ndar
     )
     log_a = errors.log_after(a_R)
     log_b = np.where(later, -np.inf, errors.log_after(b_R))
-    log_R = log_a + np.log(-np.expm1(np.minimum(log_b - log_a, -1e-12)))
+    log_R = log_a + np.log(-np.expm1(np.minimum(log_b - log_a, -TINY)))
     of_a = np.exp(errors.log_density(a_R) - log_R)
     of_b = np.where(later, 0, np.exp(errors.log_density(b_R) - log_R))
     by_scale = a_R * of_a - b_R * of_b

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from analysis.cells import axes
 from analysis.failure_times import DISTRIBUTIONS, Errors, Runs, fitted
 from analysis.read import need, unclaimed
 from analysis.times import EVENTS, times
@@ -33,52 +34,47 @@ def scaling(
     value (an axis: its exponent; constant: the log of the step where all axes are 1), low and high, its
     interval of 95 % by 1,000 resamples of the runs (B. Efron, Journal of the American Statistical Association
     76, 1981, 312-319), percentiles. attrs: event, axes, distribution (that of the least AIC; H. Akaike, IEEE
-    Transactions on Automatic Control 19, 1974, 716-723), aic of each, runs, reached, diverged (left out: they
-    never come there), factor, by which the law is off on cells that it was not made from (e to the root mean
-    square of the difference of the logs of medians), without, the same of a law without axes.
+    Transactions on Automatic Control 19, 1974, 716-723), aic of each, runs, reached, diverged (before they
+    came there, and left out), factor, by which the law is off on cells with a median that it was not made
+    from (e to the root mean square of the difference of the logs of medians), without, the same without axes.
 
     Cells, a row per combination of `by`: median, low, high, last_step as `times` has them; law, the median by
-    the law; held_out, that by a law of nine tenths of the cells, the others. Raises ValueError where a column
-    is missing, an axis is none of numbers above 0, or the runs cannot tell one axis from another.
+    the law; held_out, that by a law of nine tenths of the cells, the others, nan where they tell none. Raises
+    ValueError where a column is missing, an axis is none of numbers above 0, or the runs cannot tell one axis
+    from another.
     """
     by = [*by]
-    if event not in EVENTS:
-        raise ValueError(f"scaling: {event!r} is none of {', '.join(EVENTS)}")
-    need(phases, ["run_id", "diverged_step", "log_every", *by], "a table of phases")
-    unclaimed(by, [*COLUMNS, *CELLS, CONSTANT, SCALE])
-    if not by or len({*by}) < len(by):
-        raise ValueError("scaling: give one axis or more, each once")
-    for name in by:
-        if not pd.api.types.is_numeric_dtype(phases[name]) or not (phases[name] > 0).all():
-            raise ValueError(f"scaling: {name} is no axis of numbers above 0, which have logarithms")
-    cells = times(phases, found, by).query("event == @event").drop(columns="event").reset_index(drop=True)
-    alive = phases[phases["diverged_step"].isna()]
+    _check(phases, event, by)
+    # One that diverged after it had come there has come there.
+    came = found.set_index("run_id")[event].reindex(phases["run_id"]).notna().to_numpy()
+    alive = phases[phases["diverged_step"].isna() | came]
+    cells = times(alive, found, by).query("event == @event").drop(columns="event").reset_index(drop=True)
     of_runs = alive[["run_id", "log_every", *by]].merge(found[["run_id", "last_step", event]], on="run_id")
     runs = _runs(of_runs, event, by)
     reached = np.isfinite(runs.until_R)
-    _identified(runs.x_RK[reached], by, event)
+    if why := _unknown(runs.x_RK[reached], by, event):
+        raise ValueError(f"scaling: {why}")
 
     weight_R = np.ones(len(reached))
     fits = {name: fitted(runs, errors, weight_R) for name, errors in DISTRIBUTIONS.items()}
     aic = {name: 2 * (len(terms) - loglik) for name, (terms, loglik) in fits.items()}
     best = min(aic, key=lambda name: aic[name])
     errors, terms_K = DISTRIBUTIONS[best], fits[best][0]
-    weights_BR = np.random.default_rng(0).multinomial(
-        len(reached), np.full(len(reached), 1 / len(reached)), RESAMPLES
-    )
-    of_each = np.array([fitted(runs, errors, weight_R, terms_K)[0] for weight_R in weights_BR])
-    low_K, high_K = np.quantile(of_each, [0.025, 0.975], axis=0, method="inverted_cdf")
+    low_K, high_K = _interval(runs, errors, terms_K)
     law = pd.DataFrame({"term": [CONSTANT, *by, SCALE], "value": terms_K, "low": low_K, "high": high_K})
     law.iloc[-1, 1:] = np.exp(law.iloc[-1, 1:].to_numpy(float))
     log_CK = _logs(cells, by)
     cells["law"] = _medians(log_CK, terms_K, errors)
     fold_R, fold_C = _fold(of_runs, cells, by)
     held_out, without = np.full((2, len(cells)), np.nan)
+    flat = runs._replace(x_RK=runs.x_RK[:, :1])
     for fold in range(FOLDS):
-        others, here = (fold_R != fold).astype(float), fold_C == fold
-        held_out[here] = _medians(log_CK[here], fitted(runs, errors, others, terms_K)[0], errors)
-        flat = fitted(runs._replace(x_RK=runs.x_RK[:, :1]), errors, others)[0]
-        without[here] = _medians(log_CK[here][:, :1], flat, errors)
+        others, here = fold_R != fold, fold_C == fold
+        if not here.any() or _flat(runs.x_RK[others & reached]):
+            continue  # the other cells say nothing of these
+        held_out[here] = _medians(log_CK[here], fitted(runs, errors, others.astype(float))[0], errors)
+        of_none = fitted(flat, errors, others.astype(float))[0]
+        without[here] = _medians(log_CK[here][:, :1], of_none, errors)
     cells["held_out"] = held_out
     law.attrs = {
         **{"event": event, "axes": by, "distribution": best, "aic": aic},
@@ -87,6 +83,27 @@ def scaling(
     }
     cells.attrs = dict(law.attrs)
     return law, cells
+
+
+def _check(phases: pd.DataFrame, event: str, by: list[str]) -> None:
+    """Raise ValueError where there is no such event, or no such axes."""
+    if event not in EVENTS:
+        raise ValueError(f"scaling: {event!r} is none of {', '.join(EVENTS)}")
+    need(phases, ["run_id", "diverged_step", "log_every"], "a table of phases")
+    if not by or len({*by}) < len(by):
+        raise ValueError("scaling: give one axis or more, each once")
+    known = [
+        name
+        for name in axes(phases)
+        if pd.api.types.is_numeric_dtype(phases[name]) and phases[name].nunique() > 1
+    ]
+    for name in by:
+        if name not in known:
+            there = f"there are {', '.join(known)}" if known else "there is none"
+            raise ValueError(f"scaling: {name!r} is no axis of two numbers or more; {there}")
+        if not (phases[name] > 0).all():
+            raise ValueError(f"scaling: {name} is not above 0 in all runs, and has no logarithm there")
+    unclaimed(by, [*COLUMNS, *CELLS, CONSTANT, SCALE])
 
 
 def _runs(of_runs: pd.DataFrame, event: str, by: list[str]) -> Runs:
@@ -106,22 +123,44 @@ def _logs(table: pd.DataFrame, by: Sequence[str]) -> np.ndarray:
     return np.column_stack([np.ones(len(table)), *(np.log(table[name].to_numpy(float)) for name in by)])
 
 
-def _identified(x_RK: np.ndarray, by: list[str], event: str) -> None:
-    """Raise ValueError where the runs that came there do not tell the exponents."""
+def _unknown(x_RK: np.ndarray, by: list[str], event: str) -> str:
+    """Why the runs that came there do not tell the exponents; "" where they do."""
     least = LEAST * (len(by) + 2)
     if len(x_RK) < least:
         few = f"{plural(len(x_RK), 'run')} {EVENTS[event]}"
-        raise ValueError(f"scaling: {few}; a law of {', '.join(by)} needs {least} of them")
-    flat = [name for name, x_R in zip(by, x_RK[:, 1:].T, strict=True) if np.ptp(x_R) == 0]
-    if flat:
-        raise ValueError(
-            f"scaling: all runs that {EVENTS[event]} have one {flat[0]}: no exponent can be told"
-        )
-    if np.linalg.matrix_rank(x_RK - [0, *x_RK[:, 1:].mean(axis=0)]) < x_RK.shape[1]:
-        raise ValueError(
-            f"scaling: among the runs that {EVENTS[event]}, {', '.join(by)} change together: "
-            "their exponents cannot be told apart"
-        )
+        return f"{few}; a law of {', '.join(by)} needs {least} of them"
+    one = [name for name, x_R in zip(by, x_RK[:, 1:].T, strict=True) if np.ptp(x_R) == 0]
+    if one:
+        return f"all runs that {EVENTS[event]} have one {one[0]}: no exponent can be told"
+    together = f"{', '.join(by)} change together: their exponents cannot be told apart"
+    return f"among the runs that {EVENTS[event]}, {together}" if _flat(x_RK) else ""
+
+
+def _flat(x_RK: np.ndarray) -> bool:
+    """Whether runs of these do not tell all terms."""
+    if len(x_RK) < x_RK.shape[1]:
+        return True
+    return bool(np.linalg.matrix_rank(x_RK - [0, *x_RK[:, 1:].mean(axis=0)]) < x_RK.shape[1])
+
+
+def _interval(runs: Runs, errors: Errors, terms_K: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The ends of each term, of resamples of the runs; one that does not tell the terms is beyond both."""
+    count, came = len(runs.x_RK), np.isfinite(runs.until_R)
+    weights_BR = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), RESAMPLES)
+    of_each = np.full((RESAMPLES, len(terms_K)), np.nan)
+    x_UK, which_R = np.unique(runs.x_RK, axis=0, return_inverse=True)
+    flat: dict[bytes, bool] = {}  # by which of x are there: most resamples have all
+    for terms, weight_R in zip(of_each, weights_BR, strict=True):
+        there_U = np.bincount(which_R[came & (weight_R > 0)], minlength=len(x_UK)) > 0
+        if (key := there_U.tobytes()) not in flat:
+            flat[key] = _flat(x_UK[there_U])
+        if not flat[key]:
+            terms[:] = fitted(runs, errors, weight_R, terms_K)[0]
+    low_K, high_K = (
+        np.quantile(np.where(np.isnan(of_each), worst, of_each), at, axis=0, method="inverted_cdf")
+        for at, worst in ((0.025, -np.inf), (0.975, np.inf))
+    )
+    return low_K, high_K
 
 
 def _medians(x_CK: np.ndarray, terms_K: np.ndarray, errors: Errors) -> np.ndarray:
@@ -138,7 +177,7 @@ def _fold(of_runs: pd.DataFrame, cells: pd.DataFrame, by: list[str]) -> tuple[np
 
 def _off(median: pd.Series, said: np.ndarray) -> float:
     """By which factor medians are off, where there are any."""
-    there = np.isfinite(median.to_numpy())
+    there = np.isfinite(median.to_numpy()) & np.isfinite(said)
     apart = np.log(said[there]) - np.log(median.to_numpy(float)[there])
     return float(np.exp(np.sqrt(np.mean(apart**2)))) if there.any() else np.nan
 
@@ -152,14 +191,19 @@ def told(law: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
     late = cells[np.isinf(cells["median"])]
     is_late = (late["held_out"] > late["last_step"]).sum()
     lines = [
-        f"{of['event']} ~ {' '.join(powers)}, {of['distribution']}: half of the runs are within a factor of "
-        f"{spread:.2f}",
+        f"{of['event']} ~ {' '.join(powers)}, {of['distribution']}: about half of the runs are within a "
+        f"factor of {spread:.2f} of its median",
         f"by {of['reached']:,} of {plural(of['runs'], 'run')} that {EVENTS[of['event']]}, the others later; "
         f"the AIC of the next distribution is {second - least:,.0f} more",
-        f"on cells that it was not made from it is off by a factor of {of['factor']:.2f}, without any axis "
-        f"{of['without']:.2f}; of {plural(len(late), 'cell')} later than the last step it says so of "
-        f"{is_late:,}",
     ]
+    if np.isfinite(of["factor"]):
+        lines.append(
+            f"on cells that it was not made from it is off by a factor of {of['factor']:.2f}, without any "
+            f"axis {of['without']:.2f}; of {plural(len(late), 'cell')} later than the last step it says so "
+            f"of {is_late:,}"
+        )
+    if blind := int(cells["held_out"].isna().sum()):
+        lines.append(f"{plural(blind, 'cell')} no law of the others can tell")
     if of["diverged"]:
-        lines.append(f"{plural(of['diverged'], 'run')} that diverged, and never come there, are left out")
+        lines.append(f"{plural(of['diverged'], 'run')} that diverged before they came there are left out")
     return lines

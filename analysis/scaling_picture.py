@@ -57,7 +57,7 @@ def scaling_picture(law: pd.DataFrame, cells: pd.DataFrame, title: str = "") -> 
     is_late = np.isinf(cells["median"].to_numpy(float))
     median, low, high = (np.minimum(cells[name].to_numpy(float), late) for name in ("median", "low", "high"))
     said, colours = cells["held_out"].to_numpy(float), [shades[value] for value in cells[shown]]
-    ends = np.array([min(said.min(), median.min()), max(said.max(), late.max())])
+    ends = np.array([np.nanmin([said, median]), np.nanmax([said, late])])
     plot.plot(ends, ends, color=RULE, linewidth=1, zorder=0)
     plot.vlines(said, np.maximum(low, 1), high, color=colours, linewidth=0.8, alpha=0.6)
     plot.scatter(

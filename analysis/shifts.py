@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.boundary import FEWEST, checked, each_bend, is_log, wider
+from analysis.boundary import FEWEST, checked, each_bend, is_log, resamples, wider
 from analysis.phases import looks
 from analysis.read import unclaimed
 from analysis.words import plural
@@ -20,28 +20,36 @@ def shifts(one: pd.DataFrame, other: pd.DataFrame, axis: str, by: Sequence[str])
     A row for each combination of `by` (without the axis) and each pair of phases with one boundary between
     them in either, as `boundaries` finds them. Columns: `by`; below and above; value_a and value_b; shift,
     value_b / value_a of an axis that is spaced more evenly in its logarithm, else value_b - value_a; low and
-    high, its interval of 95 %, by the resamples of `boundaries`, of seeds that are in both the same in both:
-    at least what the gaps between values of the axis leave open, and none with fewer than four seeds in
-    either. attrs: axis, log. Raises ValueError as `boundaries` does.
+    high, its interval of 95 %, by resamples of the seeds, the same of those that are in both: at least what
+    the gaps between values of the axis leave open, and none with fewer than four seeds in either. attrs:
+    axis, log. Raises ValueError as `boundaries` does.
     """
     by = [name for name in by if name != axis]
     unclaimed([axis, *by], COLUMNS)
     sides = [checked(phases, axis, by)[0] for phases in (one, other)]
-    seeds = np.unique(np.concatenate([phases["seed"].unique() for phases in sides]))
+    seeds_a, seeds_b = (phases["seed"].unique() for phases in sides)
+    strata = [
+        np.intersect1d(seeds_a, seeds_b),
+        np.setdiff1d(seeds_a, seeds_b),
+        np.setdiff1d(seeds_b, seeds_a),
+    ]
+    weights_BS = np.hstack([resamples(len(some), stratum) for stratum, some in enumerate(strata)])
+    seeds = np.concatenate(strata)
     use_log = is_log(np.unique(np.concatenate([phases[axis].unique() for phases in sides])))
     found: list[dict[tuple[Any, ...], list[Any]]] = [{}, {}]
     for side, phases in zip(found, sides, strict=True):
-        for key, bend in each_bend(phases, axis, by, use_log, seeds):
+        for key, bend in each_bend(phases, axis, by, use_log, seeds, weights_BS):
             if not np.isnan(bend.value):
                 told_apart = (None if pd.isna(value) else value for value in key)  # nan is not itself
                 side.setdefault((*told_apart, bend.below, bend.above), []).append(bend)
-    n_seeds = min(phases["seed"].nunique() for phases in sides)
-    tail, back = wider(n_seeds), np.exp if use_log else np.asarray
+    back = np.exp if use_log else np.asarray
     rows = []
     for key, (a, *more) in found[0].items():
         b, *others = found[1].get(key, [None])
         if b is None or more or others:
             continue
+        n_seeds = min(a.seeds, b.seeds)
+        tail = wider(n_seeds)
         # Where either is beyond all values, nobody knows how far.
         with np.errstate(invalid="ignore"):
             apart_B = b.each_B - a.each_B
@@ -70,11 +78,9 @@ def told(table: pd.DataFrame) -> list[str]:
     lines = []
     for (below, above), rows in table.groupby(["below", "above"], observed=True):
         moved = rows[(rows["low"] > nowhere) | (rows["high"] < nowhere)]
-        by = (
-            f"by a factor of {rows['shift'].median():.2f}" if use_log else f"by {rows['shift'].median():+.3g}"
-        )
+        by = f"a factor of {rows['shift'].median():.2f}" if use_log else f"{rows['shift'].median():+.3g}"
         lines.append(
-            f"{below} becomes {above} along {axis} in both, in {plural(len(rows), 'place')}: farther {by} in "
-            f"the middle, beyond what seeds and grid leave open in {len(moved):,}"
+            f"{below} becomes {above} along {axis} in both, in {plural(len(rows), 'place')}: the median "
+            f"shift is {by}, beyond what seeds and grid leave open in {len(moved):,}"
         )
     return lines or [f"along {axis} no boundary is in both"]

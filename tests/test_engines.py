@@ -25,7 +25,7 @@ from grok_sweep.core.engines.relu_gpu import LEAST, ReluGpu
 from grok_sweep.core.program import Program
 from grok_sweep.core.source import Source
 from grok_sweep.errors import ConfigError
-from grok_sweep.worker import Order, train_shard
+from grok_sweep.worker import Order, prepare, train_shard
 from grok_sweep.worker import native as native_here
 from grok_sweep.worker.deciding import By
 from grok_sweep.worker.inputs import arguments, rows_of
@@ -315,21 +315,25 @@ def test_on_a_gpu_the_weights_of_all_neurons_are_in_shared_memory(features, most
     assert unknown(dataclasses.replace(wider, device="gpu")) == why
 
 
+@pytest.mark.parametrize("raised", [jax.errors.JaxRuntimeError, ValueError, NotImplementedError])
 @pytest.mark.parametrize("by", [None, By("pair", {"min_loss": 1e-9, "max_ratio": 1.5})])
-def test_where_a_kernel_does_not_compile_xla_does_it(monkeypatch, by):
-    """As on a card with less shared memory, or one that is too old for Triton."""
+def test_where_a_kernel_does_not_compile_xla_does_it(monkeypatch, by, raised):
+    """As on a card with less shared memory, or one that is too old for Triton; or by a jax without it."""
     program = parity(2, steps=100)
     of = columns(program, [0, 1])
     right = train_shard(Order("s", program, of, by))
 
     def too_little(*_):
         tried.append(True)
-        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Shared memory size limit exceeded\nmore")
+        raise raised("RESOURCE_EXHAUSTED: Shared memory size limit exceeded\nmore")
 
     tried = []
     monkeypatch.setattr(relu_gpu, "ReluGpu", functools.partial(ReluGpu, interpret=True))
     monkeypatch.setattr(ReluGpu, "gradient", too_little)
     monkeypatch.setattr(native_here, "refused", {})
+    prepare(Order("s", native(program, "gpu"), of, by))  # what fails beside another's training may pass alone
+    assert native_here.refused == {}
+    tried.clear()
     for _ in range(2):  # it is not tried again for each shard
         result = train_shard(Order("s", native(program, "gpu"), of, by))
         assert (result.engine, len(tried)) == ("xla", 1)

@@ -63,6 +63,12 @@ def test_the_seconds_add_up(told, engine):
     )
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_two_cards_give_every_run_of_parity_1125_the_same_phase(phases, engine):
+    other = pd.read_parquet(HERE / "h200.parquet").query("sweep == 'parity_1125' and engine == @engine")
+    assert (other.set_index("run_id")["phase"].reindex(phases.index) == phases[engine].astype(str)).all()
+
+
 @pytest.mark.parametrize("name", ["liu2022_a", "liu2022_b", "liu2022_c", "liu2022_d", "modular_24"])
 def test_the_other_sweeps_are_those_of_a_cpu_but_for_so_many_runs(name):
     told = yaml.safe_load((HERE / "h200.yaml").read_text(encoding="utf-8"))["sweeps"][name]

@@ -19,16 +19,11 @@ from grok_sweep.cli import main
 from grok_sweep.core.program import Program
 from grok_sweep.executors import inline
 from grok_sweep.worker import native
-from grok_sweep.worker.native import NativeError, built, done
+from grok_sweep.worker.native import NativeError, built, usable
 
 PARITY = (("n_bits", 30), ("n_parity_bits", 3), ("hidden_size", 16), ("float_bits", 32))
 PROGRAM = Program("parity", "relu_mlp", "adamw", PARITY, 100, 60, 20, 5, 1, engine="native")
 LOAD = "from grok_sweep.worker.native import register; assert not register('relu')"
-
-
-def as_done(program):
-    """(the program that is trained, why it is another)"""
-    return done(program, lambda *told: told)
 
 
 @pytest.fixture
@@ -105,7 +100,7 @@ def test_it_is_begun_before_the_workers_are_there(tmp_path, monkeypatch):
 
 
 def by_xla(why):
-    program, said = as_done(PROGRAM)
+    program, said = usable(PROGRAM)
     assert program.engine == "xla"
     assert said == why
 
@@ -134,17 +129,17 @@ def test_a_compiler_that_does_not_work_is_said(tmp_path, monkeypatch, cache, doe
         built("relu")
     assert str(raised.value).startswith(f"{broken} cannot build the native engine's library: {why}")
     assert cache() == []
-    program, said = as_done(PROGRAM)
+    program, said = usable(PROGRAM)
     assert program.engine == "xla"
     assert why in said
     broken.unlink()  # it is not tried again for each shard
-    assert as_done(PROGRAM) == (program, said)
+    assert usable(PROGRAM) == (program, said)
 
 
 @pytest.mark.usefixtures("quick")
 def test_a_library_that_cannot_be_loaded_is_said(cache):
     library = built("relu")
-    program, said = as_done(PROGRAM)
+    program, said = usable(PROGRAM)
     assert program.engine == "xla"
     assert said.startswith("the native engine's library cannot be loaded: ")
     assert cache() == [library.name]

@@ -77,7 +77,7 @@ def test_tables_are_those_of_the_sweeps_own_definition(name):
     pd.testing.assert_frame_equal(stored, phases)
     assert stored.attrs == phases.attrs
     pd.testing.assert_frame_equal(one.table("cells"), analysis.cells(phases))
-    if axis := Store(one.folder).told_by("boundaries.parquet").get("axis"):
+    if axis := Store(one.folder).attrs_of("boundaries.parquet").get("axis"):
         pd.testing.assert_frame_equal(one.table("boundaries"), analysis.boundaries(phases, axis))
     assert one.table("cells").attrs == stored.attrs
 
@@ -101,7 +101,7 @@ def test_pictures_say_what_pictures_drawn_now_say(name, tmp_path, monkeypatch):
     mine = tmp_path / name
     Store(one.folder).copy_record(Store(mine))
     figures = (one.folder / "figures").is_dir()
-    axis = Store(one.folder).told_by("boundaries.parquet").get("axis")
+    axis = Store(one.folder).attrs_of("boundaries.parquet").get("axis")
     analysis.analyze(mine, **sorting.how(one.sweep), figures=figures, run_id=OPENED.get(name), boundary=axis)
     drawn = sorted(path.relative_to(mine) for path in mine.rglob("*.svg"))
     assert drawn == sorted(path.relative_to(one.folder) for path in one.folder.rglob("*.svg"))

@@ -1,10 +1,14 @@
 """How far the boundaries of two sweeps are apart: known shifts, their intervals, pairs of seeds, drawn."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
+from agreement import phases as sorted_as
 from pages import PARITY
 
+import analysis
 from analysis.cli import main
 from analysis.comparison_pictures import shifts_picture
 from analysis.phases import PHASES
@@ -71,6 +75,25 @@ def test_with_few_seeds_there_is_no_interval():
     assert (row.low, row.high) == (0, np.inf)
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_many_more_seeds_of_one_do_not_take_the_bounds_away(turned):
+    random = np.random.default_rng(5)
+    few, many = sweep(random, np.full(5, 0.1), wide=0.6), sweep(random, np.full(200, 0.3), wide=0.6)
+    row = moved(many, few) if turned else moved(few, many)
+    assert 0 < row.low < (1 / 3 if turned else 3) < row.high < 50
+
+
+def test_along_an_axis_that_is_not_logarithmic_it_is_a_difference():
+    random, values = np.random.default_rng(6), np.linspace(0.1, 1, 10)
+    one = sweep(random, np.full(9, 0.35), wide=1e-9, values=values)
+    other = sweep(random, np.full(9, 0.75), wide=1e-9, values=values)
+    row = moved(one, other)
+    assert row.shift == pytest.approx(0.4, abs=0.02)
+    assert [row.low, row.high] == pytest.approx([0.3, 0.5])
+    table = shifts(one, other, "weight_decay", ["hidden_size"])
+    assert "the median shift is +0.4, beyond what seeds and grid leave open in 1" in told(table)[0]
+
+
 def test_a_boundary_of_one_alone_has_no_shift():
     random = np.random.default_rng(4)
     one, none = sweep(random, np.full(9, 0.1)), sweep(random, np.full(9, 1e9))
@@ -81,6 +104,19 @@ def test_a_boundary_of_one_alone_has_no_shift():
         shifts_picture(table, ("a", "b"))
 
 
+def test_between_the_two_engines_no_boundary_has_moved_beyond_doubt():
+    """As README says; the other engine's runs are those of tests/xla_cpu.parquet."""
+    one = analysis.classify(analysis.load_runs(PARITY))
+    by_xla = sorted_as(pd.read_parquet(Path(__file__).with_name("xla_cpu.parquet")).set_index("run_id"))
+    same = pd.Categorical(by_xla.reindex(one["run_id"]), categories=one["phase"].cat.categories)
+    other = one.assign(phase=same)
+    other.attrs = dict(one.attrs)
+    table = shifts(one, other, "weight_decay", ["hidden_size", "train_size"])
+    assert len(table) == 46
+    assert ((table["low"] <= 1) & (table["high"] >= 1)).all()
+    assert (table["shift"] != 1).any()
+
+
 def test_the_command_tells_writes_and_draws_it(tmp_path, capsys):
     folders = [tmp_path / name for name in ("a", "b")]
     for folder in folders:
@@ -89,7 +125,7 @@ def test_the_command_tells_writes_and_draws_it(tmp_path, capsys):
     assert main([*command, "weight_decay", "--out", str(tmp_path / "c")]) == 0
     said = capsys.readouterr().out
     assert "memorize becomes grok along weight_decay in both, in " in said
-    assert "farther by a factor of 1.00 in the middle, beyond what seeds and grid leave open in 0" in said
+    assert "the median shift is a factor of 1.00, beyond what seeds and grid leave open in 0" in said
     table = pd.read_parquet(tmp_path / "c" / "shifts.parquet")
     assert (table["shift"] == 1).all()
     assert ((table["low"] < 1) & (table["high"] > 1)).all()

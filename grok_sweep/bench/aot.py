@@ -126,6 +126,7 @@ def _figures(program: Program, columns: Mapping[str, Any], calls: int, device: D
     import jax
 
     from grok_sweep.core.compiled import Compiled
+    from grok_sweep.core.engines import EngineError
 
     on_it = jax.sharding.SingleDeviceSharding(there)
     functions = Compiled(program)
@@ -139,7 +140,7 @@ def _figures(program: Program, columns: Mapping[str, Any], calls: int, device: D
         started = time.process_time()
         try:
             made: Any = functions.train_for(*given)
-        except jax.errors.JaxRuntimeError as error:
+        except (jax.errors.JaxRuntimeError, EngineError) as error:
             return {"refused": str(error).splitlines()[0][:200]}
         spent = time.process_time() - started
     needs = made.memory_analysis()

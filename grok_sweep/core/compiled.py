@@ -83,14 +83,17 @@ class Compiled:
 
 @contextmanager
 def _by_engine(program: Program) -> Iterator[None]:
-    """That a kernel does not compile is an EngineError.
+    """Whatever goes wrong while a kernel for another device than a CPU is compiled is an EngineError.
 
-    A device may have too little shared memory for it, or be too old; or jax no longer what it is written in.
+    The device may have too little shared memory for it, or be too old, or jax lack what it is written in.
+    Where a user's part is to blame, that goes wrong by XLA too, and is told then.
     """
     try:
         yield
-    except (jax.errors.JaxRuntimeError, ImportError) as error:
-        if program.engine == "xla":
+    except MemoryError:
+        raise
+    except Exception as error:
+        if program.engine == "xla" or program.device == "cpu":
             raise
         why = str(error).strip().partition("\n")[0]
         device = jax.devices()[0].device_kind

@@ -308,7 +308,7 @@ class Store:
         table = self._analysed(CIRCUITS, ["run_id"])
         return None if table is None else set(table["run_id"])
 
-    def told_by(self, name: str) -> dict[Any, Any]:
+    def attrs_of(self, name: str) -> dict[Any, Any]:
         """What a table of an analysis says of itself, as its axis; {} where there is none to be read."""
         table = self._analysed(name, ["value"])
         return {} if table is None else dict(table.attrs)

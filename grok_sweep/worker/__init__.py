@@ -1,6 +1,5 @@
 """One shard: data and initial weights, training, summaries, tables. What a worker does, on any executor."""
 
-import functools
 import itertools
 import operator
 import time
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from grok_sweep.core.engines import EngineError
 from grok_sweep.core.parts import PartError
 from grok_sweep.core.source import RunError, blaming
 from grok_sweep.worker import native
@@ -55,8 +55,13 @@ def train_shard(order: Order) -> Result:
 
     Raises PartError where a part of a user's file does not work.
     """
+    started = time.perf_counter()
     with blaming(order.program.source):
-        return native.done(order.program, functools.partial(_train, order, time.perf_counter()))
+        try:
+            return _train(order, started)
+        except EngineError as error:
+            native.refused[order.program] = str(error)
+            return _train(order, started)
 
 
 def prepare(order: Order) -> None:
@@ -67,19 +72,17 @@ def prepare(order: Order) -> None:
 
     from grok_sweep.core.compiled import compiled
 
-    def prepared(program: "Program", _: str) -> None:
+    with suppress(Exception), blaming(order.program.source):
+        compilation_cache()
+        program, _ = native.usable(order.program)
         functions = compiled(program)
         with jax.enable_x64(program.dtype == "float64"):
             rows = dict(itertools.islice(_runs(order, {}), program.lanes))
             functions.train_for(*arguments(program, order.columns, rows, functions.init))
 
-    with suppress(Exception), blaming(order.program.source):
-        compilation_cache()
-        native.done(order.program, prepared)
 
-
-def _train(order: Order, started: float, program: "Program", not_native: str) -> Result:
-    """See `train_shard`; by the engine of `program`."""
+def _train(order: Order, started: float) -> Result:
+    """See `train_shard`. Raises EngineError where the native engine does not compile here."""
     import jax
     import pyarrow as pa
 
@@ -87,6 +90,7 @@ def _train(order: Order, started: float, program: "Program", not_native: str) ->
     from grok_sweep.core.compiled import compiled
 
     compilation_cache()
+    program, not_native = native.usable(order.program)
     lost: dict[str, str] = {}
     runs = _runs(order, lost)
     with jax.enable_x64(program.dtype == "float64"):

@@ -14,10 +14,10 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from grok_sweep.core import engines
 from grok_sweep.worker.environment import own_cache
@@ -33,7 +33,6 @@ BUILD_SECONDS = 120
 threads = 1  # of a call, which has its lanes gone through by them: a worker has one core, a lone process all
 POLL_SECONDS = 0.05
 refused: dict["Program", str] = {}  # whose kernel does not compile for the device here, and why
-Result = TypeVar("Result")
 LOCK = threading.Lock()  # the next program is prepared while one trains: it is built once for both
 
 
@@ -47,28 +46,18 @@ def compiler() -> str | None:
     return next(filter(None, map(shutil.which, [named] if named else ("c++", "g++", "clang++"))), None)
 
 
-def done(program: "Program", do: Callable[["Program", str], Result]) -> Result:
-    """`do(program, "")`; or `do(it by XLA, why)`, where it is native and cannot be so here.
+def usable(program: "Program") -> tuple["Program", str]:
+    """(the program, ""); or (it by XLA, why), where it is native and cannot be so here.
 
-    On a CPU there may be no library, on another device its kernel may not compile.
+    On a CPU there may be no library; on another device its kernel did not compile when it was tried.
     """
     from grok_sweep.core.plan import by_xla
 
-    why = refused.get(program, "") or _missing(program)
-    if not why:
-        try:
-            return do(program, "")
-        except engines.EngineError as error:
-            why = refused[program] = str(error)
-    return do(by_xla(program), why)
-
-
-def _missing(program: "Program") -> str:
-    """Why there is no library of a program that needs one."""
-    if not (kind := _kind(program)):
-        return ""
-    with LOCK:
-        return register(kind)
+    why = refused.get(program, "")
+    if kind := _kind(program):
+        with LOCK:
+            why = register(kind)
+    return (by_xla(program), why) if why else (program, "")
 
 
 def _kind(program: "Program") -> str:
@@ -79,7 +68,7 @@ def _kind(program: "Program") -> str:
 
 
 def begin(programs: Iterable["Program"]) -> None:
-    """Build what they need here, beside what else there is to do; `done` says what went wrong."""
+    """Build what they need here, beside what else there is to do; `usable` says what went wrong."""
 
     def build(kind: str) -> None:
         with contextlib.suppress(NativeError):

@@ -19,7 +19,7 @@ MOST_ROWS = 2**16 - 1  # on a CPU: they are counted in 16 bits
 MOST_FEATURES = {"cpu": 48, "gpu": 64, "tpu": 64}
 MOST_HIDDEN = 512  # a kernel holds the hidden layer of some rows at once
 # A GPU's holds the weights too, some times over, in what a block of threads shares: (features up to
-# which, neurons) that compile for the 227 KB of an H100; up to 258 of 31 features were trained on one.
+# which, neurons) that XLA compiles for the 227 KB of an H100; up to 258 of 31 features were trained on one.
 MOST_HIDDEN_GPU = ((16, MOST_HIDDEN), (32, 368), (64, 176))
 
 
