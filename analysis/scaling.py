@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from analysis.boundary import wider
 from analysis.cells import axes
 from analysis.failure_times import DISTRIBUTIONS, Errors, Runs, fitted
 from analysis.read import need, unclaimed
@@ -32,11 +33,13 @@ def scaling(
 
     `found`: of the same runs, as `steps` gives it. The law, a row per term (constant, each axis, scale):
     value (an axis: its exponent; constant: the log of the step where all axes are 1), low and high, its
-    interval of 95 % by 1,000 resamples of the runs (B. Efron, Journal of the American Statistical Association
-    76, 1981, 312-319), percentiles. attrs: event, axes, distribution (that of the least AIC; H. Akaike, IEEE
-    Transactions on Automatic Control 19, 1974, 716-723), aic of each, runs, reached, diverged (before they
-    came there, and left out), factor, by which the law is off on cells with a median that it was not made
-    from (e to the root mean square of the difference of the logs of medians), without, the same without axes.
+    interval of 95 % by 1,000 resamples of the cells with all their runs, as what the law does not say of a
+    cell is the same for these (C. A. Field and A. H. Welsh, Journal of the Royal Statistical Society B 69,
+    2007, 369-390): percentiles, wider for few cells as those of `boundaries`. attrs: event, axes,
+    distribution (that of the least AIC; H. Akaike, IEEE Transactions on Automatic Control 19, 1974, 716-723),
+    aic of each, runs, reached, diverged (before they came there, and left out), factor, by which the law is
+    off on cells with a median that it was not made from (e to the root mean square of the difference of the
+    logs of medians), without, the same without axes. A run that was ended early counts as watched until then.
 
     Cells, a row per combination of `by`: median, low, high, last_step as `times` has them; law, the median by
     the law; held_out, that by a law of nine tenths of the cells, the others, nan where they tell none. Raises
@@ -52,7 +55,7 @@ def scaling(
     of_runs = alive[["run_id", "log_every", *by]].merge(found[["run_id", "last_step", event]], on="run_id")
     runs = _runs(of_runs, event, by)
     reached = np.isfinite(runs.until_R)
-    if why := _unknown(runs.x_RK[reached], by, event):
+    if why := _unknown(runs.x_RK[reached], runs.until_R[reached], by, event):
         raise ValueError(f"scaling: {why}")
 
     weight_R = np.ones(len(reached))
@@ -123,7 +126,7 @@ def _logs(table: pd.DataFrame, by: Sequence[str]) -> np.ndarray:
     return np.column_stack([np.ones(len(table)), *(np.log(table[name].to_numpy(float)) for name in by)])
 
 
-def _unknown(x_RK: np.ndarray, by: list[str], event: str) -> str:
+def _unknown(x_RK: np.ndarray, until_R: np.ndarray, by: list[str], event: str) -> str:
     """Why the runs that came there do not tell the exponents; "" where they do."""
     least = LEAST * (len(by) + 2)
     if len(x_RK) < least:
@@ -132,6 +135,9 @@ def _unknown(x_RK: np.ndarray, by: list[str], event: str) -> str:
     one = [name for name, x_R in zip(by, x_RK[:, 1:].T, strict=True) if np.ptp(x_R) == 0]
     if one:
         return f"all runs that {EVENTS[event]} have one {one[0]}: no exponent can be told"
+    if (logged := len(np.unique(until_R))) < len(by) + 2:
+        few = f"{plural(logged, 'logged step')}: no law of {', '.join(by)} can be told"
+        return f"all runs that {EVENTS[event]} did so by {few}"
     together = f"{', '.join(by)} change together: their exponents cannot be told apart"
     return f"among the runs that {EVENTS[event]}, {together}" if _flat(x_RK) else ""
 
@@ -144,11 +150,13 @@ def _flat(x_RK: np.ndarray) -> bool:
 
 
 def _interval(runs: Runs, errors: Errors, terms_K: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The ends of each term, of resamples of the runs; one that does not tell the terms is beyond both."""
-    count, came = len(runs.x_RK), np.isfinite(runs.until_R)
-    weights_BR = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), RESAMPLES)
-    of_each = np.full((RESAMPLES, len(terms_K)), np.nan)
+    """The ends of each term, of resamples of the cells; one that does not tell the terms is beyond both."""
+    came = np.isfinite(runs.until_R)
     x_UK, which_R = np.unique(runs.x_RK, axis=0, return_inverse=True)
+    weights_BR = np.random.default_rng(0).multinomial(
+        len(x_UK), np.full(len(x_UK), 1 / len(x_UK)), RESAMPLES
+    )[:, which_R]
+    of_each, tail = np.full((RESAMPLES, len(terms_K)), np.nan), wider(len(x_UK))
     flat: dict[bytes, bool] = {}  # by which of x are there: most resamples have all
     for terms, weight_R in zip(of_each, weights_BR, strict=True):
         there_U = np.bincount(which_R[came & (weight_R > 0)], minlength=len(x_UK)) > 0
@@ -158,7 +166,7 @@ def _interval(runs: Runs, errors: Errors, terms_K: np.ndarray) -> tuple[np.ndarr
             terms[:] = fitted(runs, errors, weight_R, terms_K)[0]
     low_K, high_K = (
         np.quantile(np.where(np.isnan(of_each), worst, of_each), at, axis=0, method="inverted_cdf")
-        for at, worst in ((0.025, -np.inf), (0.975, np.inf))
+        for at, worst in ((tail, -np.inf), (1 - tail, np.inf))
     )
     return low_K, high_K
 
@@ -196,12 +204,14 @@ def told(law: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
         f"by {of['reached']:,} of {plural(of['runs'], 'run')} that {EVENTS[of['event']]}, the others later; "
         f"the AIC of the next distribution is {second - least:,.0f} more",
     ]
-    if np.isfinite(of["factor"]):
+    known = int((np.isfinite(cells["median"]) & cells["held_out"].notna()).sum())
+    if known:
         lines.append(
             f"on cells that it was not made from it is off by a factor of {of['factor']:.2f}, without any "
-            f"axis {of['without']:.2f}; of {plural(len(late), 'cell')} later than the last step it says so "
-            f"of {is_late:,}"
+            f"axis {of['without']:.2f}, in the {known:,} of {plural(len(cells), 'cell')} that have a median"
         )
+    if len(late):
+        lines.append(f"of {plural(len(late), 'cell')} later than the last step it says so of {is_late:,}")
     if blind := int(cells["held_out"].isna().sum()):
         lines.append(f"{plural(blind, 'cell')} no law of the others can tell")
     if of["diverged"]:

@@ -32,6 +32,7 @@ def scaling_picture(law: pd.DataFrame, cells: pd.DataFrame, title: str = "") -> 
         for name, value in law.set_index("term")["value"].items()
         if name in of["axes"]
     )
+    off = f", off by a factor of {of['factor']:.2f}" if np.isfinite(of["factor"]) else ""
     shown = of["axes"][0]
     values = sorted(cells[shown].unique())
     shades = {value: shade_of(TEST, place, len(values)) for place, value in enumerate(values)}
@@ -45,7 +46,7 @@ def scaling_picture(law: pd.DataFrame, cells: pd.DataFrame, title: str = "") -> 
     figure, plots = page(
         title,
         f"median step at which runs {EVENTS[of['event']]}, with intervals of 95 %, and by the law of other "
-        f"cells: {powers}, off by a factor of {of['factor']:.2f}; line: as it says; hollow: later than the "
+        f"cells: {powers}{off}; line: as it says; hollow: later than the "
         "last step",
         [["all"]],
         width=4.6,

@@ -90,11 +90,12 @@ def test_slopes_are_those_of_thelikelihood(name):
         np.testing.assert_allclose(slope_RK[:, k], (up - down) / 2e-6, rtol=1e-5, atol=1e-7)
 
 
-def made(random, exponents, scale=0.5, each=3, last=20_000, every=100):
-    """Tables of runs of a law: two axes, 3 and 5 values, `each` of a cell."""
+def made(random, exponents, scale=0.5, each=3, last=20_000, every=100, off=0.0):
+    """Tables of runs of a law: two axes, 3 and 5 values, `each` of a cell; cells are `off` the law."""
     grid = pd.MultiIndex.from_product([[0.1, 0.3, 1.0], [500, 800, 1000, 1500, 2000], range(each)])
     phases = grid.to_frame(index=False, name=["weight_decay", "train_size", "seed"])
     middle = 8 + np.log(phases[["weight_decay", "train_size"]] / [0.3, 1000]) @ exponents
+    middle += np.repeat(off * random.normal(size=15), each) if off else 0
     step = np.ceil(np.exp(middle + scale * random.normal(size=len(phases))) / every) * every
     ids = [f"{i:016x}" for i in range(len(phases))]
     diverged = pd.array([pd.NA] * len(phases), "Int64")
@@ -110,12 +111,13 @@ def made(random, exponents, scale=0.5, each=3, last=20_000, every=100):
     return phases, found.assign(best_eval_accuracy=1.0, end_eval_accuracy=1.0)
 
 
-def test_intervals_hold_the_truth_as_often_as_they_say(monkeypatch):
-    """Of 2 exponents in 30 sweeps; in 250 sweeps each of 60 and of 135 runs it was 94 to 95 %."""
+@pytest.mark.parametrize("off", [0.0, 0.5])
+def test_intervals_hold_the_truth_as_often_as_they_say(monkeypatch, off):
+    """Of 2 exponents in 30 sweeps, whether or not each cell is off the law by a factor of its own."""
     monkeypatch.setattr(importlib.import_module("analysis.scaling"), "RESAMPLES", 200)
     random, held, exponents = np.random.default_rng(3), 0, [-0.5, -2.0]
     for _ in range(30):
-        law, _ = scaling(*made(random, exponents, last=15_000, each=4), "generalize_step", AXES)
+        law, _ = scaling(*made(random, exponents, last=15_000, each=4, off=off), "generalize_step", AXES)
         rows = law.set_index("term").loc[AXES]
         held += ((rows["low"] <= exponents) & (exponents <= rows["high"])).sum()
     assert 0.88 <= held / 60 <= 1
@@ -132,7 +134,7 @@ def test_a_law_is_found_and_holds_for_other_cells():
     assert len(cells) == 15
     there = np.isfinite(cells["median"])
     np.testing.assert_allclose(cells["law"][there], cells["median"][there], rtol=0.2)
-    first, second, third = told(law, cells)
+    first, second, third, *_ = told(law, cells)
     assert first.startswith("generalize_step ~ weight_decay^-0.")
     assert "log-normal: about half of the runs are within a factor of 1.07" in first
     assert "130 of 135 runs that generalised" in second
@@ -158,6 +160,7 @@ def test_of_a_cell_that_the_others_say_nothing_of_nothing_is_said():
     law, cells = scaling(phases[two], found[two], "generalize_step", ["weight_decay"])
     assert law["value"][1] == pytest.approx(-2, abs=0.2)
     assert cells["held_out"].isna().all()
+    assert law.loc[1, ["low", "high"]].tolist() == [-np.inf, np.inf]  # of two cells
     assert "2 cells no law of the others can tell" in told(law, cells)
     assert not any("was not made from" in line for line in told(law, cells))
     assert scaling_picture(law, cells).axes
@@ -207,6 +210,12 @@ def test_what_the_grid_cannot_tell_is_refused_with_why():
     )
     at_one = found.assign(generalize_step=found["generalize_step"].mask(phases["weight_decay"] < 1))
     refused("15 runs generalised; a law of weight_decay, train_size needs 40 of them", steps=at_one)
+    at_once = steps.assign(generalize_step=pd.array([100] * len(steps), "Int64"))
+    refused(
+        "all runs that generalised did so by 1 logged step: no law of weight_decay, train_size",
+        of_nine,
+        at_once,
+    )
     steps["generalize_step"] = steps["generalize_step"].mask(of_nine["weight_decay"] < 1)
     refused("all runs that generalised have one weight_decay: no exponent can be told", of_nine, steps)
 
