@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.cells import axes, cells
+from analysis.cells import axes, cells, check_axis
 from analysis.logistic import fit
 from analysis.phases import looks
 from analysis.read import need, unclaimed
+from analysis.resampling import resamples, wider
 from analysis.words import plural
 
-RESAMPLES = 1000
 FEWEST = 4  # seeds, by which more than half of the runs can be known to be in a phase
 CERTAIN = 0.975  # share of the resamples in which one phase is on the same side of the other
 COLUMNS = ["below", "above", "value", "low", "high"]
@@ -83,14 +83,7 @@ def boundaries(phases: pd.DataFrame, axis: str, by: Sequence[str] | None = None)
 def checked(phases: pd.DataFrame, axis: str, by: Sequence[str] | None) -> tuple[pd.DataFrame, list[str]]:
     """(the runs that have a phase and a value of the axis, `by`), or ValueError: see `boundaries`."""
     need(phases, ["phase", "seed"], "a table of phases")
-    known = [
-        name
-        for name in axes(phases)
-        if pd.api.types.is_numeric_dtype(phases[name]) and phases[name].nunique() > 1
-    ]
-    if axis not in known:
-        there = f"there are {', '.join(known)}" if known else "there is none"
-        raise ValueError(f"boundary: {axis!r} is no axis of two numbers or more; {there}")
+    check_axis(phases, axis, "boundary")
     phases = phases[phases["phase"].notna() & phases[axis].notna()]
     others = (name for name in axes(phases) if name != axis and not _changes_with(phases, name, axis))
     by = [*others] if by is None else [*by]
@@ -98,14 +91,6 @@ def checked(phases: pd.DataFrame, axis: str, by: Sequence[str] | None) -> tuple[
     if phases.duplicated([*by, axis, "seed"]).any():
         raise ValueError(f"boundary: there are several runs of one seed, {', '.join([axis, *by])}")
     return phases, by
-
-
-def resamples(seeds: int, stratum: int = 0) -> np.ndarray:
-    """How often each of so many seeds is in each resample; of another stratum others."""
-    if seeds == 0:
-        return np.zeros((RESAMPLES, 0), int)
-    share = np.full(seeds, 1 / seeds)
-    return np.random.default_rng(stratum).multinomial(seeds, share, RESAMPLES)
 
 
 def each_bend(
@@ -208,13 +193,6 @@ def _bend(
     gap = float(last), float(first)
     each_B = np.where(a_BJ.sum(axis=1) + b_BJ.sum(axis=1) == 0, np.nan, middle_B)[1:]
     return Bend(*names, middle_B[0], min(low, last), max(high, first), gap, each_B, n_seeds)
-
-
-def wider(n: int) -> float:
-    """The percentile that takes the place of 2.5 % with n seeds (Hesterberg 2015, 4.5)."""
-    from scipy.special import ndtr, stdtrit  # which takes its time to load
-
-    return float(ndtr(-np.sqrt(n / max(1, n - 1)) * stdtrit(max(1, n - 1), 0.975)))
 
 
 def told(table: pd.DataFrame) -> list[str]:

@@ -88,6 +88,18 @@ def axes(phases: pd.DataFrame) -> list[str]:
     return [name for name in names if name in ALWAYS or phases[name].nunique(dropna=False) > 1]
 
 
+def check_axis(phases: pd.DataFrame, axis: str, who: str) -> None:
+    """Raise ValueError, in the name of `who`, where `axis` is no axis of numbers with two or more."""
+    known = [
+        name
+        for name in axes(phases)
+        if pd.api.types.is_numeric_dtype(phases[name]) and phases[name].nunique() > 1
+    ]
+    if axis not in known:
+        there = f"there are {', '.join(known)}" if known else "there is none"
+        raise ValueError(f"{who}: {axis!r} is no axis of two numbers or more; {there}")
+
+
 def wilson(hits: pd.Series | np.ndarray, runs: pd.Series | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The lower and upper ends, in [0, 1], of Wilson's 95 % interval for the share `hits` / `runs`.
 

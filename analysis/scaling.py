@@ -11,14 +11,13 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.boundary import wider
-from analysis.cells import axes
+from analysis.cells import check_axis
 from analysis.failure_times import DISTRIBUTIONS, Errors, Runs, fitted
 from analysis.read import need, unclaimed
+from analysis.resampling import ends, resamples
 from analysis.times import EVENTS, times
 from analysis.words import plural
 
-RESAMPLES = 1000
 FOLDS = 10  # of cells that are held out together
 LEAST = 10  # runs that came there, for each number that is found
 CONSTANT, SCALE = "constant", "scale"
@@ -95,15 +94,8 @@ def _check(phases: pd.DataFrame, event: str, by: list[str]) -> None:
     need(phases, ["run_id", "diverged_step", "log_every"], "a table of phases")
     if not by or len({*by}) < len(by):
         raise ValueError("scaling: give one axis or more, each once")
-    known = [
-        name
-        for name in axes(phases)
-        if pd.api.types.is_numeric_dtype(phases[name]) and phases[name].nunique() > 1
-    ]
     for name in by:
-        if name not in known:
-            there = f"there are {', '.join(known)}" if known else "there is none"
-            raise ValueError(f"scaling: {name!r} is no axis of two numbers or more; {there}")
+        check_axis(phases, name, "scaling")
         if not (phases[name] > 0).all():
             raise ValueError(f"scaling: {name} is not above 0 in all runs, and has no logarithm there")
     unclaimed(by, [*COLUMNS, *CELLS, CONSTANT, SCALE])
@@ -153,10 +145,8 @@ def _interval(runs: Runs, errors: Errors, terms_K: np.ndarray) -> tuple[np.ndarr
     """The ends of each term, of resamples of the cells; one that does not tell the terms is beyond both."""
     came = np.isfinite(runs.until_R)
     x_UK, which_R = np.unique(runs.x_RK, axis=0, return_inverse=True)
-    weights_BR = np.random.default_rng(0).multinomial(
-        len(x_UK), np.full(len(x_UK), 1 / len(x_UK)), RESAMPLES
-    )[:, which_R]
-    of_each, tail = np.full((RESAMPLES, len(terms_K)), np.nan), wider(len(x_UK))
+    weights_BR = resamples(len(x_UK))[:, which_R]
+    of_each = np.full((len(weights_BR), len(terms_K)), np.nan)
     flat: dict[bytes, bool] = {}  # by which of x are there: most resamples have all
     for terms, weight_R in zip(of_each, weights_BR, strict=True):
         there_U = np.bincount(which_R[came & (weight_R > 0)], minlength=len(x_UK)) > 0
@@ -164,11 +154,7 @@ def _interval(runs: Runs, errors: Errors, terms_K: np.ndarray) -> tuple[np.ndarr
             flat[key] = _flat(x_UK[there_U])
         if not flat[key]:
             terms[:] = fitted(runs, errors, weight_R, terms_K)[0]
-    low_K, high_K = (
-        np.quantile(np.where(np.isnan(of_each), worst, of_each), at, axis=0, method="inverted_cdf")
-        for at, worst in ((tail, -np.inf), (1 - tail, np.inf))
-    )
-    return low_K, high_K
+    return ends(of_each, len(x_UK))
 
 
 def _medians(x_CK: np.ndarray, terms_K: np.ndarray, errors: Errors) -> np.ndarray:

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.boundary import FEWEST, checked, each_bend, is_log, resamples, wider
+from analysis.boundary import FEWEST, checked, each_bend, is_log
 from analysis.phases import looks
 from analysis.read import unclaimed
+from analysis.resampling import ends, resamples
 from analysis.words import plural
 
 COLUMNS = ["below", "above", "value_a", "value_b", "shift", "low", "high"]
@@ -49,17 +50,11 @@ def shifts(one: pd.DataFrame, other: pd.DataFrame, axis: str, by: Sequence[str])
         if b is None or more or others:
             continue
         n_seeds = min(a.seeds, b.seeds)
-        tail = wider(n_seeds)
         # Where either is beyond all values, nobody knows how far.
         with np.errstate(invalid="ignore"):
             apart_B = b.each_B - a.each_B
-        ends = [
-            np.quantile(
-                np.nan_to_num(apart_B, nan=worst, posinf=np.inf, neginf=-np.inf), at, method="inverted_cdf"
-            )
-            for at, worst in ((tail, -np.inf), (1 - tail, np.inf))
-        ]
-        low, high = min(ends[0], b.gap[0] - a.gap[1]), max(ends[1], b.gap[1] - a.gap[0])
+        first, last = ends(apart_B, n_seeds)
+        low, high = min(float(first), b.gap[0] - a.gap[1]), max(float(last), b.gap[1] - a.gap[0])
         if n_seeds < FEWEST:
             low, high = -np.inf, np.inf
         shift = b.value / a.value if use_log else b.value - a.value

@@ -116,7 +116,7 @@ def test_the_curve_is_that_of_the_largest_penalised_likelihood():
 @pytest.mark.parametrize("width", [0.01, 0.5, 1.0])  # of the step, in spaces of the axis
 def test_intervals_hold_the_truth_as_often_as_they_say(width, monkeypatch):
     """Each seed has a threshold of its own, as networks of one seed share their data and initial weights."""
-    monkeypatch.setattr(boundary, "RESAMPLES", 300)
+    monkeypatch.setattr("analysis.resampling.RESAMPLES", 300)
     random, u_J, held, tried = np.random.default_rng(1), np.arange(5.0), 0, 0
     for _ in range(150):
         truth = random.uniform(1, 3)

@@ -1,7 +1,5 @@
 """The law by which steps depend on hyperparameters: its numbers, intervals, refusals, in words and drawn."""
 
-import importlib
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -114,7 +112,7 @@ def made(random, exponents, scale=0.5, each=3, last=20_000, every=100, off=0.0):
 @pytest.mark.parametrize("off", [0.0, 0.5])
 def test_intervals_hold_the_truth_as_often_as_they_say(monkeypatch, off):
     """Of 2 exponents in 30 sweeps, whether or not each cell is off the law by a factor of its own."""
-    monkeypatch.setattr(importlib.import_module("analysis.scaling"), "RESAMPLES", 200)
+    monkeypatch.setattr("analysis.resampling.RESAMPLES", 200)
     random, held, exponents = np.random.default_rng(3), 0, [-0.5, -2.0]
     for _ in range(30):
         law, _ = scaling(*made(random, exponents, last=15_000, each=4, off=off), "generalize_step", AXES)
