@@ -16,7 +16,17 @@ from analysis.comparison import compare
 from analysis.expected import expected_runs
 from analysis.phases import DEFINITIONS, MAX_RATIO, MIN_LOSS, PHASES, classify, load_phases, looks
 from analysis.pixels import box_dimension
-from analysis.read import Weights, each_weights, load_curves, load_runs, load_weights, select, settings
+from analysis.read import (
+    Weights,
+    each_weights,
+    load_curves,
+    load_repeats,
+    load_runs,
+    load_weights,
+    select,
+    settings,
+)
+from analysis.repeats import repeats
 from analysis.scaling import scaling
 from analysis.shifts import shifts
 from analysis.steps import steps
@@ -52,10 +62,12 @@ __all__ = [
     "joint",
     "load_curves",
     "load_phases",
+    "load_repeats",
     "load_runs",
     "load_weights",
     "looks",
     "phase_diagram",
+    "repeats",
     "save",
     "scaling",
     "select",

@@ -11,6 +11,9 @@ from analysis.boundary import boundaries
 from analysis.boundary import told as boundary_told
 from analysis.figures import phase_diagram
 from analysis.read import load_curves
+from analysis.repeat_pictures import repeats_picture
+from analysis.repeats import repeats
+from analysis.repeats import told as repeats_told
 from analysis.scaling import scaling as law_of
 from analysis.scaling import told as scaling_told
 from analysis.scaling_picture import scaling_picture
@@ -19,7 +22,7 @@ from analysis.steps import steps
 from analysis.time_pictures import times_picture
 from analysis.times import times as times_of
 from analysis.times import told as times_told
-from grok_sweep.store import BOUNDARIES, CROSSED, SCALED, SCALING, SENSITIVITY, TIMES, Store
+from grok_sweep.store import BOUNDARIES, CROSSED, REPEATS, SCALED, SCALING, SENSITIVITY, TIMES, Store
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,13 @@ def extras_of(
     boundary: str | None,
     times: bool,
     scaling: Sequence[str],
+    again: pd.DataFrame | None,
 ) -> list[Extra]:
-    """What is asked for, and what an earlier call had; see `analysis.analyze`."""
+    """What is asked for, and what an earlier call had; see `analysis.analyze`.
+
+    `again`: the phases of all trainings of runs that were repeated (see `load_repeats`); None where they
+    cannot be told from here.
+    """
 
     def of_sensitivity() -> Extra:
         moved = all_of(phases, load_curves(store.root), asked[0].get("phases") or {})
@@ -68,6 +76,14 @@ def extras_of(
         drawn = picture_of(scaling_picture, law, cells, title=str(phases["sweep"].iloc[0]))
         return Extra("scaling", {SCALING: law, SCALED: cells}, scaling_told(law, cells), drawn)
 
+    def of_repeats() -> Extra:
+        if again is None:
+            raise ValueError("phases of repeats by this definition are told by the sweep's own command")
+        found = steps(again, load_curves(store.root, again["run_id"]))
+        table = repeats(again, found)
+        drawn = picture_of(repeats_picture, again, found, title=str(again["sweep"].iloc[0]))
+        return Extra("repeats", {REPEATS: table}, repeats_told(table), drawn)
+
     axis = str(store.attrs_of(BOUNDARIES).get("axis") if boundary is None else boundary)
     extras = []
     for make, is_asked, file in (
@@ -75,6 +91,7 @@ def extras_of(
         (of_boundary, boundary is not None, BOUNDARIES),
         (of_times, times, TIMES),
         (of_scaling, len(scaling) > 0, SCALING),
+        (of_repeats, again is not None and len(again) > 0, REPEATS),
     ):
         try:
             extras += [make()] if is_asked or store.exists(file) else []

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from grok_sweep.core import effects
-from grok_sweep.store import BEFORE, RESULTS, SESSION, STOPPED, Store, StoreError
+from grok_sweep.store import BEFORE, REPEAT, RESULTS, SESSION, STOPPED, Store, StoreError
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,38 @@ def load_runs(folder: str | Path) -> pd.DataFrame:
 
     The order does not depend on how the sweep was cut into shards. Of rows that differ in hyperparameters
     without effect only, which are one run computed again, the first is kept: older folders have some; and
-    all seeds of a setting have the same values of these. Raises StoreError where `folder` holds no sweep or
-    cannot be read.
+    all seeds of a setting have the same values of these. Of runs that were repeated the first training is
+    there. Raises StoreError where `folder` holds no sweep or cannot be read.
     """
-    runs = Store(folder).runs()
+    return first_trainings(in_order(Store(folder).runs()))
+
+
+def load_repeats(folder: str | Path) -> pd.DataFrame:
+    """Of runs that were trained more than once, with their rows in another order, one row per training.
+
+    As `load_runs` gives them, with the column `repeat`: 0 is the one that is there. Raises StoreError as that
+    does.
+    """
+    runs = in_order(Store(folder).runs())
+    if REPEAT not in runs:
+        return runs.iloc[:0].assign(**{REPEAT: 0})
+    by = ["task", *settings(runs), "seed"]
+    return runs[runs.groupby(by, dropna=False)[REPEAT].transform("size") > 1].reset_index(drop=True)
+
+
+def first_trainings(runs: pd.DataFrame) -> pd.DataFrame:
+    """Of runs that may have been repeated the first training of each."""
+    if REPEAT not in runs:
+        return runs
+    return runs[runs[REPEAT] == 0].drop(columns=REPEAT).reset_index(drop=True)
+
+
+def in_order(runs: pd.DataFrame) -> pd.DataFrame:
+    """All trainings of one folder or of several of a sweep, as `load_runs` orders and dedupes runs."""
     whole = {"diverged_step", STOPPED, SESSION} & {*runs}  # whole numbers, although some are missing
     runs = runs.astype(dict.fromkeys(whole, "Int64"))
-    runs = runs.sort_values(["task", *settings(runs), "seed", "run_id"])
+    alike = ["seed", *([REPEAT] if REPEAT in runs else [])]
+    runs = runs.sort_values(["task", *settings(runs), *alike, "run_id"])
     if off := without_effect(runs):
         names = ["task", *settings(runs)]
         effective = runs[names].assign(**{name: runs[name].mask(off_R) for name, off_R in off.items()})
@@ -45,7 +70,7 @@ def load_runs(folder: str | Path) -> pd.DataFrame:
         setting_R = effective.groupby(names, sort=False, dropna=False).ngroup()
         for name, off_R in off.items():
             runs[name] = runs[name].mask(off_R, runs.groupby(setting_R)[name].transform("first"))
-        runs = runs[~effective.assign(seed=runs["seed"]).duplicated()]
+        runs = runs[~effective.assign(**runs[alike]).duplicated()]
     return runs.reset_index(drop=True)
 
 

@@ -16,7 +16,7 @@ from analysis.figures import phase_diagram
 from analysis.gallery import NAMES, Opened, chosen, gallery, varying
 from analysis.page import ended, page
 from analysis.phases import BUILT_IN, DEFINITIONS, classify, load_phases, looks
-from analysis.read import Weights, each_weights, load_curves, load_runs, load_weights
+from analysis.read import Weights, each_weights, load_curves, load_repeats, load_runs, load_weights
 from analysis.remarks import remarks
 from analysis.steps import steps
 from analysis.style import picture as content_of
@@ -85,7 +85,9 @@ def analyze(
     expected = expected_runs(*asked)
     figure, not_drawn = picture_of(phase_diagram, phases, expected=expected)
     opened, pictures = _open(folder, phases, run_id) if figures else (None, {})
-    extras = extras_of(store, phases, asked, expected, sensitivity, boundary, times, scaling)
+    can_tell = isinstance(definition, Definition) or definition in DEFINITIONS
+    again = phases_of(folder, load_repeats(folder), definition, thresholds) if can_tell else None
+    extras = extras_of(store, phases, asked, expected, sensitivity, boundary, times, scaling, again)
     counts = {name: int((phases["phase"] == name).sum()) for name in looks(phases)}
     found = ", ".join(f"{count:,} {name}" for name, count in counts.items())
     lines = [f"{plural(len(phases), 'run')}: {found}"]
@@ -197,7 +199,7 @@ def _open(
 ) -> tuple[pd.DataFrame, dict[str, Figure]]:
     """The table of circuits, and the pictures by name."""
     curves, with_weights = load_curves(folder), Store(folder).with_weights()
-    table = circuits(phases, curves, each_weights(folder))
+    table = circuits(phases, curves, each_weights(folder, phases["run_id"]))
     why = chosen(table, with_weights, varying(phases), run_id)
     opened = [
         Opened(one, text, load_weights(folder, one) if one in with_weights else None)

@@ -28,8 +28,8 @@ class Record:
         self.source = source_of([f"sweeps={name}"])  # its file of parts, if it has one
         with using(self.source):
             # Some records are older than these.
-            later = dict.fromkeys(("retry_crashed", "fail_fast", "accept_code", "stop_when_decided"), False)
-            later |= {"report": None, "engine": "auto"}
+            later = dict.fromkeys(("redo", "retry_crashed", "fail_fast", "accept_code"), False)
+            later |= {"report": None, "engine": "auto", "stop_when_decided": False}
             self.sweep = parse(later | self.config, self.source)
         self.runs = analysis.load_runs(self.folder)
         self.curves = analysis.load_curves(self.folder)

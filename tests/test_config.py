@@ -19,6 +19,7 @@ GOOD = {
     "out": "results/small",
     "only": None,
     "dry_run": False,
+    "redo": False,
     "retry_crashed": False,
     "accept_code": False,
     "fail_fast": False,
@@ -44,8 +45,8 @@ GOOD = {
 GOOD["phases"]["definition"] = "pair"
 GONE = object()  # the value of a key that is to be left out
 
-TOP = "parts, name, out, dry_run, only, retry_crashed, accept_code, fail_fast, stop_when_decided, engine, "
-TOP += "report, grid, zip, seeds, train, phases, task, model, optimizer, cluster"
+TOP = "parts, name, out, dry_run, only, redo, retry_crashed, accept_code, fail_fast, stop_when_decided, "
+TOP += "engine, report, grid, zip, seeds, repeats, train, phases, task, model, optimizer, cluster"
 AXES = (
     "n_bits, n_parity_bits, train_size, test_size, hidden_size, init_scale, float_bits, "
     "learning_rate, weight_decay, b1, b2, eps"

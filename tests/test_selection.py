@@ -10,6 +10,7 @@ import yaml
 from conftest import TINY
 
 import analysis
+from analysis.cli import main as analyse
 from analysis.expected import configs, n_expected
 from grok_sweep.cli import main
 from grok_sweep.store import Store
@@ -174,3 +175,98 @@ def test_crashes_that_were_not_chosen_stay(folder):
     assert len(left) == 4
     assert all((folder / log).is_file() for log in left["log"])
     assert len(analysis.load_runs(folder)) == 20
+
+
+def rows(folder):
+    """The runs by id, without what a training again changes."""
+    runs = analysis.load_runs(folder).set_index("run_id").sort_index()
+    return runs.drop(columns=["seconds", "session"])
+
+
+CHOSEN = "phase == 'fail' and hidden_size == 8 and n_fail == runs"
+
+
+@pytest.mark.parametrize("definition", ["pair", "liu"])
+def test_finished_runs_are_trained_again_where_the_query_says(folder, capfd, definition):
+    """The same numbers in another session; what they were is kept, the others are not touched."""
+    before, curves = analysis.load_runs(folder), analysis.load_curves(folder)
+    again = [*TINY, "out=out", f"phases.definition={definition}", "redo=true", f"only={CHOSEN}"]
+    files = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert main([*again, "dry_run=true"]) == 0
+    said = capfd.readouterr()
+    assert "only: 8 of 16 runs are trained again" in said.err
+    assert "8 runs to train" in said.out
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == files
+    assert main(again) == 0
+    said = capfd.readouterr().err
+    assert "what 8 runs were is kept in out/replaced/2" in said
+    assert "8 runs in" in said
+    after, kept = analysis.load_runs(folder), analysis.load_runs(folder / "replaced" / "2")
+    assert after.groupby("session")["hidden_size"].unique().map(list).to_dict() == {1: [4], 2: [8]}
+    pd.testing.assert_frame_equal(rows(folder), rows_of(before))
+    pd.testing.assert_frame_equal(analysis.load_curves(folder), curves)
+    mine = before[before["hidden_size"] == 8].reset_index(drop=True)
+    pd.testing.assert_frame_equal(kept, mine)
+    assert main(again) == 0  # the same command does not do it again
+    said = capfd.readouterr().err
+    assert "only: 8 of 16 runs are trained again, which were all replaced before" in said
+    assert "all 16 runs are finished already" in said
+    assert main([*again[:-1], f"only=({CHOSEN})"]) == 0  # in other words it does
+    assert set(analysis.load_runs(folder).query("hidden_size == 8")["session"]) == {3}
+    assert len(analysis.load_runs(folder / "replaced" / "3")) == 8
+    capfd.readouterr()
+    assert analyse(["compare", "out", "out/replaced/2", "--out", "compared"]) == 0
+    assert "4 cells are in both out and out/replaced/2" in capfd.readouterr().out
+
+
+def rows_of(runs):
+    return runs.set_index("run_id").sort_index().drop(columns=["seconds", "session"])
+
+
+def test_a_redoing_that_is_broken_off_goes_on_with_what_it_chose(folder, capfd):
+    """Also where what it chose by, the phases of the runs, is in the folder of what was replaced alone."""
+    before = rows(folder)
+    again = [*TINY, "out=out", "redo=true", "only=phase == 'fail' and n_fail == runs"]
+    publish, published = Store.publish, []
+
+    def some(store, *tables):
+        if "replaced" not in store.root and len(published) == 1:
+            raise OSError(28, "No space left on device")
+        if "replaced" not in store.root:
+            published.append(tables)
+        publish(store, *tables)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Store, "publish", some)
+        assert main(again) == 1
+    there = len(analysis.load_runs(folder))
+    assert there == 8
+    capfd.readouterr()
+    assert main(again) == 0
+    said = capfd.readouterr().err
+    assert "only: 16 of 16 runs are trained again" in said
+    assert "training 8 runs" in said
+    pd.testing.assert_frame_equal(rows(folder), before)
+    after = analysis.load_runs(folder)
+    assert after["session"].value_counts().to_dict() == {2: 8, 3: 8}
+    assert len(analysis.load_runs(folder / "replaced" / "2")) == 16
+    assert not (folder / "replaced" / "3").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["redo=true"], "redo=true: goes with only=QUERY, which says which of the finished runs"),
+        (["redo=yes", "only=runs > 0"], "redo='yes': must be one of false, true"),
+        (["redo=true", "only=nothing > 0"], "only=nothing > 0: UndefinedVariableError"),
+        (["redo=true", "only=seed"], "it gives no yes or no for each run"),
+        (["redo=true", "only=seed > 1"], "chooses none of the 16 runs of out that are in the grid"),
+    ],
+)
+def test_a_redoing_of_nothing_is_refused(folder, arguments, said, capfd):
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("[!.]*")}
+    assert main([*TINY, "out=out", *arguments]) == 2
+    error = capfd.readouterr().err
+    assert error.count("\n") == 1
+    assert said in error
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("[!.]*")} == before

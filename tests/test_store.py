@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute
@@ -99,6 +100,69 @@ def test_a_copy_has_everything_in_one_file_per_table(results, tmp_path):
     assert target.runs()["run_id"].tolist() == ["a", "b"]
     pd.testing.assert_frame_equal(target.curves(), results.curves())
     assert target.sweep() == results.sweep()
+
+
+@pytest.fixture
+def weighed(results):
+    """Five runs in three shards, one of them with weights."""
+    with_weights = tables("a", "b")
+    w_RS1 = np.array([[[1.0], [2.0]], [[3.0], [4.0]]])
+    results.publish(*with_weights, store.weights_table(np.array(["a", "b"]), {"w": w_RS1}, 1))
+    results.publish(*tables("c", "d"))
+    results.publish(*tables("e"))
+    return results
+
+
+def test_what_is_to_be_trained_again_is_kept_as_a_folder_of_its_own(weighed):
+    before = content(weighed.path)
+    rows, curves = weighed.runs().set_index("run_id"), weighed.curves()
+    assert weighed.replace({"a", "c", "d"}, 4) == f"{weighed.path}/replaced/4"
+    assert weighed.finished() == {"b", "e"}
+    found = weighed.inspect()
+    assert (found.damaged, found.leftovers, found.foreign) == ({}, [], [])
+    (kept,) = weighed.replaced_since(4)
+    assert weighed.replaced_since(5) == []
+    assert kept.finished() == {"a", "c", "d"}
+    assert kept.sweep() == weighed.sweep()
+    for folder, ids in ((kept, ["a", "c", "d"]), (weighed, ["b", "e"])):
+        pd.testing.assert_frame_equal(folder.runs().set_index("run_id").sort_index(), rows.loc[ids])
+        of_ids = curves[curves["run_id"].isin(ids)].reset_index(drop=True)
+        pd.testing.assert_frame_equal(folder.curves(), of_ids)
+    assert {run_id: w["w"].tolist() for run_id, _, w in kept.weights()} == {"a": [[1.0], [2.0]]}
+    assert {run_id: w["w"].tolist() for run_id, _, w in weighed.weights()} == {"b": [[3.0], [4.0]]}
+    whole = f"runs/{shard('e')}"  # which none of them is in
+    assert content(weighed.path)[whole] == before[whole]
+
+
+@pytest.mark.parametrize("at", range(16))
+def test_a_replacement_that_is_broken_off_loses_nothing(weighed, monkeypatch, at):
+    """At any of its writes and removals: each run is then here or there, and the next one finishes it."""
+    changes = []
+
+    def counted(function):
+        def change(*arguments):
+            changes.append(arguments)
+            if len(changes) > at:
+                raise OSError(28, "No space left on device", str(arguments[1]))
+            return function(*arguments)
+
+        return change
+
+    for name in ("write", "remove"):
+        monkeypatch.setattr(store.Files, name, counted(getattr(store.Files, name)))
+    with pytest.raises(OSError, match="No space"):
+        weighed.replace({"a", "c"}, 2)
+    monkeypatch.undo()
+    found = weighed.inspect()
+    weighed.put_aside(found)
+    kept = set().union(*(folder.finished() for folder in weighed.replaced_since(2)))
+    assert weighed.finished() | kept == {*"abcde"}
+    weighed.replace({"a", "c"} & weighed.finished(), 2)
+    assert weighed.finished() >= {"b", "d", "e"}
+    assert not weighed.finished() & {"a", "c"}
+    (folder,) = weighed.replaced_since(2)
+    assert folder.finished() >= {"a", "c"}
+    assert len(folder.curves()) == 3 * len(folder.finished())
 
 
 @pytest.mark.parametrize("text", [None, "[1, 2]", "a: [", "!!python/object/apply:os.getcwd []"])

@@ -48,6 +48,7 @@ def simulate(count: int, seconds: float) -> dict[str, Any]:
     from grok_sweep.core.grid import expand
     from grok_sweep.core.plan import make_plan
     from grok_sweep.session.left import Left
+    from grok_sweep.session.selection import Selection
     from grok_sweep.session.training import Training, jobs
     from grok_sweep.stop import Stop
     from grok_sweep.store import Store
@@ -66,7 +67,7 @@ def simulate(count: int, seconds: float) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder, Stop() as stop:
         results = Store(folder)
         results.make_folders()
-        training = Training(sweep, Left(plan, plan, NOTHING, 0), results, idle, 1)
+        training = Training(sweep, Left(plan, plan, NOTHING, 0, Selection()), results, idle, 1)
         started, cpu = time.perf_counter(), time.process_time()
         training.run(stop)
         took, used = time.perf_counter() - started, time.process_time() - cpu

@@ -67,6 +67,7 @@ def parse(config: Mapping[str, Any], source: Source | None = None) -> Sweep:
         "axes": MappingProxyType(axes),
         "together": _zip(read),
         "seeds": _seeds(read),
+        "repeats": read.setting("repeats", 1),
         **{key: read.setting(f"train.{key}") for key in ("steps", "log_every")},
         **{key: read.setting(f"train.{key}", None) for key in ("batch_size", "snapshot_every")},
         "name": _name(read),

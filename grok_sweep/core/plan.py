@@ -143,6 +143,7 @@ def few(sweep: Sweep) -> Sweep:
         values={**sweep.values, **first},
         together=tuple(keys for keys in sweep.together if axes.keys() >= {*keys}),
         seeds=sweep.seeds[:1],
+        repeats=1,
     )
 
 

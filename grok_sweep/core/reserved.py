@@ -6,6 +6,7 @@ CURVES = ("run_id", "step", "train_loss", "eval_loss", "train_accuracy", "eval_a
 COLUMNS = """
     run_id sweep task seed model optimizer steps log_every device seconds batch_size session loss accuracy
     phase name step diverged_step min_train_loss min_eval_loss max_loss_ratio runs majority last_step
+    repeat trainings
     final_train_loss final_train_accuracy final_eval_loss final_eval_accuracy
     memorize_step generalize_step grok_delay memorize_censored generalize_censored grok_delay_censored
 """

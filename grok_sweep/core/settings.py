@@ -12,12 +12,19 @@ OPTIONS: dict[str, tuple[list[Any], str]] = {  # allowed, and what the last of t
     "report": ([None, "live"], "live: the page of the sweep, written again and again while shards land"),
     "engine": (["auto", *ENGINES], "native: kernels of our own; xla: jax's; auto: native for what it knows"),
     "dry_run": ([False, True], "true: print the plan, train and write nothing"),
+    "redo": (
+        [False, True],
+        "true: only= is a query on runs, and the finished ones it chooses are trained again",
+    ),
     "retry_crashed": ([False, True], "true: train again what crashed in an earlier session"),
     "accept_code": ([False, True], "true: go on although the package or the file of parts has changed since"),
     "fail_fast": ([False, True], "true: stop at the first shard that crashes"),
     "stop_when_decided": ([False, True], "true: end a run whose phase can no longer change"),
 }
 SETTINGS = {
+    "repeats": Number(
+        int, "trainings of each run, from the second on with its rows in another order", 1, 1000
+    ),
     "train.steps": Number(int, "steps of each run", 1, 1_000_000_000),
     "train.log_every": Number(int, "steps between two rows of a curve", 1, 1_000_000_000),
     "train.batch_size": Number(int, "rows of a mini-batch, anew each epoch; null: all rows", 1, 10_000_000),

@@ -64,6 +64,8 @@ class Sweep:
     source: Source | None = None
     accept_code: bool = False
     stop_when_decided: bool = False
+    repeats: int = 1  # how often each run is trained, its training rows in another order each time
+    redo: bool = False  # the finished runs that `only`, then a query on runs, chooses are trained again
     engine: str = "auto"  # of its programs: xla, native, or native for those it knows
 
     @property
@@ -79,13 +81,13 @@ class Sweep:
 
     @property
     def n_combinations(self) -> int:
-        """Combinations of the axes and seeds, those that repeat others too."""
-        return math.prod(len(self.axes[loop[0]]) for loop in self.loops) * len(self.seeds)
+        """Combinations of the axes, seeds and repeats, those that repeat others too."""
+        return math.prod(len(self.axes[loop[0]]) for loop in self.loops) * len(self.seeds) * self.repeats
 
     @property
     def n_runs(self) -> int:
         """Runs of the whole grid."""
-        return self.n_cells * len(self.seeds)
+        return self.n_cells * len(self.seeds) * self.repeats
 
 
 def loops_of(

@@ -32,6 +32,11 @@ def _settings(sweep: Sweep) -> Iterator[Misfit]:
     if sweep.stop_when_decided and sweep.snapshot_every:
         message = "runs whose weights are recorded (train.snapshot_every) go to their end; leave one out"
         yield "stop_when_decided", message, True
+    if sweep.redo and not sweep.only:
+        yield "redo", "goes with only=QUERY, which says which of the finished runs are trained again", True
+    if sweep.repeats > 1 and sweep.batch_size:
+        message = "rows in another order are other mini-batches; use 1, or no train.batch_size"
+        yield "repeats", message, sweep.repeats
     # What would have no effect is refused rather than ignored.
     cluster = sweep.cluster
     if cluster.executor == "inline" and (cluster.workers, cluster.address) != (None, None):

@@ -1,7 +1,7 @@
 """Which folders are URIs, which of those cannot be meant, and what of them people may see."""
 
 import re
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 # A URI, or what was to be one (s3:/bucket/x); its place, without options.
 _URI = re.compile(r"([A-Za-z][\w+.-]*:/+)([^?#]*)")
@@ -11,6 +11,14 @@ _USER = re.compile(r"\A([^/@:]*)(?:@|:(?:[^/]*@|.*@))")  # a name; a password, w
 def is_uri(root: str) -> bool:
     """Whether a folder is given as a URI, be it one that cannot be used."""
     return _URI.match(root) is not None
+
+
+def below(root: str, name: str) -> str:
+    """A folder in another, given as a path or a URI, whose options stay."""
+    if not is_uri(root):
+        return f"{root}/{name}"
+    parts = urlsplit(root)
+    return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{name}"))
 
 
 def shown(root: str) -> str:

@@ -93,8 +93,8 @@ def dry_run(sweep: Sweep, config: Mapping[str, Any]) -> int:
         return 0
     for line in left.found.lines():
         _say(f"the sweep would find {line}")
-    if left.chosen:
-        _say(left.chosen)
+    if left.selection.words:
+        _say(left.selection.words)
     if left.crashed:
         _say(f"{left.crashed:,} of its runs crashed before; retry_crashed=true trains them again")
     plan_table.show(sweep, left.plan, left.whole.n_runs - left.plan.n_runs, free)
@@ -112,8 +112,8 @@ def _session(
             if not is_new:
                 stack.enter_context(results.locked())
             left = look(results, sweep, config)
-        if left.chosen:
-            _say(left.chosen)
+        if left.selection.words:
+            _say(left.selection.words)
         started = time.monotonic()
         if left.plan.shards:
             sweep = capacity.settled(asked := sweep, left.plan)
@@ -200,7 +200,8 @@ def _create(sweep: Sweep, record: dict[str, Any], results: Store) -> None:
     metrics = registry.metrics(sweep.source)
     kinds = {key: number.kind for key, number in sweep.numbers.items()}
     ends = sorting.ended_by(sweep) is not None
-    none = runs_schema(kinds, metrics, batches=sweep.batch_size is not None, stops=ends).empty_table()
+    has = {"batches": sweep.batch_size is not None, "stops": ends, "repeats": sweep.repeats > 1}
+    none = runs_schema(kinds, metrics, **has).empty_table()
     results.create(record, in_session(none, record["sessions"][-1]["session"]).schema, curves_schema(metrics))
     if sweep.source is not None:
         results.keep_parts(sweep.source.kept_as, sweep.source.text)

@@ -66,9 +66,10 @@ def show(sweep: Sweep, plan: Plan, finished: int = 0, free_disk: int | None = No
     too_little = f"; only {in_bytes(free_disk or 0)} are free there" if short else ""
     most = max((program.bytes for program in by_program), default=0)
     seeds = len(sweep.seeds)
+    repeats = f" x {sweep.repeats:,} repeats" if sweep.repeats > 1 else ""
     console.print(
         f"\n{_copies(sweep, plan)}{plan.n_runs:,} runs to train"
-        f" ({sweep.n_cells:,} cells x {seeds:,} seed{'s' * (seeds > 1)}, {finished:,} finished)"
+        f" ({sweep.n_cells:,} cells x {seeds:,} seed{'s' * (seeds > 1)}{repeats}, {finished:,} finished)"
         f" in {len(by_program):,} program{'s' * (len(by_program) != 1)}, {len(plan.shards):,} shards\n"
         f"operations {plan.work:.2e} (estimate; one multiplication or addition each)\n"
         f"memory     {in_bytes(most)} on a worker at most, beside {in_bytes(JAX_MEMORY)} for jax itself;"

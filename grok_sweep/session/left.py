@@ -14,7 +14,7 @@ from grok_sweep.core.source import blaming
 from grok_sweep.core.sweep import Sweep
 from grok_sweep.errors import ConfigError
 from grok_sweep.session import capacity, provenance, sorting
-from grok_sweep.session.selection import left_out
+from grok_sweep.session.selection import Selection, select
 from grok_sweep.stop import Stopped
 from grok_sweep.store import Inspection, Store, StoreError
 
@@ -27,7 +27,7 @@ class Left:
     plan: Plan
     found: Inspection
     crashed: int
-    chosen: str = ""  # what `only` chose, in words; empty where it is not given
+    selection: Selection  # what `only` chose
 
 
 @contextmanager
@@ -77,11 +77,12 @@ def look(results: Store, sweep: Sweep, config: Mapping[str, Any]) -> Left:
     capacity.check(capacity.settled(sweep, plan), plan, free)
     found = results.inspect(weights=sweep.snapshot_every is not None)
     crashed = set() if sweep.retry_crashed else set(crashed_runs(results, grid, found.finished)["run_id"])
-    others, chosen = left_out(sweep, config, results, grid) if sweep.only else (set(), "")
-    done = {*grid.standing(found.finished)}
-    whole = unfinished(plan, crashed | (others - done))
+    selection = select(sweep, config, results, grid)
     # Under the id of a copy too: of an earlier order of the grid, or from before copies were left out.
-    left = Left(whole, unfinished(whole, done), found, len(crashed), chosen)
+    finished = {*grid.standing(found.finished)}
+    whole = unfinished(plan, crashed | (selection.left_out - finished))
+    done = finished.difference(grid.standing(selection.again))
+    left = Left(whole, unfinished(whole, done), found, len(crashed), selection)
     try_parts(sweep, left.plan)
     return left
 

@@ -18,7 +18,9 @@ from grok_sweep.versions import COMPUTE, code, versions
 from grok_sweep.worker.environment import RANDOM, cores
 
 SCIENTIFIC = ("name", "task", "model", "optimizer", "train")
-ASKED = ("only", "grid", "zip", "seeds", "task", "model", "optimizer")  # of a config: which runs it is of
+# Of a config: which runs it is of, and what those asked for that have no such key yet.
+ASKED = ("grid", "zip", "seeds", "task", "model", "optimizer")
+ASKED_SINCE = {"only": None, "redo": False, "repeats": 1}
 # Keys that came later, and what sweeps did before.
 LATER = {"train.snapshot_every": None, "train.batch_size": None, "model.float_bits": 32}
 
@@ -58,19 +60,22 @@ def record(
 
 def first_asked(stored: Mapping[str, Any], config: Mapping[str, Any]) -> int | None:
     """The first session of a folder, by its number, that asked for the same runs as `config`."""
-    now = {key: config.get(key) for key in ASKED}
     for place, session in enumerate(stored.get("sessions", [])):
-        asked = stored.get("config", {}) | (session.get("asked") or {})
-        if {key: asked.get(key) for key in ASKED} == now:
+        then = ASKED_SINCE | session["asked"] if session.get("asked") else {}
+        if _asked(stored.get("config", {}) | then) == _asked(config):
             return int(session.get("session", place + 1))
     return None
 
 
+def _asked(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Which runs a config is of."""
+    return ASKED_SINCE | {key: config[key] for key in (*ASKED_SINCE, *ASKED) if key in config}
+
+
 def _with_asked(before: Mapping[str, Any], config: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The sessions so far; where `config` asks for other runs than theirs did, each says for which."""
-    sessions, last = before.get("sessions", []), before.get("config", {})
-    asked = {key: last.get(key) for key in ASKED if key in last or key == "only"}
-    if all(config.get(key) == value for key, value in asked.items()):
+    sessions, asked, now = before.get("sessions", []), _asked(before.get("config", {})), _asked(config)
+    if all(now.get(key) == value for key, value in asked.items()):
         return [*sessions]
     return [{"asked": asked, **session} for session in sessions]
 

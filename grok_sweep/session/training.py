@@ -94,6 +94,10 @@ class Training:
             if self._sweep.stop_when_decided and sorting.ended_by(self._sweep) is None:
                 cannot = "does not say when a phase can no longer change: no run is ended early"
                 self._display.note(f"definition {self._sweep.definition} {cannot}")
+            if replaced := self._left.selection.again:
+                self._results.forget_crashed(replaced)
+                where = self._results.replace(replaced, self._number)
+                self._display.note(f"what {len(replaced):,} runs were is kept in {where}")
             if plan.n_runs < self._left.whole.n_runs:
                 self._resume()
             for done in self._workers.run(queue):

@@ -6,6 +6,7 @@
     DIR/weights/*.parquet    one row per run and snapshot, where weights are recorded
     DIR/crashed/*            the runs that crashed: a table and a log per shard, until they are tried again
     DIR/damaged/*            files that were found damaged
+    DIR/replaced/SESSION/    a results folder of the runs which that session trained again, as they were
     DIR/phases.parquet, cells.parquet, circuits.parquet
     DIR/phase_diagram.png and .svg, figures/*, report.html
 
@@ -27,6 +28,7 @@ import pandas as pd
 import pyarrow as pa
 import yaml
 
+from grok_sweep.core import uris
 from grok_sweep.errors import StoreError
 from grok_sweep.store import locks
 from grok_sweep.store.files import Files
@@ -38,6 +40,7 @@ from grok_sweep.store.schemas import (
     CRASHED_SCHEMA,
     CURVE_METRICS,
     CURVES_SCHEMA,
+    REPEAT,
     RESULTS,
     SESSION,
     STOPPED,
@@ -60,6 +63,8 @@ __all__ = [
     "CURVE_METRICS",
     "LEFT_OUT",
     "PHASES",
+    "REPEAT",
+    "REPEATS",
     "REPORT",
     "RESULTS",
     "SCALED",
@@ -79,7 +84,9 @@ __all__ = [
 ]
 
 SWEEP = "sweep.yaml"
+REPLACED = "replaced"  # the folder of what was trained again
 SENSITIVITY, CROSSED = "sensitivity.parquet", "definitions.parquet"
+REPEATS = "repeats.parquet"
 BOUNDARIES, TIMES = "boundaries.parquet", "times.parquet"
 SCALING, SCALED = "scaling.parquet", "scaling_cells.parquet"
 PHASES, CELLS, CIRCUITS, REPORT = "phases.parquet", "cells.parquet", "circuits.parquet", "report.html"
@@ -270,6 +277,33 @@ class Store:
                 tables.append(self._tables.read(f"crashed/{name}"))
         rows = pa.concat_tables(tables).to_pandas().sort_values("time", kind="stable")
         return rows.drop_duplicates("run_id", keep="last", ignore_index=True)
+
+    def replace(self, run_ids: Collection[str], session: int) -> str:
+        """Move finished runs to a results folder of their own in this one: they are not finished any more.
+
+        `session`: which trains them again, and is in `sweep` already. Returns where they are. At any moment
+        a run is there or here; where that is broken off, a run that stays may be in two shards, of which
+        `inspect` leaves one. The lock must be held.
+        """
+        name = f"{REPLACED}/{session}"
+        target = Store(uris.below(self.root, name))
+        target.make_folders()
+        target._write_sweep(self.sweep())
+        for shard, ids in self._tables.run_ids(run_ids).items():
+            tables = self._tables.shard(shard)
+            target.publish(*(of_runs(table, ids) for table in tables))
+            if staying := {*tables[0].column("run_id").to_pylist()} - {*ids}:
+                self.publish(*(of_runs(table, staying) for table in tables))
+            for folder in ("runs", "curves", "weights"):
+                self._files.remove(f"{folder}/{shard}")
+        return self.place(name)
+
+    def replaced_since(self, session: int) -> "list[Store]":
+        """The results folders of what sessions from this one on have trained again, in their order."""
+        numbers = sorted(int(name) for name in self._files.names(REPLACED) if name.isdecimal())
+        return [
+            Store(uris.below(self.root, f"{REPLACED}/{number}")) for number in numbers if number >= session
+        ]
 
     def forget_crashed(self, run_ids: Collection[str]) -> None:
         """Remove the records whose runs are all among these: they are tried again."""

@@ -29,6 +29,7 @@ RESULTS = {
     "seconds": pa.float64(),
 }
 STOPPED = "stopped_step"  # the last of a run that was ended when its phase was decided; null: all its steps
+REPEAT = "repeat"  # which training of a run it is, of sweeps that repeat them: 0, then those in other orders
 SESSION = "session"  # which of the sessions of sweep.yaml a run was trained in, from 1 on
 CURVES_SCHEMA = pa.schema(
     {
@@ -61,17 +62,20 @@ def runs_schema(
     *,
     batches: bool = False,
     stops: bool = False,
+    repeats: bool = False,
 ) -> pa.Schema:
     """The columns of the runs table, hyperparameters (name -> int or float) in the middle.
 
     `metrics`: the user's own, whose last values are columns too; `batches`: with the size of mini-batches, of
-    runs that have them; `stops`: with the step at which each was ended, of sweeps that end some.
+    runs that have them; `stops`: with the step at which each was ended, of sweeps that end some; `repeats`:
+    with which training of its run it is, of sweeps that repeat them.
     """
     middle = {name: _ARROW[kind] for name, kind in hyperparameters.items()}
     middle |= {"batch_size": pa.int64()} if batches else {}
     own = {f"final_{name}": pa.float64() for name in metrics}
     stopped = {STOPPED: pa.int64()} if stops else {}
-    return pa.schema(BEFORE | middle | AFTER | RESULTS | stopped | own)
+    repeat = {REPEAT: pa.int64()} if repeats else {}
+    return pa.schema(BEFORE | middle | AFTER | RESULTS | stopped | own | repeat)
 
 
 def own_finals(columns: Iterable[str]) -> list[str]:
@@ -86,9 +90,9 @@ def together(tables: Sequence[pa.Table], since: Mapping[str, float | None]) -> p
     """
     whole = pa.concat_tables(tables, promote_options="default")
     last = [*AFTER, *RESULTS, *[STOPPED] * (STOPPED in whole.column_names), *own_finals(whole.column_names)]
-    last += [SESSION] * (SESSION in whole.column_names)
+    last += [name for name in (REPEAT, SESSION) if name in whole.column_names]
     middle = [name for name in whole.column_names if name not in {*BEFORE, *last}]
-    for name in set(middle) & set(since):
+    for name in {*middle, *last} & {*since}:
         column = pc.fill_null(whole.column(name), since[name])
         whole = whole.set_column(whole.column_names.index(name), whole.schema.field(name), column)
     return whole.select([*BEFORE, *middle, *last])

@@ -16,7 +16,7 @@ from grok_sweep.core.parts import FLOAT_BITS
 from grok_sweep.errors import StoreError
 from grok_sweep.store.files import Files
 from grok_sweep.store.parquet import DamagedError, decode, is_sealed
-from grok_sweep.store.schemas import CURVES_SCHEMA, FOLDERS, runs_schema, together
+from grok_sweep.store.schemas import CURVES_SCHEMA, FOLDERS, REPEAT, runs_schema, together
 
 EMPTY = "empty.parquet"  # in runs/ and curves/: they can be read before the first shard
 OURS = re.compile(rf"[0-9a-f]{{16}}\.(parquet|log)|{EMPTY}")  # what files in the folders of tables are called
@@ -86,10 +86,17 @@ class Tables:
         """All runs, without order."""
         names = self.shards() or [name for name in self.names("runs") if name == EMPTY]
         tables = self.each(lambda name: self._whole(f"runs/{name}"), names)
-        runs = together(tables or [runs_schema({}).empty_table()], {"float_bits": FLOAT_BITS.since})
+        runs = together(
+            tables or [runs_schema({}).empty_table()], {"float_bits": FLOAT_BITS.since, REPEAT: 0}
+        )
         if pc.count_distinct(runs.column("run_id")).as_py() < len(runs):
             self.run_ids()  # says which file
         return runs
+
+    def shard(self, name: str) -> list[pa.Table]:
+        """A shard's runs, its curves, and its weights where they are recorded."""
+        more = ["weights"] if name in self.names("weights") else []
+        return [self._whole(f"{folder}/{name}") for folder in ("runs", "curves", *more)]
 
     def curves(self, run_ids: Iterable[str] | None = None) -> pa.Table:
         """The curves of all finished runs, or of those among `run_ids`, by run and step."""

@@ -194,7 +194,11 @@ def _runs_table(order: Order, results: Mapping[str, np.ndarray], device: str, se
     program = order.program
     kinds = {key: program.numbers[key].kind for key in order.columns if key in program.numbers}
     schema = store.runs_schema(
-        kinds, program.metrics, batches=program.batch_size > 0, stops=order.by is not None
+        kinds,
+        program.metrics,
+        batches=program.batch_size > 0,
+        stops=order.by is not None,
+        repeats=store.REPEAT in order.columns,
     )
     constants = {"sweep": order.sweep, "device": device, "seconds": seconds}
     names = ("task", "model", "optimizer", "steps", "log_every", "batch_size")

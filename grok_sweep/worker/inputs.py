@@ -70,8 +70,8 @@ def rows_of(program: "Program", columns: Mapping[str, np.ndarray], run: int) -> 
             "planned; how many there are may depend on the task's own hyperparameters alone"
         )
     # Padded by the first row, whose loss is a number where the others' are: with zeros it need not be.
-    index_N = np.arange(program.rows)
-    index_N[sizes[0] :] = 0
+    index_N = np.zeros(program.rows, int)
+    index_N[: sizes[0]] = _order(sizes[0], seed, int(columns["repeat"][run]) if "repeat" in columns else 0)
     arrays = (data.x_train_ND[index_N], data.y_train_N[index_N], data.x_test_ND, data.y_test_N)
     # Fractions in the numbers that the program computes with.
     x_train_ND, y_train_N, x_test_ND, y_test_N = (
@@ -80,3 +80,8 @@ def rows_of(program: "Program", columns: Mapping[str, np.ndarray], run: int) -> 
     return Rows(
         x_train_ND, y_train_N, x_test_ND, y_test_N, np.int32(sizes[0]), np.int32(sizes[1]), np.int32(seed)
     )
+
+
+def _order(rows: int, seed: int, repeat: int) -> np.ndarray:
+    """The order of the training rows: as they are, or of a repeat another one, which its identity gives."""
+    return np.random.default_rng([seed, repeat]).permutation(rows) if repeat else np.arange(rows)
