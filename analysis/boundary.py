@@ -44,23 +44,25 @@ class Bend(NamedTuple):
     seeds: int = 0  # that have runs of either phase
 
 
-def boundaries(phases: pd.DataFrame, axis: str, by: Sequence[str] | None = None) -> pd.DataFrame:
+def boundaries(
+    phases: pd.DataFrame, axis: str, by: Sequence[str] | None = None, *, log: bool | None = None
+) -> pd.DataFrame:
     """Where along `axis` the majority of runs goes from one phase to another, for all combinations of `by`.
 
     A row for each combination and each place where the majority changes from one value of the axis to the
     next; where it goes there and back, and the two intervals overlap, it does not change. Columns: `by`
     (default: the other axes of `cells`, less those that change together with it); below and above, the phases
     on either side; value, at which a run in one of the two is as likely in one as in the other, by logistic
-    regression in the axis, or in its logarithm where that is spaced more evenly, over the values that have
-    the two for majority, with the penalty of D. Firth (Biometrika 80, 1993, 27-38), without which a clean
-    step has no slope; low and high, its interval of 95 %.
+    regression in the axis, or in its logarithm (`log`; None: where that is spaced more evenly), over the
+    values that have the two for majority, with the penalty of D. Firth (Biometrika 80, 1993, 27-38), without
+    which a clean step has no slope; low and high, its interval of 95 %.
 
-    That is by 1,000 resamples of the seeds, the same for all combinations as they share data and initial
-    weights: percentiles, wider by Student's t for few seeds (T. C. Hesterberg, The American Statistician 69,
-    2015, 371-386), and at least from the last value with the one phase in the majority to the first with the
-    other. 0 (-inf of an axis that is not logarithmic) or inf where there is no bound, as with fewer than four
-    seeds: `wilson`'s interval of three of three reaches below a half. Where the resamples do not agree that
-    the majority changes, value is nan. Where no boundary is found, below and
+    That is by 1,000 resamples of the combination's seeds, the same for all that have as many, as they share
+    data and initial weights: percentiles, wider by Student's t for few seeds (T. C. Hesterberg, The American
+    Statistician 69, 2015, 371-386), and at least from the last value with the one phase in the majority to
+    the first with the other. 0 (-inf of an axis that is not logarithmic) or inf where there is no bound, as
+    with fewer than four seeds: `wilson`'s interval of three of three reaches below a half. Where the
+    resamples do not agree that the majority changes, value is nan. Where no boundary is found, below and
     above are the phase that has the majority but for chance, and value is nan; low and high are the outermost
     values at which its interval is above a half, nan where there are none or it has no majority somewhere.
 
@@ -68,10 +70,8 @@ def boundaries(phases: pd.DataFrame, axis: str, by: Sequence[str] | None = None)
     combination has several runs of a seed at one value.
     """
     phases, by = checked(phases, axis, by)
-    seeds, use_log = phases["seed"].unique(), is_log(np.sort(phases[axis].unique()))
-    rows = [
-        [*key, *bend[:5]] for key, bend in each_bend(phases, axis, by, use_log, seeds, resamples(len(seeds)))
-    ]
+    use_log = is_log(np.sort(phases[axis].unique())) if log is None else log
+    rows = [[*key, *bend[:5]] for key, bend in each_bend(phases, axis, by, use_log)]
     table = pd.DataFrame(rows, columns=[*by, *COLUMNS])
     names = [*looks(phases)]
     for side in ("below", "above"):
@@ -98,13 +98,17 @@ def each_bend(
     axis: str,
     by: list[str],
     use_log: bool,
-    seeds: np.ndarray,
-    weights_BS: np.ndarray,
+    drawn: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Iterator[tuple[tuple[Any, ...], Bend]]:
-    """(the values of `by`, a boundary) of each combination, by how often each seed is in each resample."""
+    """(the values of `by`, a boundary) of each combination.
+
+    `drawn`: seeds, and how often each of them is in each resample; None: those that a combination has, which
+    may have more than others where it was refined.
+    """
     groups: Any = phases.groupby(by, dropna=False, observed=True) if by else [((), phases)]
     for key, here in groups:
-        for bend in _bends(here, axis, use_log, seeds, weights_BS):
+        own = here["seed"].unique()
+        for bend in _bends(here, axis, use_log, *(drawn or (own, resamples(len(own))))):
             yield key, bend
 
 
@@ -150,7 +154,8 @@ def _bends(
         else:
             break
     for bend in bends:
-        value, low, high = (float(back(number)) for number in (bend.value, bend.low, bend.high))
+        with np.errstate(over="ignore"):  # a curve without a slope has its middle anywhere
+            value, low, high = (float(back(number)) for number in (bend.value, bend.low, bend.high))
         yield bend._replace(value=value, low=low, high=high)
     if not bends:
         (only,) = stretches
@@ -179,6 +184,7 @@ def _bend(
     a_BJ, b_BJ = all_BS @ of_a_SJ, all_BS @ of_b_SJ
     middle_B, slope_B = fit(u_J, b_BJ, a_BJ + b_BJ)
     middle_B[b_BJ.sum(axis=1) == 0], middle_B[a_BJ.sum(axis=1) == 0] = np.inf, -np.inf
+    middle_B = np.clip(middle_B, *_mixed(u_J, a_BJ, b_BJ))
     shown = (slope_B[1:] > 0).mean() >= CERTAIN and u_J[0] <= middle_B[0] <= u_J[-1]
     wide = wider(n_seeds)
     low, high = np.quantile(middle_B[1:], [wide, 1 - wide], method="inverted_cdf")
@@ -193,6 +199,19 @@ def _bend(
     gap = float(last), float(first)
     each_B = np.where(a_BJ.sum(axis=1) + b_BJ.sum(axis=1) == 0, np.nan, middle_B)[1:]
     return Bend(*names, middle_B[0], min(low, last), max(high, first), gap, each_B, n_seeds)
+
+
+def _mixed(u_J: np.ndarray, a_BJ: np.ndarray, b_BJ: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """From the last value of a alone, with all below it, to the first of b alone; inf where there is none.
+
+    Where values are not evenly spaced the penalty may draw a curve's middle out of there, though on neither
+    side a run says so.
+    """
+    before_b = np.cumsum(b_BJ, axis=1) == 0
+    after_a = np.cumsum(a_BJ[:, ::-1], axis=1)[:, ::-1] == 0
+    low_B = np.where(before_b & (a_BJ > 0), u_J, -np.inf).max(axis=1)
+    high_B = np.where(after_a & (b_BJ > 0), u_J, np.inf).min(axis=1)
+    return low_B, high_B
 
 
 def told(table: pd.DataFrame) -> list[str]:

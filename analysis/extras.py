@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.boundary import boundaries
+from analysis.boundary import boundaries, is_log
 from analysis.boundary import told as boundary_told
 from analysis.figures import phase_diagram
 from analysis.read import load_curves
@@ -58,7 +58,9 @@ def extras_of(
         return Extra("sensitivity", made, moved.lines, (moved.figure, ""))
 
     def of_boundary() -> Extra:
-        bounds = boundaries(phases, axis)
+        # Values that refining has put between others say nothing of how the axis was meant.
+        grid = asked[0].get("grid", {}).get(axis, [])
+        bounds = boundaries(phases, axis, log=is_log(sorted(grid)) if len(grid) > 2 else None)
         drawn = picture_of(phase_diagram, phases, expected=expected, y=axis, bounds=bounds)
         return Extra("boundary", {BOUNDARIES: bounds}, boundary_told(bounds), drawn)
 

@@ -39,7 +39,7 @@ def shifts(one: pd.DataFrame, other: pd.DataFrame, axis: str, by: Sequence[str])
     use_log = is_log(np.unique(np.concatenate([phases[axis].unique() for phases in sides])))
     found: list[dict[tuple[Any, ...], list[Any]]] = [{}, {}]
     for side, phases in zip(found, sides, strict=True):
-        for key, bend in each_bend(phases, axis, by, use_log, seeds, weights_BS):
+        for key, bend in each_bend(phases, axis, by, use_log, (seeds, weights_BS)):
             if not np.isnan(bend.value):
                 told_apart = (None if pd.isna(value) else value for value in key)  # nan is not itself
                 side.setdefault((*told_apart, bend.below, bend.above), []).append(bend)

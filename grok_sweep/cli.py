@@ -20,7 +20,7 @@ from grok_sweep.core import registry
 from grok_sweep.core.choices import GROUPS, choices
 from grok_sweep.core.config import parse
 from grok_sweep.core.number import Number
-from grok_sweep.core.settings import ONLY, OPTIONS, SETTINGS
+from grok_sweep.core.settings import ONLY, OPTIONS, REFINE, SETTINGS
 from grok_sweep.core.sweep import Cluster, Sweep
 from grok_sweep.errors import ConfigError, LaunchError, StoreError
 from grok_sweep.process import too_small
@@ -237,7 +237,7 @@ def _help(arguments: list[str]) -> str:
 
     phases = {f"phases.{key}": number for key, number in numbers("definition").items()}
     definition = {"phases.definition": f"of phases; {' or '.join(choices('definition', source))}"}
-    options = {"only": ONLY} | {key: meaning for key, (_, meaning) in OPTIONS.items()}
+    options = {"only": ONLY, "refine.on": REFINE} | {key: meaning for key, (_, meaning) in OPTIONS.items()}
     metrics = dict.fromkeys(registry.metrics(source), "of its file")
     return HELP.format(
         groups=table({group: ", ".join(choices(group, source)) for group in GROUPS}),

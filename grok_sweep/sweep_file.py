@@ -20,6 +20,8 @@ def load(name: str) -> tuple[Path, DictConfig]:
         config = OmegaConf.load(path)  # by YAML's safe loader
         if not isinstance(config, DictConfig):
             raise ValueError("it must be a block of key: value")
+        if isinstance(refine := config.get("refine"), DictConfig) and True in refine:
+            refine["on"] = refine.pop(True)  # as YAML reads an on without quotes
         # A sweep that includes others, each of which includes others twice, would be loaded for ever.
         allowed = {f"override /{group}" for group in GROUPS if group != "sweeps"}
         for entry in config.get("defaults") or []:

@@ -216,7 +216,7 @@ def run(command, *argv, cwd):
                 "  seeds=1,2: nothing is swept but lists; write seeds=[VALUE,VALUE]",
                 "  nonsense=1: no such key; allowed are parts, name, out, dry_run, only, redo, "
                 "retry_crashed, accept_code, fail_fast, stop_when_decided, engine, report, grid, zip, "
-                "seeds, repeats, train, phases, task, model, optimizer, cluster",
+                "seeds, repeats, refine, train, phases, task, model, optimizer, cluster",
                 "  train.steps=0: must be a whole number from 1 to 1000000000",
             ],
         ),

@@ -46,7 +46,7 @@ GOOD["phases"]["definition"] = "pair"
 GONE = object()  # the value of a key that is to be left out
 
 TOP = "parts, name, out, dry_run, only, redo, retry_crashed, accept_code, fail_fast, stop_when_decided, "
-TOP += "engine, report, grid, zip, seeds, repeats, train, phases, task, model, optimizer, cluster"
+TOP += "engine, report, grid, zip, seeds, repeats, refine, train, phases, task, model, optimizer, cluster"
 AXES = (
     "n_bits, n_parity_bits, train_size, test_size, hidden_size, init_scale, float_bits, "
     "learning_rate, weight_decay, b1, b2, eps"

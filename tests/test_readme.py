@@ -159,7 +159,12 @@ def test_the_columns_are_those_of_the_tables():
         for name in row.split("|")[1].split(",")
     }
     # Of which that record has none; test_own_numbers and test_repeats have.
-    described -= {"metrics of your own", "final_ and the name of a metric of your own", "stopped_step", "repeat"}
+    described -= {
+        "metrics of your own",
+        "final_ and the name of a metric of your own",
+        "stopped_step",
+        "repeat",
+    }
     tables = [pd.read_parquet(RECORD / folder) for folder in ("runs", "curves")]
     tables[0]["session"] = 1  # which came later
     assert described == {name for table in tables for name in table.columns}

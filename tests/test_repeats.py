@@ -20,6 +20,7 @@ from grok_sweep.errors import ConfigError
 from grok_sweep.store import Store
 from grok_sweep.worker.inputs import rows_of
 
+HERE = Path(__file__).parent
 METRICS = ["train_loss", "eval_loss", "train_accuracy", "eval_accuracy", "weight_norm"]
 
 
@@ -220,3 +221,20 @@ def test_what_cannot_be_repeated_is_refused(tiny, arguments, said):
     with pytest.raises(ConfigError) as caught:
         tiny(*arguments)
     assert caught.value.problems == [said]
+
+
+def test_the_readme_says_what_the_record_says():
+    """Of `grok-sweep sweeps=parity_1125 seeds=2 repeats=5`, by the native engine."""
+    table = pd.read_parquet(HERE / "repeats.parquet")
+    text = " ".join((HERE.parent / "README.md").read_text(encoding="utf-8").split())
+    phases = ["n_memorize", "n_grok", "n_generalize", "n_fail"]
+    assert (table[phases].sum(axis=1) == 5).all()
+    several = int(((table[phases] > 0).sum(axis=1) > 1).sum())
+    low, high = (end[0] for end in analysis.wilson(pd.Series([several]), pd.Series([len(table)])))
+    share = f"{several / len(table):.0%} [{low:.0%}, {high:.0%}]".replace("%", " %")
+    assert f"of {len(table)} runs of this sweep (seeds 0 and 1" in text
+    assert f"rounding put {several} into more than one phase, {share}" in text
+    always = table[table["generalize_step_not_yet"] == 0]
+    ratio = (always["generalize_step_most"] / always["generalize_step_least"]).astype(float)
+    told = f"the {len(always)} that always generalise the step differs by a factor of {ratio.median():.3g}"
+    assert f"{told} in the middle and {ratio.max():.3g} at most" in text

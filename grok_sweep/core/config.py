@@ -19,10 +19,11 @@ from grok_sweep.core.number import Number
 from grok_sweep.core.parts import PartError
 from grok_sweep.core.settings import OPTIONS, SEED, SEEDS, SETTINGS
 from grok_sweep.core.source import Source
-from grok_sweep.core.sweep import Cluster, Sweep
+from grok_sweep.core.sweep import Cluster, Refine, Sweep
 from grok_sweep.core.together import misfits
 from grok_sweep.errors import ConfigError, nearest_of, one_of, shorten, show
 
+REFINED = ("budget", "width")
 MISSING = "???"  # what OmegaConf writes for a value that has to be given
 
 
@@ -31,6 +32,7 @@ def parse(config: Mapping[str, Any], source: Source | None = None) -> Sweep:
 
     `source`: the file of parts that the sweep names.
     """
+    config = {"refine": {}, **config}
     read = _Reader(config)
     names = _names(read, source)
     own = {group: registry.find(group, names[group], source).numbers for group in BLOCKS}
@@ -45,7 +47,7 @@ def parse(config: Mapping[str, Any], source: Source | None = None) -> Sweep:
             "": [*(key for key in root() if key != "defaults"), *GROUPS[:-1]],
             **{group: ["name", *own[group]] for group in BLOCKS},
             "grid": list(numbers),
-            "train": list(root()["train"]),
+            **{block: list(root()[block]) for block in ("refine", "train")},
             "phases": list({**root()["phases"], **thresholds}),
             "cluster": [field.name for field in fields(Cluster)],
         },
@@ -73,6 +75,7 @@ def parse(config: Mapping[str, Any], source: Source | None = None) -> Sweep:
         "name": _name(read),
         "out": _out(read),
         "only": _only(read),
+        "refine": _refine(read),
         **{key: read.one_of(key, allowed) for key, (allowed, _) in OPTIONS.items()},
         "cluster": _cluster(read),
         "thresholds": MappingProxyType({key: phases[key] for key in thresholds}),
@@ -137,7 +140,7 @@ class _Reader:
 
 def _names(read: _Reader, source: Source | None) -> dict[str, str]:
     """The chosen task, model, optimizer and definition. Raises ConfigError where one, or a block, is none."""
-    for name in (*BLOCKS, "grid", "train", "phases", "cluster"):
+    for name in (*BLOCKS, "grid", "refine", "train", "phases", "cluster"):
         if not isinstance(read.at(name), Mapping):
             read.wrong(name, "must be a block of key: value", read.at(name))
     read.done()
@@ -207,6 +210,11 @@ def _only(read: _Reader) -> str | None:
     if value is not None and not (isinstance(value, str) and value.strip()):
         read.wrong("only", "must be a query such as n_grok > 0 and n_fail > 0, or null", value)
     return value
+
+
+def _refine(read: _Reader) -> Refine | None:
+    on, budget, width = read.at("refine.on", None), *(read.setting(f"refine.{k}", None) for k in REFINED)
+    return None if (on, budget, width) == (None, None, None) else Refine(on, budget or 0, width)
 
 
 def _out(read: _Reader) -> Any:

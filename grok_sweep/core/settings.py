@@ -8,6 +8,7 @@ from grok_sweep.core.number import Number
 SEED = Number(int, "of data and initial weights", 0, 2**31 - 1)
 SEEDS = Number(int, "how many seeds, from 0 on", 1, 2**31 - 1)
 ONLY = "a query of pandas on the cells of the folder, as n_grok > 0 and n_fail > 0: no others are trained"
+REFINE = "an axis: runs where boundaries along it are least sure, values between and more seeds, in rounds"
 OPTIONS: dict[str, tuple[list[Any], str]] = {  # allowed, and what the last of them does, or each
     "report": ([None, "live"], "live: the page of the sweep, written again and again while shards land"),
     "engine": (["auto", *ENGINES], "native: kernels of our own; xla: jax's; auto: native for what it knows"),
@@ -25,6 +26,10 @@ SETTINGS = {
     "repeats": Number(
         int, "trainings of each run, from the second on with its rows in another order", 1, 1000
     ),
+    "refine.budget": Number(
+        int, "runs beyond the grid, at most, that make its boundaries surer", 1, 1_000_000_000
+    ),
+    "refine.width": Number(float, "of an interval that is narrow enough; null: none is", 0, above=True),
     "train.steps": Number(int, "steps of each run", 1, 1_000_000_000),
     "train.log_every": Number(int, "steps between two rows of a curve", 1, 1_000_000_000),
     "train.batch_size": Number(int, "rows of a mini-batch, anew each epoch; null: all rows", 1, 10_000_000),

@@ -32,6 +32,19 @@ class Cluster:
 
 
 @dataclass(frozen=True)
+class Refine:
+    """At most `budget` runs beyond the grid, where boundaries between phases along axis `on` are least sure.
+
+    `width`: of an interval that is narrow enough, a factor of an axis that is spaced evenly in its
+    logarithms, else a difference; None: none is, until the budget is spent.
+    """
+
+    on: str
+    budget: int
+    width: float | None = None
+
+
+@dataclass(frozen=True)
 class Sweep:
     """A whole sweep. `values` has every hyperparameter; where it is an axis too, `axes` decides.
 
@@ -65,6 +78,7 @@ class Sweep:
     accept_code: bool = False
     stop_when_decided: bool = False
     repeats: int = 1  # how often each run is trained, its training rows in another order each time
+    refine: Refine | None = None
     redo: bool = False  # the finished runs that `only`, then a query on runs, chooses are trained again
     engine: str = "auto"  # of its programs: xla, native, or native for those it knows
 

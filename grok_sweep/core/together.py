@@ -37,12 +37,34 @@ def _settings(sweep: Sweep) -> Iterator[Misfit]:
     if sweep.repeats > 1 and sweep.batch_size:
         message = "rows in another order are other mini-batches; use 1, or no train.batch_size"
         yield "repeats", message, sweep.repeats
+    yield from _refine(sweep)
     # What would have no effect is refused rather than ignored.
     cluster = sweep.cluster
     if cluster.executor == "inline" and (cluster.workers, cluster.address) != (None, None):
         yield "cluster.executor", "is one worker, this process; workers and address must be null", "inline"
     if cluster.device != "gpu" and cluster.workers_per_gpu != 1:
         yield "cluster.workers_per_gpu", f"device {cluster.device} is no gpu; use 1", cluster.workers_per_gpu
+
+
+def _refine(sweep: Sweep) -> Iterator[Misfit]:
+    refine = sweep.refine
+    if refine is None:
+        return
+    if not refine.budget:
+        yield "refine.budget", "says how many runs there may be beyond the grid; give a number", None
+    if refine.on not in sweep.axes:
+        yield "refine.on", f"must be an axis of grid; there are {', '.join(sweep.axes) or 'none'}", refine.on
+        return
+    values = sweep.axes[refine.on]
+    if any(refine.on in keys for keys in sweep.together):
+        yield "refine.on", "changes together with another axis; it must change alone", refine.on
+    elif len(values) < 3:
+        message = f"must have at least three values in grid, has {len(values)}: they say how it is spaced"
+        yield "refine.on", message, refine.on
+    if len(sweep.seeds) < 4:
+        yield "seeds", "refine needs at least four: of fewer no boundary has an interval", len(sweep.seeds)
+    if sweep.only:
+        yield "refine.on", "goes over all cells; leave out only", refine.on
 
 
 def _phases(sweep: Sweep) -> Iterator[Misfit]:

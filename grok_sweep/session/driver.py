@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -15,7 +15,7 @@ from grok_sweep.core.source import RunError, blaming
 from grok_sweep.core.sweep import Sweep
 from grok_sweep.errors import ConfigError, LaunchError, StoreError
 from grok_sweep.executors import Executor, Head, executor
-from grok_sweep.session import capacity, provenance, sorting
+from grok_sweep.session import capacity, provenance, refining, sorting
 from grok_sweep.session import dry_run as plan_table
 from grok_sweep.session.left import check_folder, crashed_runs, look, refusing, try_parts
 from grok_sweep.session.live import LiveReport
@@ -42,6 +42,11 @@ def drive(sweep: Sweep, config: Mapping[str, Any], command: str, ray: Head | Non
     with Stop() as stop:
         grid = _session(sweep, config, command, results, stop, ray)
         stop.check()
+        tried: set[str] = set()
+        while more := _next_round(sweep, results, grid, tried):
+            tried |= more.run_ids
+            grid = _session(more.sweep, config, command, results, stop, ray, more.run_ids)
+            stop.check()
         finished = results.finished()
         is_sorted = not finished or _analyze(sweep, results)
         stop.check()
@@ -52,11 +57,30 @@ def drive(sweep: Sweep, config: Mapping[str, Any], command: str, ray: Head | Non
     return 0 if is_sorted and not len(crashed) else 1
 
 
+def _next_round(
+    sweep: Sweep, results: Store, grid: Grid, tried: Collection[str] = ()
+) -> refining.Round | None:
+    """What is trained beyond the grid, which is said, if anything is: see `refining.next_round`."""
+    if sweep.refine is None or (finished := results.finished()) == set():
+        return None
+    if sweep.fail_fast and len(crashed_runs(results, grid, finished)):
+        return None
+    try:
+        more = refining.next_round(sweep, sweep.refine, results, tried)
+    except (PartError, ValueError) as error:
+        _say(f"refine: {error}")
+        return None
+    _say(more.words)
+    return more if more.run_ids else None
+
+
 def _analyze(sweep: Sweep, results: Store) -> bool:
     """Sort the finished runs, draw, and say so; False where a definition of the user's own failed at it."""
     try:
         with blaming(sweep.source):
-            print(analysis.analyze(sweep.out, report=sweep.report == "live", **sorting.how(sweep)))
+            along = sweep.refine.on if sweep.refine else None
+            report = sweep.report == "live"
+            print(analysis.analyze(sweep.out, report=report, boundary=along, **sorting.how(sweep)))
     except PartError as error:
         then = f"`grok-analyze {sweep.out} --definition pair` sorts them without it"
         _say(f"grok-sweep: {error}; the runs are kept: mend it and add accept_code=true, or {then}")
@@ -98,20 +122,30 @@ def dry_run(sweep: Sweep, config: Mapping[str, Any]) -> int:
     if left.crashed:
         _say(f"{left.crashed:,} of its runs crashed before; retry_crashed=true trains them again")
     plan_table.show(sweep, left.plan, left.whole.n_runs - left.plan.n_runs, free)
+    if not left.plan.shards and (more := _next_round(sweep, results, left.whole.grid)):
+        with refusing(sweep):
+            then = look(results, more.sweep, config, more.run_ids)
+        plan_table.show(more.sweep, then.plan, then.whole.n_runs - then.plan.n_runs, free)
     return 0
 
 
 def _session(
-    sweep: Sweep, config: Mapping[str, Any], command: str, results: Store, stop: Stop, ray: Head | None
+    sweep: Sweep,
+    config: Mapping[str, Any],
+    command: str,
+    results: Store,
+    stop: Stop,
+    ray: Head | None,
+    run_ids: frozenset[str] | None = None,
 ) -> Grid:
-    """Train what is left with the folder locked, and record it; the whole grid."""
+    """Train what is left, or of that `run_ids`, with the folder locked, and record it; the whole grid."""
     with ExitStack() as stack:
         with refusing(sweep):
             check_folder(results, sweep, config)
             is_new = not results.exists()
             if not is_new:
                 stack.enter_context(results.locked())
-            left = look(results, sweep, config)
+            left = look(results, sweep, config, run_ids)
         if left.selection.words:
             _say(left.selection.words)
         started = time.monotonic()

@@ -76,9 +76,17 @@ def show(sweep: Sweep, plan: Plan, finished: int = 0, free_disk: int | None = No
         f" {in_bytes(driver_bytes(sweep))} on the driver (estimate)\n"
         f"disk       {in_bytes(disk)}{of_weights(plan)} in {sweep.out} (estimate){too_little}\n"
         f"time       {in_time(seconds(plan, cluster, workers))} on {workers} {cluster.device}"
-        f" worker{'s' * (workers > 1)}, {where} (estimate)",
+        f" worker{'s' * (workers > 1)}, {where} (estimate)"
+        f"{_refined(sweep)}",
         soft_wrap=True,
     )
+
+
+def _refined(sweep: Sweep) -> str:
+    """A line of what may come after, where the sweep is refined."""
+    if (refine := sweep.refine) is None:
+        return ""
+    return f"\nrefine     then {refine.budget:,} runs more at most, as boundaries along {refine.on} turn out"
 
 
 def _copies(sweep: Sweep, plan: Plan) -> str:

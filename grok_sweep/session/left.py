@@ -68,8 +68,10 @@ def check_folder(results: Store, sweep: Sweep, config: Mapping[str, Any]) -> Non
         raise ConfigError([f"out={sweep.out}: {changed}"])
 
 
-def look(results: Store, sweep: Sweep, config: Mapping[str, Any]) -> Left:
-    """What is left to do. Raises ConfigError where it is more than this machine can hold."""
+def look(
+    results: Store, sweep: Sweep, config: Mapping[str, Any], run_ids: frozenset[str] | None = None
+) -> Left:
+    """What is left to do, of all or of `run_ids`. Raises ConfigError where this machine cannot hold it."""
     capacity.check(sweep)
     grid = expand(sweep)
     plan = make_plan(sweep, grid)
@@ -77,7 +79,10 @@ def look(results: Store, sweep: Sweep, config: Mapping[str, Any]) -> Left:
     capacity.check(capacity.settled(sweep, plan), plan, free)
     found = results.inspect(weights=sweep.snapshot_every is not None)
     crashed = set() if sweep.retry_crashed else set(crashed_runs(results, grid, found.finished)["run_id"])
-    selection = select(sweep, config, results, grid)
+    if run_ids is None:
+        selection = select(sweep, config, results, grid)
+    else:
+        selection = Selection(frozenset(grid.columns["run_id"].tolist()) - run_ids)
     # Under the id of a copy too: of an earlier order of the grid, or from before copies were left out.
     finished = {*grid.standing(found.finished)}
     whole = unfinished(plan, crashed | (selection.left_out - finished))
