@@ -13,6 +13,7 @@ from own import refused, run, sweep_file
 from refined import known, replay
 
 import analysis
+from grok_sweep.cli import main
 from grok_sweep.core.number import real, whole
 from grok_sweep.errors import ConfigError
 from grok_sweep.session.refining import between, wanted
@@ -176,6 +177,15 @@ def test_a_sweep_may_say_so_itself(files, capfd):
     files(own_with(0), text)
     assert run("grid.momentum=[0,0.5,0.9]", "dry_run=true") == 0
     assert "then 9 runs more at most, as boundaries along momentum turn out" in capfd.readouterr().out
+
+
+def test_each_round_has_a_ray_that_is_there(sweep, capfd):
+    sweep(0)
+    more = ["refine.on=learning_rate", "refine.width=4", "refine.budget=100"]
+    assert main(["sweeps=mine", "cluster=local", "out=out", *more]) == 0
+    said = capfd.readouterr().err
+    assert said.count("starting Ray") == 2
+    assert "refine: all 2 boundaries" in said
 
 
 def test_seeds_that_differ_get_company_and_the_budget_is_kept(sweep, capfd):

@@ -15,10 +15,11 @@ from grok_sweep.core.source import RunError, blaming
 from grok_sweep.core.sweep import Sweep
 from grok_sweep.errors import ConfigError, LaunchError, StoreError
 from grok_sweep.executors import Executor, Head, executor
-from grok_sweep.session import capacity, provenance, refining, sorting
+from grok_sweep.session import capacity, provenance, sorting
 from grok_sweep.session import dry_run as plan_table
 from grok_sweep.session.left import check_folder, crashed_runs, look, refusing, try_parts
 from grok_sweep.session.live import LiveReport
+from grok_sweep.session.refining import Round, next_round
 from grok_sweep.session.training import Training
 from grok_sweep.stop import Stop
 from grok_sweep.store import REPORT, Store, curves_schema, in_session, runs_schema
@@ -45,7 +46,8 @@ def drive(sweep: Sweep, config: Mapping[str, Any], command: str, ray: Head | Non
         tried: set[str] = set()
         while more := _next_round(sweep, results, grid, tried):
             tried |= more.run_ids
-            grid = _session(more.sweep, config, command, results, stop, ray, more.run_ids)
+            # With a Ray of its own where it needs one: that of the session before has ended with it.
+            grid = _session(more.sweep, config, command, results, stop, None, more.run_ids)
             stop.check()
         finished = results.finished()
         is_sorted = not finished or _analyze(sweep, results)
@@ -57,16 +59,14 @@ def drive(sweep: Sweep, config: Mapping[str, Any], command: str, ray: Head | Non
     return 0 if is_sorted and not len(crashed) else 1
 
 
-def _next_round(
-    sweep: Sweep, results: Store, grid: Grid, tried: Collection[str] = ()
-) -> refining.Round | None:
+def _next_round(sweep: Sweep, results: Store, grid: Grid, tried: Collection[str] = ()) -> Round | None:
     """What is trained beyond the grid, which is said, if anything is: see `refining.next_round`."""
     if sweep.refine is None or (finished := results.finished()) == set():
         return None
     if sweep.fail_fast and len(crashed_runs(results, grid, finished)):
         return None
     try:
-        more = refining.next_round(sweep, sweep.refine, results, tried)
+        more = next_round(sweep, sweep.refine, results, tried)
     except (PartError, ValueError) as error:
         _say(f"refine: {error}")
         return None
@@ -78,9 +78,14 @@ def _analyze(sweep: Sweep, results: Store) -> bool:
     """Sort the finished runs, draw, and say so; False where a definition of the user's own failed at it."""
     try:
         with blaming(sweep.source):
-            along = sweep.refine.on if sweep.refine else None
-            report = sweep.report == "live"
-            print(analysis.analyze(sweep.out, report=report, boundary=along, **sorting.how(sweep)))
+            how = {"report": sweep.report == "live", **sorting.how(sweep)}
+            try:
+                print(analysis.analyze(sweep.out, boundary=sweep.refine and sweep.refine.on, **how))
+            except ValueError as error:
+                if not sweep.refine:
+                    raise
+                _say(f"refine: no boundaries are drawn: {error}")
+                print(analysis.analyze(sweep.out, **how))
     except PartError as error:
         then = f"`grok-analyze {sweep.out} --definition pair` sorts them without it"
         _say(f"grok-sweep: {error}; the runs are kept: mend it and add accept_code=true, or {then}")
