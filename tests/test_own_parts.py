@@ -191,7 +191,7 @@ def test_what_is_not_allowed_is_said_at_once_with_what_is(capfd):
     assert lines == [
         "  model.hidden_size=3: no such key; allowed are name, width, temperature, float_bits",
         "  optimizer.b1=0.5: no such key; allowed are name, learning_rate, momentum, warmup",
-        "  grid.widht=[1]: no such key; did you mean model.width or grid.width?",
+        "  grid.widht=[1]: no such key; did you mean model.width or grid.width or refine.width?",
         "  task.largest=0: must be a whole number from 1 to 1000",
         "  task.share='half': must be a number greater than 0 and less than 1",
         "  model.temperature=0: must be a finite number greater than 0",

@@ -80,7 +80,7 @@ def _analyze(sweep: Sweep, results: Store) -> bool:
         with blaming(sweep.source):
             how = {"report": sweep.report == "live", **sorting.how(sweep)}
             try:
-                print(analysis.analyze(sweep.out, boundary=sweep.refine and sweep.refine.on, **how))
+                print(analysis.analyze(sweep.out, boundary=sweep.refine.on if sweep.refine else None, **how))
             except ValueError as error:
                 if not sweep.refine:
                     raise
