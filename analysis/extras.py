@@ -60,7 +60,9 @@ def extras_of(
     def of_boundary() -> Extra:
         # Values that refining has put between others say nothing of how the axis was meant.
         grid = asked[0].get("grid", {}).get(axis, [])
-        bounds = boundaries(phases, axis, log=is_log(sorted(grid)) if len(grid) > 2 else None)
+        bounds = boundaries(
+            phases, axis, log=is_log(sorted(grid)) if len(grid) > 2 and phases[axis].min() > 0 else None
+        )
         drawn = picture_of(phase_diagram, phases, expected=expected, y=axis, bounds=bounds)
         return Extra("boundary", {BOUNDARIES: bounds}, boundary_told(bounds), drawn)
 
@@ -79,8 +81,8 @@ def extras_of(
         return Extra("scaling", {SCALING: law, SCALED: cells}, scaling_told(law, cells), drawn)
 
     def of_repeats() -> Extra:
-        if again is None:
-            raise ValueError("phases of repeats by this definition are told by the sweep's own command")
+        if again is None or again.empty:
+            raise ValueError("no repeats are there, or the sweep's own command alone tells their phases")
         found = steps(again, load_curves(store.root, again["run_id"]))
         table = repeats(again, found)
         drawn = picture_of(repeats_picture, again, found, title=str(again["sweep"].iloc[0]))

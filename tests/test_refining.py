@@ -267,6 +267,7 @@ def test_runs_that_crash_are_not_asked_for_again(sweep, capfd):
             ["refine.on=learning_rate", "refine.budget=5", "only=runs > 0"],
             "refine.on='learning_rate': goes over all",
         ),
+        (["refine.on=[learning_rate]", "refine.budget=5"], "must be an axis of grid"),
         (["refine.nothing=1"], "refine.nothing=1: no such key"),
         (["refine=5"], "refine=5: must be a block of key: value"),
     ],

@@ -52,7 +52,7 @@ def _refine(sweep: Sweep) -> Iterator[Misfit]:
         return
     if not refine.budget:
         yield "refine.budget", "says how many runs there may be beyond the grid; give a number", None
-    if refine.on not in sweep.axes:
+    if not isinstance(refine.on, str) or refine.on not in sweep.axes:
         yield "refine.on", f"must be an axis of grid; there are {', '.join(sweep.axes) or 'none'}", refine.on
         return
     values = sweep.axes[refine.on]

@@ -14,7 +14,7 @@ from grok_sweep.core.grid import Grid
 from grok_sweep.core.sweep import Sweep
 from grok_sweep.errors import ConfigError
 from grok_sweep.session import provenance, sorting
-from grok_sweep.store import SESSION, Store, StoreError
+from grok_sweep.store import REPEAT, SESSION, Store, StoreError
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,10 @@ def _runs(sweep: Sweep, results: Store, first: int | None) -> pd.DataFrame:
                 there[store.root] = mine
         if not there:
             raise ConfigError([f"only={sweep.only}: {results.place()} has no finished runs to choose by"])
-        runs = in_order(pd.concat([*there.values()], ignore_index=True))
+        every = pd.concat([*there.values()], ignore_index=True)
+        # What came later is in the newer of these tables alone.
+        later = {REPEAT: 0} | {name: number.since for name, number in sweep.numbers.items()}
+        runs = in_order(every.fillna({k: v for k, v in later.items() if k in every and v is not None}))
 
         def curves() -> pd.DataFrame:
             return pd.concat([load_curves(root, mine["run_id"]) for root, mine in there.items()])

@@ -300,7 +300,8 @@ class Store:
 
     def replaced_since(self, session: int) -> "list[Store]":
         """The results folders of what sessions from this one on have trained again, in their order."""
-        numbers = sorted(int(name) for name in self._files.names(REPLACED) if name.isdecimal())
+        names = [name for name in self._files.names(REPLACED) if name.isdecimal()]
+        numbers = sorted(int(name) for name in names if self.exists(f"{REPLACED}/{name}/{SWEEP}"))
         return [
             Store(uris.below(self.root, f"{REPLACED}/{number}")) for number in numbers if number >= session
         ]
