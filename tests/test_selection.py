@@ -14,6 +14,7 @@ from analysis.cli import main as analyse
 from analysis.expected import configs, n_expected
 from grok_sweep.cli import main
 from grok_sweep.store import Store
+from grok_sweep.store.files import Files
 
 ROOT = Path(__file__).parent.parent
 
@@ -178,9 +179,12 @@ def test_crashes_that_were_not_chosen_stay(folder):
 
 
 def rows(folder):
-    """The runs by id, without what a training again changes."""
-    runs = analysis.load_runs(folder).set_index("run_id").sort_index()
-    return runs.drop(columns=["seconds", "session"])
+    """The runs of a folder by id, without what a training again changes."""
+    return rows_of(analysis.load_runs(folder))
+
+
+def rows_of(runs):
+    return runs.set_index("run_id").sort_index().drop(columns=["seconds", "session"])
 
 
 CHOSEN = "phase == 'fail' and hidden_size == 8 and n_fail == runs"
@@ -219,10 +223,6 @@ def test_finished_runs_are_trained_again_where_the_query_says(folder, capfd, def
     assert "4 cells are in both out and out/replaced/2" in capfd.readouterr().out
 
 
-def rows_of(runs):
-    return runs.set_index("run_id").sort_index().drop(columns=["seconds", "session"])
-
-
 def test_a_redoing_that_is_broken_off_goes_on_with_what_it_chose(folder, capfd):
     """Also where what it chose by, the phases of the runs, is in the folder of what was replaced alone."""
     before = rows(folder)
@@ -251,6 +251,55 @@ def test_a_redoing_that_is_broken_off_goes_on_with_what_it_chose(folder, capfd):
     assert after["session"].value_counts().to_dict() == {2: 8, 3: 8}
     assert len(analysis.load_runs(folder / "replaced" / "2")) == 16
     assert not (folder / "replaced" / "3").exists()
+
+
+@pytest.mark.parametrize("at", [1, 3, 4, 5, 6, 7])
+def test_a_replacement_that_is_broken_off_goes_on_too(folder, at, capfd):
+    """By the same command: of each shard some runs are chosen, some stay."""
+    before, replaced = rows(folder), []
+    again = [*TINY, "out=out", "redo=true", "only=weight_decay == 1 and n_fail == runs"]
+    write = Files.write
+
+    def some(files, name, data):
+        if "replaced" in str(files.path) or replaced:
+            replaced.append(name)
+            if len(replaced) == at:
+                raise OSError(28, "No space left on device", name)
+        write(files, name, data)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Files, "write", some)
+        assert main(again) == 1
+    capfd.readouterr()
+    assert main(again) == 0
+    assert "only: 8 of 16 runs are trained again" in capfd.readouterr().err
+    pd.testing.assert_frame_equal(rows(folder), before)
+    after = analysis.load_runs(folder)
+    assert after.groupby("weight_decay")["session"].unique().map(min).to_dict() == {0.1: 1, 1: 2 + (at > 0)}
+    kept = [analysis.load_runs(store.root)["run_id"] for store in Store("out").replaced_since(0)]
+    assert {*pd.concat(kept)} == {*after.loc[after["weight_decay"] == 1, "run_id"]}
+
+
+def test_what_was_replaced_may_lack_what_came_later(folder, capfd):
+    """Repeats, of which the older tables say nothing: all is chosen by that was there."""
+    again = [*TINY, "out=out", "repeats=2", "redo=true", "only=phase == 'fail' and n_fail == runs"]
+    publish, published = Store.publish, []
+
+    def some(store, *tables):
+        if "replaced" not in store.root:
+            published.append(tables)
+        if len(published) == 2:
+            raise OSError(28, "No space left on device")
+        publish(store, *tables)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Store, "publish", some)
+        assert main(again) == 1
+    capfd.readouterr()
+    assert main(again) == 0
+    assert "only: 16 of 16 runs are trained again" in capfd.readouterr().err
+    assert len(analysis.load_runs(folder)) == 16
+    assert set(analysis.load_runs(folder)["session"]) == {2, 3}
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def _again(sweep: Sweep, results: Store, grid: Grid, first: int | None, runs: pd
     if not picked:
         raise _none(sweep, f"{len(runs):,} runs", results)
     now = results.runs()
-    old = now if first is None else now[_sessions(now) < first]
+    old = now if first is None else now[sessions_of(now) < first]
     # Under the ids of copies too: else these would stand for them.
     stand = zip(old["run_id"], grid.standing(old["run_id"]), strict=True)
     again = frozenset(run_id for run_id, stands_for in stand if stands_for in picked)
@@ -100,7 +100,7 @@ def _runs(sweep: Sweep, results: Store, first: int | None) -> pd.DataFrame:
         there: dict[str, pd.DataFrame] = {}
         for store in _folders(results, first):
             mine = store.runs()
-            mine = mine if first is None else mine[_sessions(mine) < first]
+            mine = mine if first is None else mine[sessions_of(mine) < first]
             # A run that was replaced twice is here as it was first, and as whole as it is in one of them.
             earlier = [run_id for runs in there.values() for run_id in runs["run_id"]]
             if len(mine := mine[~mine["run_id"].isin(earlier)]):
@@ -130,7 +130,7 @@ def _folders(results: Store, first: int | None) -> list[Store]:
     return [results] if first is None else [*results.replaced_since(first), results]
 
 
-def _sessions(runs: pd.DataFrame) -> "pd.Series[int]":
+def sessions_of(runs: pd.DataFrame) -> "pd.Series[int]":
     """Of each run; 0 for those of before sessions were counted."""
     return runs[SESSION].fillna(0) if SESSION in runs else pd.Series(0, runs.index)
 

@@ -281,9 +281,9 @@ class Store:
     def replace(self, run_ids: Collection[str], session: int) -> str:
         """Move finished runs to a results folder of their own in this one: they are not finished any more.
 
-        `session`: which trains them again, and is in `sweep` already. Returns where they are. At any moment
-        a run is there or here; where that is broken off, a run that stays may be in two shards, of which
-        `inspect` leaves one. The lock must be held.
+        `session`: which trains them again, and is in `sweep` already. Returns where they are. At any moment a
+        run is finished here, or there, or both, and nothing is damaged: of a shard the runs go first, and
+        curves of others are passed over. The lock must be held.
         """
         name = f"{REPLACED}/{session}"
         target = Store(uris.below(self.root, name))
@@ -292,10 +292,12 @@ class Store:
         for shard, ids in self._tables.run_ids(run_ids).items():
             tables = self._tables.shard(shard)
             target.publish(*(of_runs(table, ids) for table in tables))
-            if staying := {*tables[0].column("run_id").to_pylist()} - {*ids}:
-                self.publish(*(of_runs(table, staying) for table in tables))
-            for folder in ("runs", "curves", "weights"):
-                self._files.remove(f"{folder}/{shard}")
+            staying = {*tables[0].column("run_id").to_pylist()} - {*ids}
+            for folder, table in zip(("runs", "curves", "weights"), tables, strict=False):
+                if staying:
+                    self._files.write(f"{folder}/{shard}", encode(of_runs(table, staying)))
+                else:
+                    self._files.remove(f"{folder}/{shard}")
         return self.place(name)
 
     def replaced_since(self, session: int) -> "list[Store]":
