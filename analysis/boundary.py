@@ -13,6 +13,7 @@ from analysis.phases import looks
 from analysis.read import need, unclaimed
 from analysis.resampling import resamples, wider
 from analysis.words import plural
+from grok_sweep.core.spans import is_log
 
 FEWEST = 4  # seeds, by which more than half of the runs can be known to be in a phase
 CERTAIN = 0.975  # share of the resamples in which one phase is on the same side of the other
@@ -110,14 +111,6 @@ def each_bend(
         own = here["seed"].unique()
         for bend in _bends(here, axis, use_log, *(drawn or (own, resamples(len(own))))):
             yield key, bend
-
-
-def is_log(values: Sequence[float] | np.ndarray) -> bool:
-    """Whether these, ascending, are spaced more evenly in their logarithms; of two nothing says so."""
-    if len(values) < 3 or min(values) <= 0:
-        return False
-    plain, logs = np.diff(values), np.diff(np.log(values))
-    return bool(logs.std() / logs.mean() < plain.std() / plain.mean())
 
 
 def _changes_with(phases: pd.DataFrame, name: str, axis: str) -> bool:

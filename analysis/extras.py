@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.boundary import boundaries, is_log
+from analysis.boundary import boundaries
 from analysis.boundary import told as boundary_told
 from analysis.figures import phase_diagram
 from analysis.read import load_curves
@@ -22,6 +22,7 @@ from analysis.steps import steps
 from analysis.time_pictures import times_picture
 from analysis.times import times as times_of
 from analysis.times import told as times_told
+from grok_sweep.core.spans import is_log
 from grok_sweep.store import BOUNDARIES, CROSSED, REPEATS, SCALED, SCALING, SENSITIVITY, TIMES, Store
 
 
@@ -60,9 +61,8 @@ def extras_of(
     def of_boundary() -> Extra:
         # Values that refining has put between others say nothing of how the axis was meant.
         grid = asked[0].get("grid", {}).get(axis, [])
-        bounds = boundaries(
-            phases, axis, log=is_log(sorted(grid)) if len(grid) > 2 and phases[axis].min() > 0 else None
-        )
+        told = len(grid) > 2 and phases[axis].min() > 0
+        bounds = boundaries(phases, axis, log=is_log(sorted(grid)) if told else None)
         drawn = picture_of(phase_diagram, phases, expected=expected, y=axis, bounds=bounds)
         return Extra("boundary", {BOUNDARIES: bounds}, boundary_told(bounds), drawn)
 

@@ -85,8 +85,10 @@ def analyze(
     expected = expected_runs(*asked)
     figure, not_drawn = picture_of(phase_diagram, phases, expected=expected)
     opened, pictures = _open(folder, phases, run_id) if figures else (None, {})
-    can_tell = isinstance(definition, Definition) or definition in DEFINITIONS
-    again = phases_of(folder, load_repeats(folder), definition, thresholds) if can_tell else None
+    again: pd.DataFrame | None = load_repeats(folder)
+    if again is not None and len(again):
+        can_tell = isinstance(definition, Definition) or definition in DEFINITIONS
+        again = phases_of(folder, again, definition, thresholds) if can_tell else None
     extras = extras_of(store, phases, asked, expected, sensitivity, boundary, times, scaling, again)
     counts = {name: int((phases["phase"] == name).sum()) for name in looks(phases)}
     found = ", ".join(f"{count:,} {name}" for name, count in counts.items())
@@ -126,7 +128,7 @@ def phases_of(
     if isinstance(definition, str) and definition not in DEFINITIONS:
         return load_phases(folder, runs, definition)
     part = BUILT_IN[definition] if isinstance(definition, str) else definition
-    curves = load_curves(folder) if part.reads_curves else None
+    curves = load_curves(folder, runs["run_id"]) if part.reads_curves else None
     phases = classify(runs, definition=definition, curves=curves, **thresholds)
     phases.attrs |= {"file": part.file} if part.file else {}
     return phases

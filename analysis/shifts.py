@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.boundary import FEWEST, checked, each_bend, is_log
+from analysis.boundary import FEWEST, checked, each_bend
 from analysis.phases import looks
 from analysis.read import unclaimed
 from analysis.resampling import ends, resamples
 from analysis.words import plural
+from grok_sweep.core.spans import is_log
 
 COLUMNS = ["below", "above", "value_a", "value_b", "shift", "low", "high"]
 

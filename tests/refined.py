@@ -21,7 +21,8 @@ import pandas as pd
 import yaml
 
 import analysis
-from analysis.boundary import COLUMNS, is_log
+from analysis.boundary import COLUMNS
+from grok_sweep.core.spans import is_log
 from grok_sweep.session.refining import wanted
 
 FIRST = 4  # seeds

@@ -13,6 +13,7 @@ from own import refused, run, sweep_file
 from refined import known, replay
 
 import analysis
+from analysis.cli import main as analyse
 from grok_sweep.cli import main
 from grok_sweep.core.number import real, whole
 from grok_sweep.errors import ConfigError
@@ -202,6 +203,31 @@ def test_seeds_that_differ_get_company_and_the_budget_is_kept(sweep, capfd):
     assert len(more) <= 40 + 300
 
 
+def test_runs_of_other_grids_are_neither_paid_for_nor_in_the_way(sweep, capfd):
+    """More seeds of before, and a rate beyond those of now."""
+    sweep(0)
+    assert run("seeds=6", "grid.learning_rate=[0.001,0.01,0.1,1,10,100]") == 0
+    capfd.readouterr()
+    assert run(*MORE[:2], "refine.budget=60") == 0
+    said = capfd.readouterr()
+    assert "12 runs more; 0 of 60 runs of the budget are spent" in said.err
+    assert "refine: all 2 boundaries" in said.err
+    found = pd.read_parquet("out/boundaries.parquet")
+    assert found["value"].notna().all()
+
+
+def test_a_round_that_is_too_large_leaves_what_is_there(sweep, capfd, monkeypatch):
+    """As one whose whole grid does not go into memory."""
+    sweep(0)
+    monkeypatch.setattr("grok_sweep.session.capacity.RUN_MEMORY", 1e11)
+    monkeypatch.setattr("grok_sweep.session.capacity.available_memory", lambda: 50 * 1e11 * 0.9 / 2)
+    assert run(*MORE) == 0
+    said = capfd.readouterr()
+    assert "refine: grid: 48 runs need about" in said.err or "refine: grid: 50 runs need about" in said.err
+    assert "low becomes high at learning_rate" in said.out
+    assert len(analysis.load_runs("out")) == 40
+
+
 def test_a_refining_that_is_broken_off_goes_on(sweep, capfd):
     sweep(0)
     publish, published = Store.publish, []
@@ -240,6 +266,8 @@ def test_runs_that_crash_are_not_asked_for_again(sweep, capfd):
         assert run(*MORE) == 1
     assert len(analysis.load_runs("out")) == 40
     assert "8 runs crashed" in capfd.readouterr().err
+    assert run(*MORE) == 1
+    assert "8 runs crashed" in capfd.readouterr().err
     assert run(*MORE, "retry_crashed=true") == 0
     assert "all 2 boundaries" in capfd.readouterr().err
 
@@ -266,6 +294,10 @@ def test_runs_that_crash_are_not_asked_for_again(sweep, capfd):
         (
             ["refine.on=learning_rate", "refine.budget=5", "only=runs > 0"],
             "refine.on='learning_rate': goes over all",
+        ),
+        (
+            ["refine.on=learning_rate", "refine.budget=5", "refine.width=0.5"],
+            "refine.width=0.5: is a factor here",
         ),
         (["refine.on=[learning_rate]", "refine.budget=5"], "must be an axis of grid"),
         (["refine.nothing=1"], "refine.nothing=1: no such key"),
@@ -316,5 +348,14 @@ def test_the_readme_says_what_the_replays_gave():
         f"first, after {after['grid']}, and in random order after {after['random']} (medians of five" in text
     )
     assert (one["draws"], fine["draws"], fine["never_by_refining"]) == (5, 5, 5)
+    assert f"{fine['median_runs']['random']:,} in random order were enough" in text
     assert f"({fine['runs']:,} runs) nine seeds refined never knew all four boundaries" in text
     assert (fine["boundaries"], fine["width"], fine["values"]) == (4, 2.0, 65)
+
+
+def test_a_zero_of_an_earlier_grid_has_no_logarithm(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    assert main([*TINY, "out=out", "grid.weight_decay=[0,0.1,0.3,1]"]) == 0
+    assert main([*TINY, "out=out", "grid.weight_decay=[0.1,0.3,1]"]) == 0
+    assert analyse(["out", "--boundary", "weight_decay"]) == 0
+    assert "boundary: out/boundary.png" in capfd.readouterr().out

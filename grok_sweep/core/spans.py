@@ -1,6 +1,7 @@
-"""Axes written as a span: log(1e-5, 1, 20) and linear(0, 1, 5), lowest, highest, how many values."""
+"""How axes are spaced, and written as spans: log(1e-5, 1, 20), linear(0, 1, 5): lowest, highest, how many."""
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -38,3 +39,11 @@ def spread(text: str, kind: type[int] | type[float]) -> list[float]:
         return list(dict.fromkeys(round(value) for value in values))
     # As float32 has them, in which runs are computed: 1e-4 of a span is the 1e-4 that somebody writes.
     return list(dict.fromkeys(float(str(np.float32(value))) for value in values))
+
+
+def is_log(values: Sequence[float] | np.ndarray) -> bool:
+    """Whether these, ascending, are spaced more evenly in their logarithms; of two nothing says so."""
+    if len(values) < 3 or min(values) <= 0:
+        return False
+    plain, logs = np.diff(values), np.diff(np.log(values))
+    return bool(logs.std() / logs.mean() < plain.std() / plain.mean())

@@ -11,6 +11,7 @@ from grok_sweep.core.number import Values
 from grok_sweep.core.parts import PartError, Task
 from grok_sweep.core.reserved import OF_CELLS
 from grok_sweep.core.source import blaming
+from grok_sweep.core.spans import is_log
 from grok_sweep.core.sweep import Sweep
 from grok_sweep.errors import ConfigError
 
@@ -61,6 +62,8 @@ def _refine(sweep: Sweep) -> Iterator[Misfit]:
     elif len(values) < 3:
         message = f"must have at least three values in grid, has {len(values)}: they say how it is spaced"
         yield "refine.on", message, refine.on
+    elif is_log(sorted(values)) and refine.width is not None and refine.width <= 1:
+        yield "refine.width", "is a factor here, as the axis is logarithmic: greater than 1", refine.width
     if len(sweep.seeds) < 4:
         yield "seeds", "refine needs at least four: of fewer no boundary has an interval", len(sweep.seeds)
     if sweep.only:

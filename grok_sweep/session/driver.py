@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -19,7 +19,7 @@ from grok_sweep.session import capacity, provenance, sorting
 from grok_sweep.session import dry_run as plan_table
 from grok_sweep.session.left import check_folder, crashed_runs, look, refusing, try_parts
 from grok_sweep.session.live import LiveReport
-from grok_sweep.session.refining import Round, next_round
+from grok_sweep.session.refining import next_round
 from grok_sweep.session.training import Training
 from grok_sweep.stop import Stop
 from grok_sweep.store import REPORT, Store, curves_schema, in_session, runs_schema
@@ -44,34 +44,23 @@ def drive(sweep: Sweep, config: Mapping[str, Any], command: str, ray: Head | Non
         grid = _session(sweep, config, command, results, stop, ray)
         stop.check()
         tried: set[str] = set()
-        while more := _next_round(sweep, results, grid, tried):
+        while more := next_round(sweep, results, _say, tried):
             tried |= more.run_ids
             # With a Ray of its own where it needs one: that of the session before has ended with it.
-            grid = _session(more.sweep, config, command, results, stop, None, more.run_ids)
+            try:
+                grid = _session(more.sweep, config, command, results, stop, None, more.run_ids)
+            except ConfigError as error:  # what is there is sorted and drawn all the same
+                _say(f"refine: {'; '.join(error.problems)}")
+                break
             stop.check()
         finished = results.finished()
         is_sorted = not finished or _analyze(sweep, results)
         stop.check()
-    crashed = crashed_runs(results, grid, finished)
+    crashed = crashed_runs(results, None if sweep.refine else grid, finished)
     if len(crashed):
         crashed["log"] = crashed["log"].map(results.place)
         crashes.show(results.place("crashed"), crashed)
     return 0 if is_sorted and not len(crashed) else 1
-
-
-def _next_round(sweep: Sweep, results: Store, grid: Grid, tried: Collection[str] = ()) -> Round | None:
-    """What is trained beyond the grid, which is said, if anything is: see `refining.next_round`."""
-    if sweep.refine is None or (finished := results.finished()) == set():
-        return None
-    if sweep.fail_fast and len(crashed_runs(results, grid, finished)):
-        return None
-    try:
-        more = next_round(sweep, sweep.refine, results, tried)
-    except (PartError, ValueError) as error:
-        _say(f"refine: {error}")
-        return None
-    _say(more.words)
-    return more if more.run_ids else None
 
 
 def _analyze(sweep: Sweep, results: Store) -> bool:
@@ -127,7 +116,7 @@ def dry_run(sweep: Sweep, config: Mapping[str, Any]) -> int:
     if left.crashed:
         _say(f"{left.crashed:,} of its runs crashed before; retry_crashed=true trains them again")
     plan_table.show(sweep, left.plan, left.whole.n_runs - left.plan.n_runs, free)
-    if not left.plan.shards and (more := _next_round(sweep, results, left.whole.grid)):
+    if not left.plan.shards and (more := next_round(sweep, results, _say)):
         with refusing(sweep):
             then = look(results, more.sweep, config, more.run_ids)
         plan_table.show(more.sweep, then.plan, then.whole.n_runs - then.plan.n_runs, free)

@@ -101,12 +101,15 @@ def try_parts(sweep: Sweep, plan: Plan) -> None:
         sorting.rehearse(sweep)
 
 
-def crashed_runs(results: Store, grid: Grid, finished: Collection[str]) -> pd.DataFrame:
+def crashed_runs(results: Store, grid: Grid | None, finished: Collection[str]) -> pd.DataFrame:
     """The runs of the grid, which may have shrunk, that crashed and are not finished: see Store.crashed.
 
-    A run that crashed, or is finished, under the id of a copy of it has done so.
+    None: all, as of a sweep that is refined. A run that crashed, or is finished, under the id of a copy of it
+    has done so.
     """
     crashed = results.crashed()
+    if grid is None:
+        return crashed[~crashed["run_id"].isin(finished)].reset_index(drop=True)
     crashed["run_id"] = grid.standing(crashed["run_id"])
     left = crashed["run_id"].isin(grid.columns["run_id"]) & ~crashed["run_id"].isin(grid.standing(finished))
     return crashed[left].drop_duplicates("run_id", keep="last", ignore_index=True)

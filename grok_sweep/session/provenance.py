@@ -48,6 +48,8 @@ def record(
         "float_bits": [*sweep.axes.get("float_bits", [sweep.values["float_bits"]])],
         "random": {k.removeprefix("JAX_").lower(): v for k, v in RANDOM.items()},
     }
+    if sweep.refine is not None:
+        session["refine"] = sweep.refine.on
     if sweep.source is not None:
         session["parts"] = sweep.source.digest
     if part_versions := _part_versions(sweep):
@@ -56,6 +58,12 @@ def record(
     if sweep.definition not in definitions.NAMES:  # who reads it has not the file that says their defaults
         config["phases"] = {**config.get("phases", {}), **sweep.thresholds}
     return before | {"config": config, "sessions": [*_with_asked(before, config), session]}
+
+
+def refined(stored: Mapping[str, Any], axis: str) -> list[int]:
+    """The sessions of a folder, by their numbers, that refined along an axis."""
+    sessions = stored.get("sessions", [])
+    return [int(session["session"]) for session in sessions if session.get("refine") == axis]
 
 
 def first_asked(stored: Mapping[str, Any], config: Mapping[str, Any]) -> int | None:

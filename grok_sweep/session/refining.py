@@ -9,12 +9,16 @@ import numpy as np
 import pandas as pd
 
 from analysis import boundaries, load_curves, load_runs
-from analysis.boundary import COLUMNS, is_log
+from analysis.boundary import COLUMNS
 from analysis.words import plural
 from grok_sweep.core.grid import expand
 from grok_sweep.core.number import Number
+from grok_sweep.core.parts import PartError
+from grok_sweep.core.spans import is_log
 from grok_sweep.core.sweep import Refine, Sweep
-from grok_sweep.session import sorting
+from grok_sweep.session import provenance, sorting
+from grok_sweep.session.left import crashed_runs
+from grok_sweep.session.selection import sessions_of
 from grok_sweep.store import Store
 
 DIGITS = 4  # of a value between two others: more tell nobody anything
@@ -46,25 +50,46 @@ class Round:
     words: str
 
 
-def next_round(sweep: Sweep, refine: Refine, results: Store, tried: Collection[str] = ()) -> Round:
-    """What is to be trained next, by the runs that are there, but for those that were `tried` already.
+def next_round(
+    sweep: Sweep, results: Store, say: Callable[[str], None], tried: Collection[str] = ()
+) -> Round | None:
+    """What is to be trained next, but for runs `tried` already: it is said, or why there is nothing.
+
+    None too where nothing is to be refined, and after a crash that is to end the sweep.
+    """
+    if sweep.refine is None or not (finished := results.finished()):
+        return None
+    if sweep.fail_fast and len(crashed_runs(results, None, finished)):
+        return None
+    try:
+        found = _planned(sweep, sweep.refine, results, tried)
+    except (PartError, ValueError) as error:
+        say(f"refine: {error}")
+        return None
+    say(found.words)
+    return found if found.run_ids else None
+
+
+def _planned(sweep: Sweep, refine: Refine, results: Store, tried: Collection[str]) -> Round:
+    """The round that the runs which are there make.
 
     In the order of the widest interval, until the budget is spent. What crashed in an earlier session is
     tried again where `retry_crashed` says so. It depends on the runs that are there alone: a round that was
-    broken off is planned anew with them.
-    Raises PartError where a definition of the user's own does not work, ValueError where there are no
-    boundaries to be found.
+    broken off is planned anew with them. Raises PartError where a definition of the user's own does not work,
+    ValueError where there are no boundaries to be found.
     """
-    axis = refine.on
+    axis, all_runs = refine.on, results.runs()
     runs = load_runs(sweep.out)
+    values = sorted(sweep.axes[axis])
+    runs = runs[runs[axis].between(values[0], values[-1])]  # others are of an earlier grid
     whole = with_more(sweep, axis, runs[axis].tolist(), runs["seed"].tolist())
     runs = runs[runs["run_id"].isin(expand(whole).columns["run_id"])].reset_index(drop=True)
     phases = sorting.phases(sweep, runs, lambda: load_curves(sweep.out, runs["run_id"]))
-    log = is_log(sorted(sweep.axes[axis]))
+    log = is_log(values)
     wishes, known = wanted(phases, axis, log, refine.width, between(sweep.numbers[axis], log))
-    finished = results.finished()
-    spent = len(finished - {*expand(sweep).columns["run_id"].tolist()})
-    done = finished.union(tried, () if sweep.retry_crashed else results.crashed()["run_id"])
+    refined = sessions_of(all_runs).isin(provenance.refined(results.sweep(), axis))
+    spent = int((refined & ~all_runs["run_id"].isin(expand(sweep).columns["run_id"])).sum())
+    done = {*all_runs["run_id"]}.union(tried, () if sweep.retry_crashed else results.crashed()["run_id"])
     chosen: set[str] = set()
     for wish in wishes:
         seeds = _seeds(sweep, wish.seeds)
@@ -110,7 +135,8 @@ def wanted(
         at = {name: row[name] for name in by}
         here = phases[np.logical_and.reduce([phases[axis].notna(), *(phases[k] == v for k, v in at.items())])]
         seeds = here.groupby(axis)["seed"].nunique()
-        wish = _wish(at, seeds, (row["low"], row["high"]), log, width, between)
+        limit = width if not np.isnan(row["value"]) else None  # what is not found is not known
+        wish = _wish(at, seeds, (row["low"], row["high"]), log, limit, between)
         known += wish is None
         wishes += [wish] if wish else []
     return sorted(wishes, key=lambda wish: -wish.width), known
@@ -131,7 +157,7 @@ def _wish(
         low, high = np.clip(to(np.array(interval)), u_J[0], u_J[-1])
     size = high - low
     enough = 0.0 if width is None else float(to(width))
-    if size <= enough * (1 + 1e-9):
+    if width is not None and size <= enough * (1 + 1e-9):
         return None
     first = max(0, int(np.searchsorted(u_J, low, "right")) - 1)
     last = max(first, min(len(u_J) - 1, int(np.searchsorted(u_J, high, "left"))))
