@@ -1,5 +1,6 @@
 """repeats=N: runs are trained again with their rows in another order, and the spread is told."""
 
+import hashlib
 import math
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from analysis.expected import configs, n_expected
 from analysis.repeat_pictures import repeats_picture
 from analysis.repeats import told
 from grok_sweep.cli import main
-from grok_sweep.core.grid import expand
+from grok_sweep.core.grid import canonical, expand, identity
 from grok_sweep.core.plan import make_plan
 from grok_sweep.errors import ConfigError
 from grok_sweep.store import Store
@@ -32,6 +33,12 @@ def test_a_repeat_is_a_run_of_its_own_and_the_first_is_the_run_as_ever(tiny):
     first_R = thrice.columns["repeat"] == 0
     for name, column_R in once.columns.items():
         assert thrice.columns[name][first_R].tolist() == column_R.tolist()
+    sweep = tiny("repeats=3")
+    for run in range(48):
+        values = {key: thrice.columns[key][run].item() for key in sweep.values}
+        seed, repeat = (int(thrice.columns[key][run]) for key in ("seed", "repeat"))
+        text = canonical(identity(sweep, values, seed, repeat))
+        assert thrice.columns["run_id"][run] == hashlib.sha256(text.encode()).hexdigest()[:16]
     five = expand(tiny("repeats=5")).columns["run_id"]
     assert set(thrice.columns["run_id"]) < set(five)
 
