@@ -2,8 +2,9 @@
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import cache, partial
 from typing import Any
 
 import analysis
@@ -12,7 +13,7 @@ from grok_sweep.core.grid import Grid
 from grok_sweep.core.parts import PartError
 from grok_sweep.core.plan import few, outline
 from grok_sweep.core.source import RunError, blaming
-from grok_sweep.core.sweep import Sweep
+from grok_sweep.core.sweep import Cluster, Sweep
 from grok_sweep.errors import ConfigError, LaunchError, StoreError
 from grok_sweep.executors import Executor, Head, executor
 from grok_sweep.session import capacity, provenance, sorting
@@ -41,18 +42,19 @@ def drive(sweep: Sweep, config: Mapping[str, Any], command: str, ray: Head | Non
     """
     results = Store(sweep.out)
     with Stop() as stop:
-        grid = _session(sweep, config, command, results, stop, ray)
-        stop.check()
-        tried: set[str] = set()
-        while more := next_round(sweep, results, _say, tried):
-            tried |= more.run_ids
-            # With a Ray of its own where it needs one: that of the session before has ended with it.
-            try:
-                grid = _session(more.sweep, config, command, results, stop, None, more.run_ids)
-            except ConfigError as error:  # what is there is sorted and drawn all the same
-                _say(f"refine: {'; '.join(error.problems)}")
-                break
+        with ExitStack() as stack:
+            workers = cache(partial(_workers, stack, stop, ray))  # the same in all rounds
+            grid = _session(sweep, config, command, results, stop, workers)
             stop.check()
+            tried: set[str] = set()
+            while more := next_round(sweep, results, _say, tried):
+                tried |= more.run_ids
+                try:
+                    grid = _session(more.sweep, config, command, results, stop, workers, more.run_ids)
+                except ConfigError as error:  # what is there is sorted and drawn all the same
+                    _say(f"refine: {'; '.join(error.problems)}")
+                    break
+                stop.check()
         finished = results.finished()
         is_sorted = not finished or _analyze(sweep, results)
         stop.check()
@@ -129,7 +131,7 @@ def _session(
     command: str,
     results: Store,
     stop: Stop,
-    ray: Head | None,
+    workers_of: Callable[[Cluster], Executor],
     run_ids: frozenset[str] | None = None,
 ) -> Grid:
     """Train what is left, or of that `run_ids`, with the folder locked, and record it; the whole grid."""
@@ -150,7 +152,7 @@ def _session(
                 _say(f"estimated at {about}: trained in this process, without Ray (cluster=local: with Ray)")
             if (sweep.cluster.device, sweep.cluster.address) == ("cpu", None):  # while workers start
                 native.begin(left.plan.programs)
-            workers = _workers(stack, sweep, stop, ray)
+            workers = workers_of(sweep.cluster)
         with refusing(sweep):
             if is_new:  # from here on something is written
                 results.make_folders()
@@ -182,12 +184,12 @@ def _session(
     return left.whole.grid
 
 
-def _workers(stack: ExitStack, sweep: Sweep, stop: Stop, ray: Head | None) -> Executor:
-    """Those of the sweep's cluster, until `stack` is left. Raises ConfigError where there are none."""
-    if sweep.cluster.executor == "ray":
-        _say("starting Ray" if sweep.cluster.address is None else f"joining {sweep.cluster.address}")
+def _workers(stack: ExitStack, stop: Stop, ray: Head | None, cluster: Cluster) -> Executor:
+    """Those of a cluster, until `stack` is left. Raises ConfigError where there are none."""
+    if cluster.executor == "ray":
+        _say("starting Ray" if cluster.address is None else f"joining {cluster.address}")
     try:
-        found = stack.enter_context(executor(sweep.cluster, _say, lambda: stop.asked is not None, ray))
+        found = stack.enter_context(executor(cluster, _say, lambda: stop.asked is not None, ray))
     except LaunchError as error:
         raise ConfigError([str(error)]) from None
     stop.check()
