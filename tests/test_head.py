@@ -54,7 +54,7 @@ def check_gone(token):
 
 def test_it_is_there_until_its_end(token):
     with Head(1, environment("cpu")) as head:
-        assert head.address(lambda: False).startswith("127.0.0.1:")
+        assert head.address(lambda: False)
         names = {process.name() for process in of(token)}
         assert {"gcs_server", "raylet"} <= names
     head.end()  # once more is nothing
@@ -79,7 +79,8 @@ def test_the_death_of_the_session_is_its_end(token, when):
     with subprocess.Popen(
         [sys.executable, "-c", SESSION, when], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as session:
-        assert session.stdout.readline().strip()
+        said = session.stdout.readline()
+        assert said.startswith("127.0.0.1:" if when == "started" else "begun")
         assert len(of(token)) > 1
         session.send_signal(signal.SIGKILL)
     check_gone(token)
@@ -102,6 +103,22 @@ def test_a_session_leaves_no_process_behind(token, command, tmp_path, overrides,
     assert "Traceback" not in done.stderr
     check_gone(token)
     assert (tmp_path / "results" / "tiny").exists() == (code == 0)
+
+
+def test_who_imported_ray_before_is_refused(tmp_path):
+    """Ray was told then, and for good, how to dial: a session would wait for it for minutes."""
+    code = "import sys, ray, grok_sweep.cli; sys.exit(grok_sweep.cli.main(sys.argv[1:]))"
+    arguments = [sys.executable, "-c", code, *TINY]
+    done = subprocess.run(
+        [*arguments, "cluster=local"], capture_output=True, text=True, cwd=tmp_path, timeout=500, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("grok-sweep: cluster.executor=ray: this process has imported ray, ")
+    assert not list(tmp_path.iterdir())
+    done = subprocess.run(
+        [*arguments, "cluster=inline"], capture_output=True, text=True, cwd=tmp_path, timeout=500, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_it_is_begun_before_what_takes_long_is_loaded():

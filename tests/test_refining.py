@@ -1,5 +1,6 @@
 """refine.on=AXIS: runs beyond the grid where a boundary is least sure, until it is known."""
 
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -180,11 +181,13 @@ def test_a_sweep_may_say_so_itself(files, capfd):
     assert "then 9 runs more at most, as boundaries along momentum turn out" in capfd.readouterr().out
 
 
-def test_all_rounds_have_one_ray(sweep, capfd):
+def test_all_rounds_have_one_ray(sweep, command):
     sweep(0)
     more = ["refine.on=learning_rate", "refine.width=4", "refine.budget=100"]
-    assert main(["sweeps=mine", "cluster=local", "out=out", *more]) == 0
-    said = capfd.readouterr().err
+    arguments = [*command, "sweeps=mine", "cluster=local", "out=out", *more]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=500, check=False)
+    said = done.stderr
+    assert done.returncode == 0, said
     assert said.count("starting Ray") == 1
     assert said.count("runs in ") == 2
     assert "refine: all 2 boundaries" in said

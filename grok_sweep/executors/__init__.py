@@ -1,6 +1,7 @@
 """Executors: one interface, in this process or on Ray. The only place that imports ray."""
 
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -114,7 +115,8 @@ def failure(error: BaseException, log: str) -> Failure:
 def start_ray(cluster: Cluster, begun: Head | None = None) -> Head | None:
     """The Ray that `cluster` needs on this machine, being started; None where it needs none.
 
-    That which is `begun`, if it is such a one; else that is ended.
+    That which is `begun`, if it is such a one; else that is ended. Raises LaunchError where this process has
+    imported ray before.
     """
     cpus, preload = cluster.workers or cores(), cluster.device == "cpu"
     needed = cluster.executor == "ray" and cluster.address is None
@@ -124,6 +126,17 @@ def start_ray(cluster: Cluster, begun: Head | None = None) -> Head | None:
         begun.end()
     if not needed:
         return None
+    if (
+        "ray" in sys.modules
+        and not {"RAY_AUTH_MODE", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"} <= os.environ.keys()
+    ):
+        # It would dial another address than the one that Head binds, without a token, for minutes.
+        how = (
+            "run grok-sweep in a process of its own, as in a notebook by !grok-sweep, or with cluster=inline"
+        )
+        raise LaunchError(
+            f"cluster.executor=ray: this process has imported ray, which read its settings; {how}"
+        )
     _quiet()
     return Head(cpus, environment(cluster.device, cluster.workers_per_gpu), preload)
 
