@@ -59,6 +59,24 @@ def at_hand(monkeypatch):
         monkeypatch.setattr(relu_gpu, "ReluGpu", functools.partial(ReluGpu, interpret=True))
 
 
+def test_a_kernel_says_what_it_cannot_take():
+    """It reads bytes where XLA says that they are: of another dtype they would be other numbers."""
+    shape = jax.ShapeDtypeStruct((1, 4), jnp.float32)
+    index, w_in, w_out = jnp.zeros((1, 4, 8), jnp.uint8), jnp.zeros((1, 6, 3)), jnp.zeros((1, 3))
+
+    def raised(*arrays, **numbers):
+        with pytest.raises(jax.errors.JaxRuntimeError) as error:
+            jax.block_until_ready(jax.ffi.ffi_call("grok_sweep_relu_outputs", shape)(*arrays, **numbers))
+        return str(error.value)
+
+    call = jax.ffi.ffi_call("grok_sweep_relu_outputs", shape)
+    assert (call(index, w_in, w_out, groups=1) == 0).all()
+    assert "argument 2 is missing, or of another dtype" in raised(index, w_in, groups=1)
+    assert "argument 1 is missing, or of another dtype" in raised(index, index, w_out, groups=1)
+    assert "groups is missing, or of another dtype" in raised(index, w_in, w_out)
+    assert "groups is missing, or of another dtype" in raised(index, w_in, w_out, groups=np.float32(1.5))
+
+
 def columns(program, seeds, learning_rate=1e-3):
     """Of runs of all seeds at the defaults, with fewer rows each, so that some are padded."""
     runs = len(seeds)

@@ -26,8 +26,9 @@ if TYPE_CHECKING:  # it loads jax
     from grok_sweep.core.program import Program
 
 KINDS = ("relu", "modular")  # of networks: what computes them is in a source of that name
-SHARED = Path(engines.__file__).with_name("vectors.h")
-SOURCES = {kind: SHARED.with_name(f"{kind}.cpp") for kind in KINDS}
+HERE = Path(engines.__file__).parent
+SHARED = (HERE / "call.h", HERE / "vectors.h")
+SOURCES = {kind: HERE / f"{kind}.cpp" for kind in KINDS}
 FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-march=native", "-pthread", "-shared", "-fPIC", "-w")
 BUILD_SECONDS = 120
 threads = 1  # of a call, which has its lanes gone through by them: a worker has one core, a lone process all
@@ -164,6 +165,6 @@ def _key(cxx: str, kind: str) -> str:
     with contextlib.suppress(OSError):  # not Linux
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         processor |= {line for line in lines if line.startswith(("flags", "Features", "model name"))}
-    sources = [source.read_text(encoding="utf-8") for source in (SOURCES[kind], SHARED)]
+    sources = [source.read_text(encoding="utf-8") for source in (SOURCES[kind], *SHARED)]
     words = (cxx, told, *sorted(processor), version("jaxlib"), *FLAGS, *sources)
     return hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "call.h"
 #include "vectors.h"
 
 namespace {
@@ -170,62 +171,48 @@ Network& network_of(int64_t features, int64_t hidden, int64_t classes) {
   return network;
 }
 
-ffi::Error Outputs(ffi::Buffer<ffi::S32> pairs, ffi::Buffer<ffi::F32> w_in, ffi::Buffer<ffi::F32> w_out,
-                   ffi::ResultBuffer<ffi::F32> z) {
-  const int64_t rows = axis(pairs.dimensions(), 2), features = axis(w_in.dimensions(), 2);
-  const int64_t hidden = axis(w_in.dimensions(), 1), classes = axis(w_out.dimensions(), 1);
-  over_lanes(pairs.element_count() / (rows * 2), rows * hidden * classes / 16., [&](int64_t lane) {
+void outputs(const Call& call) {
+  const auto pairs = call.argument<int32_t>(0);
+  const auto w_in = call.argument<float>(1), w_out = call.argument<float>(2);
+  const auto z = call.result<float>(0);
+  const int64_t rows = pairs.axis(2), features = w_in.axis(2), hidden = w_in.axis(1), classes = w_out.axis(1);
+  over_lanes(pairs.size() / (rows * 2), rows * hidden * classes / 16., [&](int64_t lane) {
     Network& network = network_of(features, hidden, classes);
-    network.read(w_in.typed_data() + lane * features * hidden, w_out.typed_data() + lane * hidden * classes);
+    network.read(w_in.data + lane * features * hidden, w_out.data + lane * hidden * classes);
     for (int64_t r = 0; r < rows; r += SOME) {
       const int64_t count = std::min<int64_t>(SOME, rows - r), at = lane * rows + r;
-      network.forward(pairs.typed_data() + at * 2, count);
-      network.z.write(z->typed_data() + at * classes, count, classes);
+      network.forward(pairs.data + at * 2, count);
+      network.z.write(z.data + at * classes, count, classes);
     }
   });
-  return ffi::Error::Success();
 }
 
-ffi::Error Gradient(ffi::Buffer<ffi::S32> pairs, ffi::Buffer<ffi::S32> y, ffi::Buffer<ffi::F32> weight,
-                    ffi::Buffer<ffi::F32> w_in, ffi::Buffer<ffi::F32> w_out, ffi::ResultBuffer<ffi::F32> g_in,
-                    ffi::ResultBuffer<ffi::F32> g_out) {
-  const int64_t rows = axis(pairs.dimensions(), 2), features = axis(w_in.dimensions(), 2);
-  const int64_t hidden = axis(w_in.dimensions(), 1), classes = axis(w_out.dimensions(), 1);
-  over_lanes(pairs.element_count() / (rows * 2), rows * hidden * classes / 16., [&](int64_t lane) {
+void gradient(const Call& call) {
+  const auto pairs = call.argument<int32_t>(0), y = call.argument<int32_t>(1);
+  const auto weight = call.argument<float>(2), w_in = call.argument<float>(3), w_out = call.argument<float>(4);
+  const auto g_in = call.result<float>(0), g_out = call.result<float>(1);
+  const int64_t rows = pairs.axis(2), features = w_in.axis(2), hidden = w_in.axis(1), classes = w_out.axis(1);
+  over_lanes(pairs.size() / (rows * 2), rows * hidden * classes / 16., [&](int64_t lane) {
     Network& network = network_of(features, hidden, classes);
     const int64_t in = lane * features * hidden, out = lane * hidden * classes;
-    network.read(w_in.typed_data() + in, w_out.typed_data() + out);
-    network.w_out_T.read_transposed(w_out.typed_data() + out, hidden, classes);
+    network.read(w_in.data + in, w_out.data + out);
+    network.w_out_T.read_transposed(w_out.data + out, hidden, classes);
     network.g_in.clear(features, hidden);
     network.g_out.clear(vectors(hidden) * V, classes);  // whole TALL rows
     int64_t left = rows;
-    while (left > 0 && weight.typed_data()[lane * rows + left - 1] == 0) left--;  // behind them all are padding
+    while (left > 0 && weight.data[lane * rows + left - 1] == 0) left--;  // behind them all are padding
     for (int64_t r = 0; r < left; r += SOME) {
       const int64_t count = std::min<int64_t>(SOME, left - r), at = lane * rows + r;
-      network.forward(pairs.typed_data() + at * 2, count);
-      network.slope(y.typed_data() + at, weight.typed_data() + at, count);
-      network.backward(pairs.typed_data() + at * 2, count);
+      network.forward(pairs.data + at * 2, count);
+      network.slope(y.data + at, weight.data + at, count);
+      network.backward(pairs.data + at * 2, count);
     }
-    network.g_in.write(g_in->typed_data() + in, features, hidden);
-    network.g_out.write(g_out->typed_data() + out, hidden, classes);
+    network.g_in.write(g_in.data + in, features, hidden);
+    network.g_out.write(g_out.data + out, hidden, classes);
   });
-  return ffi::Error::Success();
 }
 
 }  // namespace
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(modular_outputs, Outputs,
-                              ffi::Ffi::Bind()
-                                  .Arg<ffi::Buffer<ffi::S32>>()
-                                  .Arg<ffi::Buffer<ffi::F32>>()
-                                  .Arg<ffi::Buffer<ffi::F32>>()
-                                  .Ret<ffi::Buffer<ffi::F32>>());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(modular_gradient, Gradient,
-                              ffi::Ffi::Bind()
-                                  .Arg<ffi::Buffer<ffi::S32>>()
-                                  .Arg<ffi::Buffer<ffi::S32>>()
-                                  .Arg<ffi::Buffer<ffi::F32>>()
-                                  .Arg<ffi::Buffer<ffi::F32>>()
-                                  .Arg<ffi::Buffer<ffi::F32>>()
-                                  .Ret<ffi::Buffer<ffi::F32>>()
-                                  .Ret<ffi::Buffer<ffi::F32>>());
+KERNEL(modular_outputs, outputs)
+KERNEL(modular_gradient, gradient)

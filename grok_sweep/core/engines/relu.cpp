@@ -18,6 +18,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "call.h"
 #include "vectors.h"
 #if defined(__AVX512F__)
 #include <immintrin.h>
@@ -261,18 +262,20 @@ void slope(int64_t rows, float clip, const int8_t* y, const float* weight, const
 }
 
 // What does not change while a run is trained.
-ffi::Error Inputs(ffi::Buffer<ffi::S8> x, ffi::ResultBuffer<ffi::U8> index, ffi::ResultBuffer<ffi::U16> order,
-                  ffi::ResultBuffer<ffi::S32> start) {
-  const int64_t rows = axis(x.dimensions(), 2), features = axis(x.dimensions(), 1);
-  const int64_t lanes = x.element_count() / (rows * features), n_groups = axis(order->dimensions(), 2);
+void inputs(const Call& call) {
+  const auto x = call.argument<int8_t>(0);
+  const auto index = call.result<uint8_t>(0);
+  const auto order = call.result<uint16_t>(1);
+  const auto start = call.result<int32_t>(2);
+  const int64_t rows = x.axis(2), features = x.axis(1), lanes = x.size() / (rows * features), n_groups = order.axis(2);
   const Groups groups(features, n_groups);
   std::vector<int32_t> next(groups.rows());
-  std::memset(index->typed_data(), 0, index->element_count());
+  std::memset(index.data, 0, index.size());
   for (int64_t lane = 0; lane < lanes; lane++) {
-    const int8_t* x_ND = x.typed_data() + lane * rows * features;
-    uint8_t* index_N8 = index->typed_data() + lane * rows * MOST;
-    uint16_t* order_GN = order->typed_data() + lane * n_groups * rows;
-    int32_t* start_T = start->typed_data() + lane * (groups.rows() + 1);
+    const int8_t* x_ND = x.data + lane * rows * features;
+    uint8_t* index_N8 = index.data + lane * rows * MOST;
+    uint16_t* order_GN = order.data + lane * n_groups * rows;
+    int32_t* start_T = start.data + lane * (groups.rows() + 1);
     std::fill(start_T, start_T + groups.rows() + 1, 0);
     for (int64_t r = 0; r < rows; r++)
       for (int g = 0; g < n_groups; g++) {
@@ -285,7 +288,6 @@ ffi::Error Inputs(ffi::Buffer<ffi::S8> x, ffi::ResultBuffer<ffi::U8> index, ffi:
     for (int64_t r = 0; r < rows; r++)
       for (int g = 0; g < n_groups; g++) order_GN[next[groups.row[g] + index_N8[r * MOST + g]]++] = r;
   }
-  return ffi::Error::Success();
 }
 
 // The outputs z of one lane; and which neurons are on, a bit each, as they go through the rows.
@@ -304,38 +306,39 @@ void outputs(const Groups& groups, int64_t rows, int64_t hidden, const uint64_t*
   });
 }
 
-ffi::Error Outputs(ffi::Buffer<ffi::U8> index, ffi::Buffer<ffi::F32> w_in, ffi::Buffer<ffi::F32> w_out,
-                   int64_t n_groups, ffi::ResultBuffer<ffi::F32> z) {
-  const int64_t rows = axis(index.dimensions(), 2), lanes = index.element_count() / (rows * MOST);
-  const int64_t features = axis(w_in.dimensions(), 2), hidden = axis(w_in.dimensions(), 1);
+void outputs_of_all(const Call& call) {
+  const auto index = call.argument<uint8_t>(0);
+  const auto w_in = call.argument<float>(1), w_out = call.argument<float>(2);
+  const auto n_groups = call.number<int64_t>("groups");
+  const auto z = call.result<float>(0);
+  const int64_t rows = index.axis(2), lanes = index.size() / (rows * MOST);
+  const int64_t features = w_in.axis(2), hidden = w_in.axis(1);
   const Groups groups(features, n_groups);
-  const uint64_t* index_LN = reinterpret_cast<const uint64_t*>(index.typed_data());
+  const uint64_t* index_LN = reinterpret_cast<const uint64_t*>(index.data);
   over_lanes(lanes, rows * hidden, [&](int64_t lane) {
-    outputs(groups, rows, hidden, index_LN + lane * rows, w_in.typed_data() + lane * features * hidden,
-            w_out.typed_data() + lane * hidden, z->typed_data() + lane * rows, nullptr);
+    outputs(groups, rows, hidden, index_LN + lane * rows, w_in.data + lane * features * hidden,
+            w_out.data + lane * hidden, z.data + lane * rows, nullptr);
   });
-  return ffi::Error::Success();
 }
 
 // What a gradient needs of the rows, and where those of a lane are.
 struct Rows {
-  const uint8_t* index;
-  const uint16_t* order;
-  const int32_t* start;
-  const int8_t* y;
-  const float* weight;
+  const Array<const uint8_t> index;
+  const Array<const uint16_t> order;
+  const Array<const int32_t> start;
+  const Array<const int8_t> y;
+  const Array<const float> weight;
   const int64_t count, groups, starts;
 
-  Rows(const ffi::Buffer<ffi::U8>& index, const ffi::Buffer<ffi::U16>& order, const ffi::Buffer<ffi::S32>& start,
-       const ffi::Buffer<ffi::S8>& y, const ffi::Buffer<ffi::F32>& weight)
-      : index(index.typed_data()),
-        order(order.typed_data()),
-        start(start.typed_data()),
-        y(y.typed_data()),
-        weight(weight.typed_data()),
-        count(axis(order.dimensions(), 1)),
-        groups(axis(order.dimensions(), 2)),
-        starts(axis(start.dimensions(), 1)) {}
+  explicit Rows(const Call& call)  // its first five
+      : index(call.argument<uint8_t>(0)),
+        order(call.argument<uint16_t>(1)),
+        start(call.argument<int32_t>(2)),
+        y(call.argument<int8_t>(3)),
+        weight(call.argument<float>(4)),
+        count(order.axis(1)),
+        groups(order.axis(2)),
+        starts(start.axis(1)) {}
 };
 
 // The gradient of one lane's summed, weighted losses by w_in and w_out.
@@ -344,15 +347,15 @@ void gradient(const Groups& groups, const Rows& rows, int64_t lane, int64_t hidd
   thread_local Room<Floats> tables;
   thread_local Room<float> slopes;
   thread_local Room<uint16_t> bits, sloped;
-  const uint64_t* index = reinterpret_cast<const uint64_t*>(rows.index) + lane * rows.count;
-  const float* weight = rows.weight + lane * rows.count;
+  const uint64_t* index = reinterpret_cast<const uint64_t*>(rows.index.data) + lane * rows.count;
+  const float* weight = rows.weight.data + lane * rows.count;
   int64_t count = rows.count;
   while (count > 0 && weight[count - 1] == 0) count--;  // behind them all are padding
   Floats* table = tables.of(groups.rows() * 4);
   float* dz = slopes.of(count);  // z, until its slope is known
   uint16_t* on = bits.of(count * ((hidden + 4 * V - 1) / (4 * V)) * 4);
   outputs(groups, count, hidden, index, w_in, w_out, dz, on);
-  slope(count, clip, rows.y + lane * rows.count, weight, dz, dz);
+  slope(count, clip, rows.y.data + lane * rows.count, weight, dz, dz);
   // A row whose loss is clipped has no slope. Where few have one, these alone are added, one by one.
   uint16_t* some = sloped.of(count + 1);
   int64_t n = 0;
@@ -365,25 +368,24 @@ void gradient(const Groups& groups, const Rows& rows, int64_t lane, int64_t hidd
     if (n < count / 3)
       neurons.backward_of_some(index, some, n, dz, bits_here, table);
     else
-      neurons.backward(rows.order + lane * rows.groups * rows.count, rows.start + lane * rows.starts, dz, bits_here,
-                       table);
+      neurons.backward(rows.order.data + lane * rows.groups * rows.count, rows.start.data + lane * rows.starts, dz,
+                       bits_here, table);
     neurons.fold(table, w_in, w_out, g_in, g_out);
   });
 }
 
-ffi::Error Gradient(ffi::Buffer<ffi::U8> index, ffi::Buffer<ffi::U16> order, ffi::Buffer<ffi::S32> start,
-                    ffi::Buffer<ffi::S8> y, ffi::Buffer<ffi::F32> weight, ffi::Buffer<ffi::F32> w_in,
-                    ffi::Buffer<ffi::F32> w_out, float clip, ffi::ResultBuffer<ffi::F32> g_in,
-                    ffi::ResultBuffer<ffi::F32> g_out) {
-  const Rows rows(index, order, start, y, weight);
-  const int64_t features = axis(w_in.dimensions(), 2), hidden = axis(w_in.dimensions(), 1);
+void gradient_of_all(const Call& call) {
+  const Rows rows(call);
+  const auto w_in = call.argument<float>(5), w_out = call.argument<float>(6);
+  const auto clip = call.number<float>("clip");
+  const auto g_in = call.result<float>(0), g_out = call.result<float>(1);
+  const int64_t features = w_in.axis(2), hidden = w_in.axis(1);
   const Groups groups(features, rows.groups);
-  over_lanes(w_out.element_count() / hidden, rows.count * hidden, [&](int64_t lane) {
+  over_lanes(w_out.size() / hidden, rows.count * hidden, [&](int64_t lane) {
     const int64_t in = lane * features * hidden, out = lane * hidden;
-    gradient(groups, rows, lane, hidden, clip, w_in.typed_data() + in, w_out.typed_data() + out,
-             g_in->typed_data() + in, g_out->typed_data() + out);
+    gradient(groups, rows, lane, hidden, clip, w_in.data + in, w_out.data + out,
+             g_in.data + in, g_out.data + out);
   });
-  return ffi::Error::Success();
 }
 
 // Step t, from 1 on, of AdamW of `size` weights p with gradient g and moments m and v, as optax has it, in place.
@@ -399,75 +401,39 @@ void adamw(int64_t size, const float* h, int32_t t, const float* __restrict g, f
   }
 }
 
-ffi::Error AdamW(ffi::Buffer<ffi::U8> index, ffi::Buffer<ffi::U16> order, ffi::Buffer<ffi::S32> start,
-                 ffi::Buffer<ffi::S8> y, ffi::Buffer<ffi::F32> weight, ffi::Buffer<ffi::F32> h,
-                 ffi::Buffer<ffi::S32> done, ffi::RemainingArgs before, float clip, int64_t steps,
-                 ffi::RemainingRets after) {
-  const Rows rows(index, order, start, y, weight);
+void adamw_of_all(const Call& call) {
+  const Rows rows(call);
+  const auto h = call.argument<float>(5);
+  const auto done = call.argument<int32_t>(6);
+  const auto clip = call.number<float>("clip");
+  const auto steps = call.number<int64_t>("steps");
   float* state[6];  // w_in and w_out, then their first moments, then their second: each is changed where it is
   for (int i = 0; i < 6; i++) {
-    const auto from = before.get<ffi::Buffer<ffi::F32>>(i);
-    auto to = after.get<ffi::Buffer<ffi::F32>>(i);
-    if (!from || !to) return ffi::Error::InvalidArgument("six arrays of float32 are wanted");
-    state[i] = (*to)->typed_data();
-    if (state[i] != from->typed_data()) std::memcpy(state[i], from->typed_data(), from->size_bytes());
+    const auto from = call.argument<float>(7 + i);
+    state[i] = call.result<float>(i).data;
+    if (state[i] != from.data) std::memcpy(state[i], from.data, from.size() * sizeof(float));
   }
-  const auto shape = before.get<ffi::Buffer<ffi::F32>>(0)->dimensions();
-  const int64_t features = axis(shape, 2), hidden = axis(shape, 1), size = features * hidden;
+  const auto w_in = call.argument<float>(7);
+  const int64_t features = w_in.axis(2), hidden = w_in.axis(1), size = features * hidden;
   const Groups groups(features, rows.groups);
-  over_lanes(h.element_count() / 5, rows.count * hidden * steps, [&](int64_t lane) {
+  over_lanes(h.size() / 5, rows.count * hidden * steps, [&](int64_t lane) {
     thread_local Room<float> room;
     float* g_in = room.of(size + hidden);
     float* g_out = g_in + size;
-    const float* h_5 = h.typed_data() + lane * 5;
+    const float* h_5 = h.data + lane * 5;
     const int64_t in = lane * size, out = lane * hidden;
     for (int64_t step = 1; step <= steps; step++) {  // of one lane after the other: what it is made of stays near
-      const int32_t t = static_cast<int32_t>(done.typed_data()[lane] + step);
+      const int32_t t = static_cast<int32_t>(done.data[lane] + step);
       gradient(groups, rows, lane, hidden, clip, state[0] + in, state[1] + out, g_in, g_out);
       adamw(size, h_5, t, g_in, state[0] + in, state[2] + in, state[4] + in);
       adamw(hidden, h_5, t, g_out, state[1] + out, state[3] + out, state[5] + out);
     }
   });
-  return ffi::Error::Success();
 }
 
 }  // namespace
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(relu_inputs, Inputs,
-                              ffi::Ffi::Bind()
-                                  .Arg<ffi::Buffer<ffi::S8>>()
-                                  .Ret<ffi::Buffer<ffi::U8>>()
-                                  .Ret<ffi::Buffer<ffi::U16>>()
-                                  .Ret<ffi::Buffer<ffi::S32>>());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(relu_outputs, Outputs,
-                              ffi::Ffi::Bind()
-                                  .Arg<ffi::Buffer<ffi::U8>>()
-                                  .Arg<ffi::Buffer<ffi::F32>>()
-                                  .Arg<ffi::Buffer<ffi::F32>>()
-                                  .Attr<int64_t>("groups")
-                                  .Ret<ffi::Buffer<ffi::F32>>());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(relu_gradient, Gradient,
-                              ffi::Ffi::Bind()
-                                  .Arg<ffi::Buffer<ffi::U8>>()
-                                  .Arg<ffi::Buffer<ffi::U16>>()
-                                  .Arg<ffi::Buffer<ffi::S32>>()
-                                  .Arg<ffi::Buffer<ffi::S8>>()
-                                  .Arg<ffi::Buffer<ffi::F32>>()
-                                  .Arg<ffi::Buffer<ffi::F32>>()
-                                  .Arg<ffi::Buffer<ffi::F32>>()
-                                  .Attr<float>("clip")
-                                  .Ret<ffi::Buffer<ffi::F32>>()
-                                  .Ret<ffi::Buffer<ffi::F32>>());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(relu_adamw, AdamW,
-                              ffi::Ffi::Bind()
-                                  .Arg<ffi::Buffer<ffi::U8>>()
-                                  .Arg<ffi::Buffer<ffi::U16>>()
-                                  .Arg<ffi::Buffer<ffi::S32>>()
-                                  .Arg<ffi::Buffer<ffi::S8>>()
-                                  .Arg<ffi::Buffer<ffi::F32>>()
-                                  .Arg<ffi::Buffer<ffi::F32>>()
-                                  .Arg<ffi::Buffer<ffi::S32>>()
-                                  .RemainingArgs()
-                                  .Attr<float>("clip")
-                                  .Attr<int64_t>("steps")
-                                  .RemainingRets());
+KERNEL(relu_inputs, inputs)
+KERNEL(relu_outputs, outputs_of_all)
+KERNEL(relu_gradient, gradient_of_all)
+KERNEL(relu_adamw, adamw_of_all)

@@ -11,10 +11,6 @@
 #include <utility>
 #include <vector>
 
-#include "xla/ffi/api/ffi.h"
-
-namespace ffi = xla::ffi;
-
 namespace {
 
 constexpr int V = 16;  // in a vector: 512 bits, or as many smaller ones as the processor has
@@ -107,9 +103,6 @@ void over_lanes(int64_t lanes, double cost, Each each) {
   some();
   for (std::thread& other : others) other.join();
 }
-
-// The last axes are those above; lanes are all before, however many axes they have.
-int64_t axis(ffi::Span<const int64_t> of, size_t from_the_end) { return of[of.size() - from_the_end]; }
 
 }  // namespace
 
