@@ -168,10 +168,7 @@ def _ray(stack: ExitStack, cluster: Cluster | None, begun: "Head | None" = None)
     """What `cluster` needs of Ray on this machine, begun and ended with `stack`; None where it needs none."""
     from grok_sweep.executors import start_ray
 
-    try:
-        made = start_ray(cluster, begun) if cluster is not None else None
-    except LaunchError as error:
-        raise ConfigError([str(error)]) from None
+    made = start_ray(cluster, begun) if cluster is not None else None
     return made if made is None or made is begun else stack.enter_context(made)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from grok_sweep.core.parts import PartError
 from grok_sweep.core.sweep import Cluster
+from grok_sweep.errors import ConfigError
 from grok_sweep.errors import LaunchError as LaunchError
 from grok_sweep.executors.head import Head as Head
 from grok_sweep.worker.environment import cores, environment, unknown_flags
@@ -19,6 +20,7 @@ if TYPE_CHECKING:  # they load jax and pandas: a worker sets its environment bef
     from grok_sweep.core.plan import Shard
     from grok_sweep.worker import Order, Result
 
+READ_AT_IMPORT = {"RAY_AUTH_MODE", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"}  # by ray; a Head sets them
 Say = Callable[[str], None]  # told what a person should know
 
 
@@ -115,7 +117,7 @@ def failure(error: BaseException, log: str) -> Failure:
 def start_ray(cluster: Cluster, begun: Head | None = None) -> Head | None:
     """The Ray that `cluster` needs on this machine, being started; None where it needs none.
 
-    That which is `begun`, if it is such a one; else that is ended. Raises LaunchError where this process has
+    That which is `begun`, if it is such a one; else that is ended. Raises ConfigError where this process has
     imported ray before.
     """
     cpus, preload = cluster.workers or cores(), cluster.device == "cpu"
@@ -126,16 +128,11 @@ def start_ray(cluster: Cluster, begun: Head | None = None) -> Head | None:
         begun.end()
     if not needed:
         return None
-    if (
-        "ray" in sys.modules
-        and not {"RAY_AUTH_MODE", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"} <= os.environ.keys()
-    ):
+    if "ray" in sys.modules and not os.environ.keys() >= READ_AT_IMPORT:
         # It would dial another address than the one that Head binds, without a token, for minutes.
-        how = (
-            "run grok-sweep in a process of its own, as in a notebook by !grok-sweep, or with cluster=inline"
-        )
-        raise LaunchError(
-            f"cluster.executor=ray: this process has imported ray, which read its settings; {how}"
+        why = "this process has imported ray, which read its settings then"
+        raise ConfigError(
+            [f"cluster.executor=ray: {why}; run grok-sweep in a process of its own (!grok-sweep)"]
         )
     _quiet()
     return Head(cpus, environment(cluster.device, cluster.workers_per_gpu), preload)
