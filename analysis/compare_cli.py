@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from analysis.comparison import axes_of, compare, told
 from analysis.comparison_pictures import compare_picture, shifts_picture
 from analysis.extras import picture_of
+from analysis.page.comparing import compare_page
 from analysis.phases import BUILT_IN, DEFINITIONS
 from analysis.read import load_runs
 from analysis.report import EXTENSIONS, phases_of
@@ -17,6 +18,8 @@ from analysis.shifts import shifts
 from analysis.shifts import told as shifts_told
 from analysis.style import picture
 from grok_sweep.store import Store, StoreError
+
+PAGE = "compare.html"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -28,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--boundary", metavar="AXIS", help="also how far apart their boundaries along AXIS are"
     )
-    parser.add_argument("--out", metavar="DIR", help="a folder on this machine for the tables and pictures")
+    parser.add_argument("--out", metavar="DIR", help="a folder here for tables, pictures and a page")
     return parser
 
 
@@ -39,7 +42,7 @@ def compared(arguments: argparse.Namespace) -> Iterator[str]:
     folders = arguments.folder, arguments.other
     one, other = (_phases(folder, arguments.definition) for folder in folders)
     found, names = compare(one, other), (Store(folders[0]).place(), Store(folders[1]).place())
-    lines = told(found, names)
+    lines, moved = told(found, names), None
     made: dict[str, tuple[pd.DataFrame, Callable[[], Figure]]] = {
         "compare": (found.table, lambda: compare_picture(found, names))
     }
@@ -48,8 +51,11 @@ def compared(arguments: argparse.Namespace) -> Iterator[str]:
         lines += shifts_told(moved)
         made["shifts"] = moved, lambda: shifts_picture(moved, names)
     if arguments.out is not None:
+        out, content = Path(arguments.out), compare_page(found, names, lines, moved)
         for name, (table, draw) in made.items():
-            lines += _write(Path(arguments.out), name, table, *picture_of(draw))
+            lines += _write(out, name, table, *picture_of(draw))
+        (out / PAGE).write_bytes(content)
+        lines.append(f"page: {out / PAGE}")
     yield "\n".join(lines)
 
 

@@ -5,7 +5,7 @@ import functools
 import gzip
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from typing import Any
 
@@ -16,24 +16,31 @@ Arrays = dict[str, np.ndarray]  # of a page, by name
 
 def packed(title: str, about: Mapping[str, Any], arrays: Arrays) -> bytes:
     """The page: `about` as JSON, and the arrays, whose places are the item "arrays" of it."""
+    places, data = _one_after_the_other(arrays)
+    scripts = ("elements.js", "data.js", "diagram.js", "curves.js", "opened.js", "table.js", "page.js")
+    parts = {"PLOTLY": _plotly(), "DATA": _packed(data)}
+    return filled("page.html", title, {**about, "arrays": places}, scripts, parts)
+
+
+def filled(
+    html: str, title: str, about: Mapping[str, Any], scripts: Iterable[str], more: Mapping[str, str]
+) -> bytes:
+    """A page by its name, with its scripts, and `about` as JSON; `more`: what else to put in, by name."""
 
     def part(name: str) -> str:
         return resources.files("analysis.page").joinpath(name).read_text(encoding="utf-8")
 
-    places, data = _one_after_the_other(arrays)
     # In a script nothing but its end tag ends it: no < at all cannot be one.
-    text = json.dumps({**about, "arrays": places}, allow_nan=False).replace("<", "\\u003c")
-    scripts = ("data.js", "diagram.js", "curves.js", "opened.js", "table.js", "page.js")
+    text = json.dumps(about, allow_nan=False).replace("<", "\\u003c")
     parts = {
         "STYLE": part("page.css"),
         "SCRIPT": "\n".join(map(part, scripts)),
-        "PLOTLY": _plotly(),
-        "DATA": _packed(data),
         "ABOUT": text,
         "TITLE": title.replace("&", "&amp;").replace("<", "&lt;"),
+        **more,
     }
     # In one pass: what is put in is not looked through again.
-    return re.sub(r"@@([A-Z]+)@@", lambda match: parts[match[1]], part("page.html")).encode()
+    return re.sub(r"@@([A-Z]+)@@", lambda match: parts[match[1]], part(html)).encode()
 
 
 def ended(content: bytes) -> bytes:

@@ -2,19 +2,7 @@
 // The page itself. Its state is what its controls say; whenever one changes, what depends on it is drawn again.
 
 const QUIET = 30000; // ms without a pointer, key or wheel before the page of a running sweep loads itself again
-const byId = (id) => document.getElementById(id);
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-
-function element(tag, given, ...children) {
-  const made = Object.assign(document.createElement(tag), given);
-  made.append(...children);
-  return made;
-}
-
-function choices(list, options) {
-  list.append(...options.map(([value, text]) => element("option", { value }, text)));
-  return list;
-}
 
 // plotly takes some tags in its texts; what comes from a config is text.
 function plain(text) {
@@ -266,16 +254,6 @@ function fill(page) {
   choices(byId("rows"), [["", "all"], ...names(about.phases.map(({ name }) => name))]);
   choices(byId("run"), about.weights.map(({ run }) => [run, `${run} · seed ${page.arrays.seed[page.run.get(run)]}`]));
   byId("opened").hidden = !about.weights.length;
-}
-
-// Sets the controls that there are to values that they take.
-function enter(values) {
-  for (const [name, given] of Object.entries(values)) {
-    const value = typeof given === "number" ? exactly(given) : given;
-    const control = byId("page").elements.namedItem(name);
-    if (control?.type === "checkbox") control.checked = value === "on";
-    else if (control && Array.from(control.options ?? [{ value }], (one) => one.value).includes(value)) control.value = value;
-  }
 }
 
 async function start() {
