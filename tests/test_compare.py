@@ -110,7 +110,9 @@ def test_the_command_prints_and_writes_where_it_is_told(tmp_path, capsys):
     said = capsys.readouterr().out
     assert said.startswith("125 cells are in both ")
     assert "0.000 apart (total variation)" in said
-    assert {path.name for path in out.iterdir()} == {f"compare.{kind}" for kind in ("parquet", "png", "svg", "html")}
+    assert {path.name for path in out.iterdir()} == {
+        f"compare.{kind}" for kind in ("parquet", "png", "svg", "html")
+    }
     assert len(pd.read_parquet(out / "compare.parquet")) == 125
     assert main(["compare", str(PARITY), str(tmp_path / "nothing")]) == 2
     assert capsys.readouterr().err.startswith("grok-analyze: ")

@@ -111,8 +111,9 @@ def test_values_between_are_short_and_whole_where_they_must_be():
 
 
 @pytest.fixture
-def sweep(files):
+def sweep(files, monkeypatch):
     """A sweep of 5 rates x 2 widths x 4 seeds whose phases are known; `spread` of the seeds' places."""
+    monkeypatch.setattr("analysis.resampling.RESAMPLES", 200)  # of each boundary, in each of many rounds
 
     def write(spread):
         grid = {"width": [4, 8], "learning_rate": [0.001, 0.01, 0.1, 1.0, 10.0]}

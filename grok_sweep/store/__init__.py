@@ -53,6 +53,7 @@ from grok_sweep.store.schemas import (
 )
 from grok_sweep.store.tables import EMPTY, OURS, Tables, of_runs, shard_name
 
+FAST = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a session reads what all before it were, many times
 __all__ = [
     "AFTER",
     "BEFORE",
@@ -172,7 +173,7 @@ class Store:
             none = f"no sweep here ({SWEEP} is missing); give the folder of a sweep"
             raise StoreError(f"{self.place()}: {none}") from None
         try:
-            sweep = dict(yaml.safe_load(text))
+            sweep = dict(yaml.load(text, FAST))  # noqa: S506 - both are safe ones
             config, sessions = sweep["config"], sweep.get("sessions", [])
             blocks = (config, config.get("grid", {}), config.get("phases", {}))
             whole = isinstance(sessions, list) and all(isinstance(one, dict) for one in [*blocks, *sessions])
