@@ -155,7 +155,7 @@ class Task:
                 raise PartError(f"{what} gives {side} rows as {shapes}; give as many of both, at least one")
             if x_ND.dtype.kind == "f" and not np.isfinite(x_ND).all():
                 raise PartError(f"{what} gives {side} rows with nan or inf in x")
-            if self.bits and not np.isin(x_ND, (0, 1)).all():
+            if self.bits and not ((x_ND == 0) | (x_ND == 1)).all():
                 raise PartError(f"{what} gives {side} rows of x with more than 0 and 1; say bits = False")
             sides += [x_ND, y_N]
         for name, (train, test) in (("rows", sides[::2]), ("targets", sides[1::2])):
