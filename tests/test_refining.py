@@ -356,6 +356,14 @@ def test_the_readme_says_what_the_replays_gave():
     assert f"{fine['median_runs']['random']:,} in random order were enough" in text
     assert f"({fine['runs']:,} runs) nine seeds refined never knew all four boundaries" in text
     assert (fine["boundaries"], fine["width"], fine["values"]) == (4, 2.0, 65)
+    many = record["many_seeds"]
+    assert (many["boundaries"], many["width"], many["values"]) == (6, 3.0, 33)
+    assert (many["draws"], many["never_by_refining"], many["runs"]) == (4, 1, 2376)
+    refined, grid, random = (many["median_runs"][way] for way in ("refined", "grid", "random"))
+    assert (
+        f"were known after {refined} runs, by whole grids after {grid} and in random order after {random}"
+        in text
+    )
 
 
 def test_a_zero_of_an_earlier_grid_has_no_logarithm(tmp_path, monkeypatch, capfd):
