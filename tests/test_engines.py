@@ -62,7 +62,8 @@ def at_hand(monkeypatch):
 def test_a_kernel_says_what_it_cannot_take():
     """It reads bytes where XLA says that they are: of another dtype they would be other numbers."""
     shape = jax.ShapeDtypeStruct((1, 4), jnp.float32)
-    index, w_in, w_out = jnp.zeros((1, 4, 8), jnp.uint8), jnp.zeros((1, 6, 3)), jnp.zeros((1, 3))
+    index = jnp.zeros((1, 4, 8), jnp.uint8).at[0, :, 0].set(jnp.array([0, 1, 3, 32], jnp.uint8))
+    w_in, w_out = jnp.arange(18.0).reshape(1, 6, 3), jnp.array([[1.0, 10.0, -1.0]])
 
     def raised(*arrays, **numbers):
         with pytest.raises(jax.errors.JaxRuntimeError) as error:
@@ -70,7 +71,8 @@ def test_a_kernel_says_what_it_cannot_take():
         return str(error.value)
 
     call = jax.ffi.ffi_call("grok_sweep_relu_outputs", shape)
-    assert (call(index, w_in, w_out, groups=1) == 0).all()
+    # Rows of W by the bits: none, the first, the first two, the last.
+    assert call(index, w_in, w_out, groups=1).tolist() == [[0, 10 - 2, 3 + 50 - 7, 15 + 160 - 17]]
     assert "argument 2 is missing, or of another dtype" in raised(index, w_in, groups=1)
     assert "argument 1 is missing, or of another dtype" in raised(index, index, w_out, groups=1)
     assert "groups is missing, or of another dtype" in raised(index, w_in, w_out)

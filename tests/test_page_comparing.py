@@ -86,6 +86,39 @@ def test_a_cell_says_what_it_is_in_either(look, made):
 
 
 @in_browser
+@pytest.mark.parametrize(
+    "fragment", ["#kept=99", "#kept=abc", "#kept=-1", "#kept=1.5", "#kept=%E0%A4", "#y=weight_decay"]
+)
+def test_a_link_of_another_comparison_shows_this_one(look, made, fragment):
+    path, _ = made()
+    shown = look(path, fragment=fragment)
+    ((titles,),) = squares(shown)
+    assert len(titles) == 4
+    assert shown.inner_text("#cell").startswith("weight_decay 2")
+    assert shown.locator(".square[aria-pressed]").count() == 0
+
+
+@in_browser
+def test_the_keyboard_keeps_a_cell_and_stays_there(look, made):
+    path, _ = made()
+    shown = look(path)
+    shown.focus(".square >> nth=2")
+    shown.keyboard.press("Enter")
+    assert shown.evaluate("document.activeElement.ariaPressed") == "true"
+    shown.keyboard.press("Tab")
+    assert shown.evaluate("document.activeElement.title").startswith("weight_decay 4")
+
+
+@in_browser
+def test_an_axis_without_room_is_gone_through_by_its_values(look, made):
+    path, _ = made([["grok"] * 9] * 70, [["grok"] * 9] * 70, moved=False)
+    shown = look(path)
+    assert shown.locator(".square").count() == 1
+    shown.select_option("[id='only weight_decay']", index=4)
+    assert shown.inner_text("#cell").startswith("weight_decay 5")
+
+
+@in_browser
 def test_all_axes_of_a_recorded_sweep(look, tmp_path, capsys):
     """What is neither across, up nor a panel is set to one of its values."""
     assert main(["compare", str(PARITY), str(PARITY), "--out", str(tmp_path)]) == 0

@@ -28,6 +28,7 @@ function button(cell, text, given) {
     kept.value = kept.value === String(cell) ? "" : cell;
     draw();
     tell(cell);
+    byId(`cell ${cell}`)?.focus(); // the square is another one now
   });
   return made;
 }
@@ -36,7 +37,7 @@ function square(cell, kept) {
   const distance = about.distance[cell];
   const differs = about.q[cell] < about.sure;
   const title = `${settingOf(cell)}: ${words(distance)} apart, q ${words(about.q[cell])}`;
-  const made = button(cell, differs ? "○" : "", { className: "square", title, ariaLabel: title });
+  const made = button(cell, differs ? "○" : "", { id: `cell ${cell}`, className: "square", title, ariaLabel: title });
   made.style.background = about.scale[Math.round(distance * (about.scale.length - 1))];
   made.style.color = distance > 0.5 ? "#ffffff" : "#333333";
   if (kept === String(cell)) made.ariaPressed = "true";
@@ -89,11 +90,26 @@ function tableOf(id, heads, rows) {
   );
 }
 
+// The controls as they may be: a link may be of another comparison, or an axis be asked for twice.
+function mend() {
+  const { kept } = byId("page").elements;
+  if (!Object.hasOwn(about.places, kept.value)) kept.value = "";
+  ROLES.forEach((role, k) => {
+    if (ROLES.slice(0, k).some((other) => byId(other).value === byId(role).value)) byId(role).value = "";
+  });
+}
+
+// One that is shown: the one that is kept, else the surest to differ of those that are drawn.
+function tellOne() {
+  const { kept } = stateOf();
+  const drawn = about.order.find((cell) => byId(`cell ${cell}`));
+  tell(kept ? Number(kept) : drawn);
+}
+
 function draw() {
   const state = stateOf();
   for (const { name } of about.axes) byId(`only ${name}`).parentElement.hidden = ROLES.some((role) => state[role] === name);
   byId("panels").replaceChildren(...axisOf(state.panel).values.map((_, at) => panelOf(state, at)));
-  if (state.kept) tell(Number(state.kept));
   const changed = Object.entries(state).filter(([name, value]) => value !== first?.[name]);
   if (first) history.replaceState(null, "", `#${new URLSearchParams(changed)}`);
 }
@@ -111,26 +127,28 @@ function begin() {
     byId("panel").parentElement.after(element("label", {}, `${name} `, list));
   }
   const names = about.axes.map(({ name }) => name);
-  const order = about.distance.map((_, cell) => cell).sort((a, b) => about.q[a] - about.q[b] || about.distance[b] - about.distance[a]);
-  const rows = order.slice(0, MOST_ROWS).map((cell) => {
+  about.order = about.distance.map((_, cell) => cell).sort((a, b) => about.q[a] - about.q[b] || about.distance[b] - about.distance[a]);
+  const rows = about.order.slice(0, MOST_ROWS).map((cell) => {
     const values = about.axes.map((axis, k) => axis.values[about.places[cell][k]]);
     const numbers = ["distance", "by_chance", "p", "q"].map((name) => Number(about[name][cell].toPrecision(3)));
-    return [button(cell, "show"), ...values, about.runs[0][cell], about.runs[1][cell], ...numbers];
+    return [button(cell, "show", { ariaLabel: settingOf(cell) }), ...values, about.runs[0][cell], about.runs[1][cell], ...numbers];
   });
   tableOf("table", ["", ...names, ...about.names.map((name) => `runs of ${name}`), "distance", "by chance", "p", "q"], rows);
-  if (order.length > MOST_ROWS) byId("rows_said").textContent = `· ${MOST_ROWS} of ${number(order.length)}`;
+  if (about.order.length > MOST_ROWS) byId("rows_said").textContent = `· ${MOST_ROWS} of ${number(about.order.length)}`;
   byId("moved").hidden = !about.shifts;
   if (about.shifts) tableOf("shifts", about.shifts.columns, about.shifts.rows);
   enter(about.start);
   first = stateOf();
   enter(Object.fromEntries(new URLSearchParams(location.hash.slice(1))));
-  tell(order[0]);
+  mend();
   draw();
+  tellOne();
   byId("page").addEventListener("submit", (event) => event.preventDefault());
   byId("page").addEventListener("input", ({ target }) => {
     // An axis that is chosen leaves where it stood.
     for (const role of ROLES) if (role !== target.name && ROLES.includes(target.name) && byId(role).value === target.value) byId(role).value = "";
     draw();
+    tellOne();
   });
   document.documentElement.dataset.ready = "yes";
 }

@@ -39,6 +39,9 @@ def compare_page(
     for side in "ab":
         shares_CP = table[[f"share_{side}_{name}" for name in looks(table)]].to_numpy()
         counts_2CP.append(np.rint(shares_CP * table[[f"runs_{side}"]].to_numpy()).astype(int).tolist())
+    start = one_panel({name: count for name, count in counts.items() if count <= MAX_VALUES})
+    if counts.get(start.get("panel", ""), 0) > MAX_PANELS:
+        del start["panel"]
     about: dict[str, Any] = {
         "title": " and ".join(names),
         "names": names,
@@ -56,13 +59,13 @@ def compare_page(
         "q": table["q"].tolist(),
         "sure": SURE,
         "scale": [to_hex(colour) for colour in mpl.colormaps[COLOURS](np.linspace(0, 1, 33))],
-        "start": one_panel({name: count for name, count in counts.items() if count <= MAX_VALUES}),
+        "start": start,
         "most": {"x": MAX_VALUES, "y": MAX_VALUES, "panel": MAX_PANELS},
         "shifts": None
         if moved is None
         else {
             "columns": [*map(str, moved)],
-            "rows": [[_short(value) for value in row] for row in moved.itertuples(index=False)],
+            "rows": [_shift(row, [*moved].index("below")) for row in moved.itertuples(index=False)],
         },
     }
     return filled("compare.html", str(about["title"]), about, SCRIPTS, {})
@@ -72,5 +75,9 @@ def _plain(value: Any) -> Any:
     return None if pd.isna(value) else value
 
 
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else in_words(value)
+def _shift(row: Sequence[Any], by: int) -> list[str]:
+    """A row of the table of shifts, of which the first `by` are values of axes."""
+    return [
+        f"{value:.3g}" if at >= by and isinstance(value, float) else in_words(value)
+        for at, value in enumerate(row)
+    ]

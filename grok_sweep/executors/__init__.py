@@ -131,9 +131,8 @@ def start_ray(cluster: Cluster, begun: Head | None = None) -> Head | None:
     if "ray" in sys.modules and not os.environ.keys() >= READ_AT_IMPORT:
         # It would dial another address than the one that Head binds, without a token, for minutes.
         why = "this process has imported ray, which read its settings then"
-        raise ConfigError(
-            [f"cluster.executor=ray: {why}; run grok-sweep in a process of its own (!grok-sweep)"]
-        )
+        how = "run grok-sweep in a process of its own, as a notebook does at !grok-sweep"
+        raise ConfigError([f"cluster.executor=ray: {why}; {how}"])
     _quiet()
     return Head(cpus, environment(cluster.device, cluster.workers_per_gpu), preload)
 
@@ -145,7 +144,8 @@ def executor(
 
     `say` is told, at any time, of nodes that cannot be used and of waiting for one; what it waits for at the
     start it waits for until `ended()`. `begun`: what `start_ray` gave, if it was called before. Raises
-    LaunchError where there is no such cluster, or its workers could not compute, or with other versions.
+    LaunchError where there is no such cluster, or its workers could not compute, or with other versions;
+    ConfigError as `start_ray`.
     """
     if cluster.executor == "inline":
         from grok_sweep.executors.inline import InlineExecutor

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <new>
 #include <stdexcept>
 #include <string>
 
@@ -89,13 +90,17 @@ XLA_FFI_Error* answer(XLA_FFI_CallFrame* frame, Kernel kernel) {
 #endif
     return nullptr;
   }
+  const auto failed = [frame](const char* why, XLA_FFI_Error_Code code) {
+    XLA_FFI_Error_Create_Args told = {XLA_FFI_Error_Create_Args_STRUCT_SIZE, nullptr, why, code};
+    return frame->api->XLA_FFI_Error_Create(&told);
+  };
   try {
     kernel(Call{*frame});
     return nullptr;
-  } catch (const std::exception& error) {  // no room, too
-    XLA_FFI_Error_Create_Args why = {XLA_FFI_Error_Create_Args_STRUCT_SIZE, nullptr, error.what(),
-                                     XLA_FFI_Error_Code_INVALID_ARGUMENT};
-    return frame->api->XLA_FFI_Error_Create(&why);
+  } catch (const std::bad_alloc& error) {  // of this thread: in another of `over_lanes` it ends the process
+    return failed(error.what(), XLA_FFI_Error_Code_RESOURCE_EXHAUSTED);
+  } catch (const std::exception& error) {
+    return failed(error.what(), XLA_FFI_Error_Code_INVALID_ARGUMENT);
   }
 }
 
