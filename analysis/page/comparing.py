@@ -25,7 +25,7 @@ def compare_page(
     """The page of a comparison, of what it says in `lines`, and of how far boundaries have `moved`.
 
     `names`: of the two sweeps. A cell is looked at where its axes have room, at most MAX_VALUES values across
-    and up: an axis with more is set to one of its values. Without plotly, and so some 100 kB.
+    and up: an axis with more is set to one of its values. Without plotly: 31 kB for 125 cells.
     """
     table = found.table
     places: list[np.ndarray] = []
