@@ -197,3 +197,29 @@ def test_what_is_written_by_hand_for_one_processor_is_right_without_it_too(tmp_p
     done = subprocess.run([*command, *map(str, tests)], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     assert " 3 passed" in done.stdout
+
+
+def test_lanes_without_memory_end_no_process_whichever_thread_they_are_in(tmp_path):
+    """XLA is told so, and the shard is halved."""
+    source = tmp_path / "lanes.cpp"
+    source.write_text("""
+        #include "vectors.h"
+        int main() {
+          use_threads(4);
+          std::atomic<int> done{0};
+          over_lanes(64, 1e9, [&](int64_t) { done++; });
+          if (done != 64) return 1;
+          try {
+            over_lanes(64, 1e9, [](int64_t) { throw std::bad_alloc(); });
+          } catch (const std::bad_alloc&) {
+            return 0;
+          }
+          return 2;
+        }
+    """)
+    kernels = str(native.SOURCES["relu"].parent)
+    subprocess.run(
+        ["c++", "-std=c++17", "-pthread", f"-I{kernels}", str(source), "-o", str(tmp_path / "lanes")],
+        check=True,
+    )
+    assert subprocess.run([str(tmp_path / "lanes")], check=False).returncode == 0

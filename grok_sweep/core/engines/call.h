@@ -97,7 +97,7 @@ XLA_FFI_Error* answer(XLA_FFI_CallFrame* frame, Kernel kernel) {
   try {
     kernel(Call{*frame});
     return nullptr;
-  } catch (const std::bad_alloc& error) {  // of this thread: in another of `over_lanes` it ends the process
+  } catch (const std::bad_alloc& error) {
     return failed(error.what(), XLA_FFI_Error_Code_RESOURCE_EXHAUSTED);
   } catch (const std::exception& error) {
     return failed(error.what(), XLA_FFI_Error_Code_INVALID_ARGUMENT);

@@ -6,7 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <system_error>
+#include <exception>
+#include <new>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -87,21 +88,27 @@ int most_threads = 1;  // one worker a core has one; see `use_threads`
 constexpr double WORTH = 4e5;  // nanoseconds of all lanes from which on threads are started, which takes some 50,000
 
 // `each(lane)` of all lanes, by as many threads as there may be: a lane's numbers are the same on any. `cost`: of a
-// lane, in nanoseconds, about.
+// lane, in nanoseconds, about. A lane without memory, of whichever thread, throws std::bad_alloc when all have ended.
 template <typename Each>
 void over_lanes(int64_t lanes, double cost, Each each) {
   std::atomic<int64_t> next{0};
+  std::atomic<bool> no_memory{false};
   const auto some = [&] {
-    for (int64_t lane; (lane = next++) < lanes;) each(lane);
+    try {
+      for (int64_t lane; (lane = next++) < lanes && !no_memory;) each(lane);
+    } catch (const std::bad_alloc&) {  // leaving a thread, it would end the process
+      no_memory = true;
+    }
   };
   std::vector<std::thread> others;
   try {
     const int64_t most = lanes * cost < WORTH ? 1 : std::min<int64_t>(most_threads, lanes);
     for (int64_t i = 1; i < most; i++) others.emplace_back(some);
-  } catch (const std::system_error&) {  // no more are to be had
+  } catch (const std::exception&) {  // no more are to be had
   }
   some();
   for (std::thread& other : others) other.join();
+  if (no_memory) throw std::bad_alloc();
 }
 
 }  // namespace
