@@ -7,6 +7,7 @@ from grok_sweep.worker.environment import environment
 os.environ.update(environment("cpu"))
 
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -108,6 +109,22 @@ def one_run(files: Callable[[str, str], None]) -> Callable[[str], None]:
 
     write()
     return write
+
+
+def mount(*arguments: str | Path) -> None:
+    """Like the command; skips the test where that is not allowed."""
+    if subprocess.run(["mount", *arguments], capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount a disk")
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a small disk of its own."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount("-t", "tmpfs", "-o", "size=20m", "tmpfs", folder)
+    yield folder
+    subprocess.run(["umount", "--lazy", "--recursive", folder], check=True)
 
 
 @pytest.fixture

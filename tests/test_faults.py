@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
+from conftest import mount
 from nodes import HEAD, Nodes
 from ray._common.utils import get_system_memory
 from ray._private.utils import get_used_memory
@@ -307,22 +308,6 @@ def test_signals_end_a_sweep_that_goes_on_later(start, tmp_path, number, cluster
         again = start(tmp_path, "cluster=inline")
         again.ended(0)
         check_whole(tmp_path)
-
-
-def mount(*arguments):
-    """Like the command; skips the test where that is not allowed."""
-    if subprocess.run(["mount", *arguments], capture_output=True, check=False).returncode:
-        pytest.skip("needs the right to mount a disk")
-
-
-@pytest.fixture
-def disk(tmp_path):
-    """A folder on a small disk of its own."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount("-t", "tmpfs", "-o", "size=20m", "tmpfs", folder)
-    yield folder
-    subprocess.run(["umount", "--lazy", "--recursive", folder], check=True)
 
 
 @pytest.mark.slow

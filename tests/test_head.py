@@ -74,6 +74,16 @@ def test_one_that_cannot_start_says_why(token, tmp_path):
     check_gone(token)
 
 
+def test_a_full_disk_is_named_at_once(token, disk):
+    (disk / "filler").write_bytes(bytes(10 << 20))
+    with (
+        Head(1, {"RAY_TMPDIR": str(disk)}) as head,
+        pytest.raises(OSError, match="disk: 10 MB are free there, and it"),
+    ):
+        head.address(lambda: False)
+    check_gone(token)
+
+
 @pytest.mark.parametrize("when", ["begun", "started"])
 def test_the_death_of_the_session_is_its_end(token, when):
     with subprocess.Popen(

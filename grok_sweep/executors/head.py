@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from typing import Any, NoReturn
 
 OBJECT_STORE_BYTES = 200 * 2**20  # results are a few MB and leave it at once
 PRELOADED = "grok_sweep.core.compiled"  # with jax, and all that trains
+DISK_BYTES = 20 * 2**20  # of its logs, without which it waits half a minute and says nothing of a full disk
 POLL_SECONDS = 0.1
 
 
@@ -96,6 +98,7 @@ def _hold(cpus: int, preload: bool) -> None:
 
 def _start(cpus: int, preload: bool) -> str:
     """What ray.init starts, but for what nobody looks at: dashboard, autoscaler, and who reads all logs."""
+    from ray._common.utils import get_default_system_temp_dir
     from ray._private.node import Node
     from ray._private.parameter import RayParams
 
@@ -108,6 +111,10 @@ def _start(cpus: int, preload: bool) -> str:
         if preload
         else {}
     )
+    folder = get_default_system_temp_dir()
+    if (free := _free(folder)) < DISK_BYTES:
+        room = f"{free / 1e6:.0f} MB are free there, and it writes {DISK_BYTES / 1e6:.0f}"
+        raise OSError(f"{folder}: {room}; RAY_TMPDIR=DIR names another folder")
     params = RayParams(
         num_cpus=cpus,
         object_store_memory=OBJECT_STORE_BYTES,
@@ -119,6 +126,14 @@ def _start(cpus: int, preload: bool) -> str:
     # Its processes end with this one, whatever ends it.
     node = Plain(params, head=True, shutdown_at_exit=False, spawn_reaper=True, ray_init_cluster=True)
     return str(node.gcs_address)
+
+
+def _free(folder: str) -> float:
+    """Bytes; infinite where nobody can tell: Ray says itself what is wrong with it."""
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return float("inf")
 
 
 def _watch() -> NoReturn:
