@@ -342,28 +342,29 @@ def test_a_replay_counts_what_is_shown_until_all_is_known():
 def test_the_readme_says_what_the_replays_gave():
     record = yaml.safe_load((HERE / "refined.yaml").read_text(encoding="utf-8"))
     text = " ".join((HERE.parent / "README.md").read_text(encoding="utf-8").split())
-    one, fine = record["parity_1125"], record["fine"]
-    after = {way: f"{runs:,}" for way, runs in one["median_runs"].items()}
-    assert f"that its {one['runs']:,} runs know to a factor of {one['width']}" in text
+    one, fine, many, live = (record[name] for name in ("parity_1125", "fine", "many_seeds", "live"))
+    ways = ("refined", "grid", "random")
+    refined, grid, random = (f"{many['median_runs'][way]:,}" for way in ways)
+    assert f"the five that {many['runs']:,} runs on {many['values']} weight decays with 24 seeds each" in text
     assert (
-        f"are known after {after['refined']} runs; by whole grids, coarse ones and few seeds first, after"
+        f"are known after {refined} runs; by whole grids, coarse ones and few seeds first, after {grid},"
         in text
     )
+    assert f"{grid}, and in random order after {random}. On" in text
+    assert (many["boundaries"], many["width"], many["draws"], many["never_by_refining"]) == (5, 3.0, 20, 1)
+    refined, grid, random = (f"{one['median_runs'][way]:,}" for way in ways)
     assert (
-        f"first, after {after['grid']}, and in random order after {after['random']} (medians of five" in text
+        f"that its {one['runs']:,} runs know to a factor of {one['width']} are known after {refined} runs"
+        in text
     )
-    assert (one["draws"], fine["draws"], fine["never_by_refining"]) == (5, 5, 5)
+    assert f"by whole grids after {grid}, and in random order after {random} (medians of twenty" in text
+    assert (one["draws"], one["never_by_refining"]) == (20, 1)
+    assert f"after {live['rounds']} rounds, {live['runs']} runs, {live['seconds']} s of one core" in text
+    assert (live["first"], live["boundaries"], live["width"]) == (36, 7, 3.0)
     assert f"{fine['median_runs']['random']:,} in random order were enough" in text
     assert f"({fine['runs']:,} runs) nine seeds refined never knew all four boundaries" in text
     assert (fine["boundaries"], fine["width"], fine["values"]) == (4, 2.0, 65)
-    many = record["many_seeds"]
-    assert (many["boundaries"], many["width"], many["values"]) == (6, 3.0, 33)
-    assert (many["draws"], many["never_by_refining"], many["runs"]) == (4, 1, 2376)
-    refined, grid, random = (many["median_runs"][way] for way in ("refined", "grid", "random"))
-    assert (
-        f"were known after {refined} runs, by whole grids after {grid} and in random order after {random}"
-        in text
-    )
+    assert (fine["draws"], fine["never_by_refining"]) == (5, 5)
 
 
 def test_a_zero_of_an_earlier_grid_has_no_logarithm(tmp_path, monkeypatch, capfd):
