@@ -90,17 +90,18 @@ def _draw(phases: pd.DataFrame, places: Places, title: str, bounds: pd.DataFrame
     lines = "\n".join(places.panel.texts).split("\n")
     rows, longest_text = spots[-1][0] + 1, LETTER * max(map(len, across.texts))
     turned = not places.fine and longest_text > cell
+    names = LETTER * max(map(len, [*lines, across.name]))  # above and below a panel
     above = 0.45 + 0.2 * len(lines) / len(places.panel)
     figure, plots = page(
         title,
         _caption(phases, places, dots, phase_PYX) + ("" if bounds is None else boundary_lines.CAPTION),
         mosaic(spots),
-        width=max(len(across) * cell, 1.5 if places.fine else 0, LETTER * max(map(len, lines))) + 0.3,
+        width=max(len(across) * cell, 1.5 if places.fine else 0, names) + 0.3,
         heights=[max(len(up) * cell, 1.5 if places.fine else 0.4)] * rows,
         room=above + longest_text / rows if turned else above,
         keys=_keys(phases, places, dots, int((phase_PYX < 0).sum()))
         | ({} if bounds is None else boundary_lines.keys(bounds)),
-        compress=True,
+        compress=names <= len(across) * cell,  # else what is written over narrow panels would meet
     )
     image_PYX4 = coloured(phase_PYX, phases, places) if places.fine else None
     for index, (plot, (row, column)) in enumerate(zip(plots.values(), spots, strict=True)):

@@ -245,6 +245,17 @@ def test_a_row_of_panels_is_the_values_of_a_factor_or_an_equal_part(more, decays
         assert 0 < box.y0 < box.y1 < 1
 
 
+def test_what_is_written_over_and_under_narrow_panels_does_not_meet():
+    decays = np.geomspace(0.01, 1, 20).tolist()
+    table = grid_table(1, hidden_size=[4, 8], train_size=[*range(20, 420, 20)], weight_decay=decays)
+    figure = phase_diagram(classify(table))
+    figure.draw_without_rendering()
+    written = [text for plot in figure.axes for text in (plot.title, plot.xaxis.label) if text.get_text()]
+    assert len(written) == 20 + 5
+    for one, other in combinations([text.get_window_extent() for text in written], 2):
+        assert not one.overlaps(other)
+
+
 def test_named_axes_pool_the_rest_and_say_so():
     axes = {"b1": (0.9, 0.99), "weight_decay": DECAYS, "hidden_size": WIDTHS}
     phases = classify(grid_table(2, **axes))

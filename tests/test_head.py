@@ -78,7 +78,7 @@ def test_a_full_disk_is_named_at_once(token, disk):
     (disk / "filler").write_bytes(bytes(10 << 20))
     with (
         Head(1, {"RAY_TMPDIR": str(disk)}) as head,
-        pytest.raises(OSError, match="disk: 10 MB are free there, and it"),
+        pytest.raises(OSError, match="disk: 10 MB are free there, and Ray needs 20"),
     ):
         head.address(lambda: False)
     check_gone(token)

@@ -345,9 +345,9 @@ def test_the_readme_says_what_the_replays_gave():
     one, fine, many, live = (record[name] for name in ("parity_1125", "fine", "many_seeds", "live"))
     ways = ("refined", "grid", "random")
     refined, grid, random = (f"{many['median_runs'][way]:,}" for way in ways)
-    assert f"the five that {many['runs']:,} runs on {many['values']} weight decays with 24 seeds each" in text
+    assert f"Five of them {many['runs']:,} runs on {many['values']} weight decays with 24 seeds each" in text
     assert (
-        f"are known after {refined} runs; by whole grids, coarse ones and few seeds first, after {grid},"
+        f"the five are known after {refined}; by whole grids, coarse ones and few seeds first, after {grid},"
         in text
     )
     assert f"{grid}, and in random order after {random}. On" in text
@@ -359,8 +359,12 @@ def test_the_readme_says_what_the_replays_gave():
     )
     assert f"by whole grids after {grid}, and in random order after {random} (medians of twenty" in text
     assert (one["draws"], one["never_by_refining"]) == (20, 1)
-    assert f"after {live['rounds']} rounds, {live['runs']} runs, {live['seconds']} s of one core" in text
+    assert (
+        f"after {live['rounds']} rounds, {live['runs']} runs, {live['cpu_seconds']} s of CPU, with seven"
+        in text
+    )
     assert (live["first"], live["boundaries"], live["width"]) == (36, 7, 3.0)
+    assert (live["of_many_seeds"], live["within_their_intervals"]) == (5, 5)
     assert f"{fine['median_runs']['random']:,} in random order were enough" in text
     assert f"({fine['runs']:,} runs) nine seeds refined never knew all four boundaries" in text
     assert (fine["boundaries"], fine["width"], fine["values"]) == (4, 2.0, 65)

@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 
 OBJECT_STORE_BYTES = 200 * 2**20  # results are a few MB and leave it at once
 PRELOADED = "grok_sweep.core.compiled"  # with jax, and all that trains
-DISK_BYTES = 20 * 2**20  # of its logs, without which it waits half a minute and says nothing of a full disk
+DISK_BYTES = 20_000_000  # for Ray's logs; with less, Ray waits half a minute and does not say why
 POLL_SECONDS = 0.1
 
 
@@ -113,7 +113,7 @@ def _start(cpus: int, preload: bool) -> str:
     )
     folder = get_default_system_temp_dir()
     if (free := _free(folder)) < DISK_BYTES:
-        room = f"{free / 1e6:.0f} MB are free there, and it writes {DISK_BYTES / 1e6:.0f}"
+        room = f"{free / 1e6:.0f} MB are free there, and Ray needs {DISK_BYTES / 1e6:.0f} MB"
         raise OSError(f"{folder}: {room}; RAY_TMPDIR=DIR names another folder")
     params = RayParams(
         num_cpus=cpus,
@@ -131,9 +131,10 @@ def _start(cpus: int, preload: bool) -> str:
 def _free(folder: str) -> float:
     """Bytes; infinite where nobody can tell: Ray says itself what is wrong with it."""
     try:
-        return shutil.disk_usage(folder).free
+        disk = shutil.disk_usage(folder)
     except OSError:
         return float("inf")
+    return disk.free if disk.total else float("inf")
 
 
 def _watch() -> NoReturn:
