@@ -11,7 +11,7 @@ import pandas as pd
 from analysis.cells import axes
 from analysis.read import need
 from analysis.words import in_words
-from grok_sweep.core.axes import chosen
+from grok_sweep.core.axes import ACROSS, chosen
 
 MAX_PANELS = 30
 MOST_COLUMNS = 6  # panels side by side
@@ -78,7 +78,7 @@ def arrange(phases: pd.DataFrame, panels: Sequence[str] | None, x: str | None, y
     x, y, panels = chosen(counts, x, y, panels)
     parts = [_axis(phases, name) for name in panels]
     panel = _product(parts, runs=len(phases))
-    across, up = _axis(phases, x, descending=x == "hidden_size"), _axis(phases, y)
+    across, up = _axis(phases, x, descending=x == ACROSS), _axis(phases, y)
     for axis in (across, up):
         if len(axis) > MAX_PIXELS:
             raise ValueError(

@@ -238,10 +238,10 @@ def test_another_size_of_the_terminal_is_drawn_on_an_empty_screen():
     [
         ({}, ""),
         ({"learning_rate": (0.1,), "b1": (0.9,)}, ""),
-        ({"learning_rate": (0.1, 0.2)}, "columns: learning_rate 0.2 to 0.1"),
+        ({"learning_rate": (0.1, 0.2)}, "columns: learning_rate 0.1 to 0.2"),
         (
             AXES | {"hidden_size": (16,), "b1": (0.9, 0.99), "b2": (0.9, 0.99)},
-            "columns: b1 0.99 to 0.9   rows: train_size   panels: weight_decay",
+            "columns: b1 0.9 to 0.99   rows: train_size   panels: weight_decay",
         ),
     ],
 )

@@ -22,7 +22,7 @@ from analysis.read import Weights, settings, without_effect
 from analysis.steps import steps
 from analysis.style import MARKS, SAFE
 from analysis.words import definition, in_words, loss_unit
-from grok_sweep.core.axes import one_panel
+from grok_sweep.core.axes import ACROSS, one_panel
 from grok_sweep.core.look import Look
 from grok_sweep.store import own_finals
 
@@ -145,7 +145,7 @@ def _axes(arrays: Arrays, phases: pd.DataFrame, names: list[str]) -> list[dict[s
         place_R, values = pd.factorize(phases[name], sort=True, use_na_sentinel=False)
         plain = [None if pd.isna(value) else value for value in values.tolist()]
         at, texts = ticks(plain) if len(plain) > MAX_VALUES else ([], [])
-        if name == "hidden_size":
+        if name == ACROSS:
             last = len(plain) - 1
             place_R, plain, at = last - place_R, plain[::-1], [last - place for place in at]
         arrays[f"axis {name}"] = place_R.astype(np.int32)

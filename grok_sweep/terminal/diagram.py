@@ -11,7 +11,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from grok_sweep.core import effects
-from grok_sweep.core.axes import one_panel
+from grok_sweep.core.axes import ACROSS, one_panel
 from grok_sweep.core.definitions import pair
 from grok_sweep.core.look import MARKS, Look
 from grok_sweep.core.parts import Definition
@@ -52,9 +52,10 @@ class Diagram:
         self._model, self._definition = model, definition
         chosen = one_panel({name: len(values) for name, values in axes.items()})
         self._roles = {ROLES[of]: name for of, name in chosen.items()}  # the other axes are pooled
-        # Columns from large to small as in the article, rows too as on any chart.
+        # Widths across from large to small as in the article, all rows as on any chart.
         self._values = {
-            role: sorted(axes[name], reverse=role != "panels") for role, name in self._roles.items()
+            role: sorted(axes[name], reverse=role == "rows" or (role == "columns" and name == ACROSS))
+            for role, name in self._roles.items()
         }
         # By place along each axis; the last place along one is of the runs that stand at all of its values.
         shape = [len(values) + 1 for values in self._values.values()]
