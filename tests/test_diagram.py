@@ -44,7 +44,7 @@ def test_a_cell_shows_the_majority_that_analysis_finds(phases):
     table = runs(phases).assign(seed=range(len(phases)), min_train_loss=0.0)
     majority = cells(table, by=["weight_decay"])["majority"].item()
     look = COMPLETE if len(phases) == 9 else PARTIAL
-    assert tiles(drawn) == [[("·", "dim"), look[majority]]]
+    assert tiles(drawn) == [[look[majority], ("·", "dim")]]
 
 
 def test_every_phase_has_a_glyph_of_its_own():
@@ -77,11 +77,11 @@ def test_phases_of_another_definition():
     drawn = Diagram({"weight_decay": (0.1, 1.0)}, "relu_mlp", {"weight_decay": [0.1, 1.0] * 2}, part)
 
     drawn.count(runs(["wild"]))
-    assert tiles(drawn)[0][1] == partial(shown["wild"])
+    assert tiles(drawn)[0][0] == partial(shown["wild"])
     drawn.count(runs([None]))
-    assert tiles(drawn)[0][1] == partial(shown["wild"])
+    assert tiles(drawn)[0][0] == partial(shown["wild"])
     drawn.count(runs(["calm"]))
-    assert tiles(drawn)[0][1] == complete(shown["calm"])
+    assert tiles(drawn)[0][0] == complete(shown["calm"])
 
 
 def test_no_axes_no_diagram():
@@ -115,7 +115,7 @@ def test_values_that_an_axis_has_more_than_once_are_more_runs():
     drawn = Diagram({"weight_decay": (0.0, 1.0)}, "relu_mlp", {"weight_decay": [0.0, 0.0, 1.0]})
     for look in (PARTIAL, COMPLETE):
         drawn.count(runs(["grok"]).assign(weight_decay=0.0))
-        assert tiles(drawn) == [[("·", "dim"), look["grok"]]]
+        assert tiles(drawn) == [[look["grok"], ("·", "dim")]]
 
 
 def test_axes_not_shown_are_pooled():
