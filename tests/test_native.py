@@ -117,6 +117,10 @@ def test_without_a_compiler_xla_does_it(monkeypatch):
     [
         ("exit 3", "it ended with 3, and said nothing"),
         ("echo 'relu.cpp:1: no such header' >&2; echo more >&2; exit 1", "relu.cpp:1: no such header"),
+        (
+            "echo 'In file included from relu.cpp:2:' >&2; echo 'call.h:8: error: no such type' >&2; exit 1",
+            "call.h:8: error: no such type",
+        ),
         ("exit 0", "[Errno 2] No such file or directory"),
     ],
 )

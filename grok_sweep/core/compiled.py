@@ -95,7 +95,7 @@ def _by_engine(program: Program) -> Iterator[None]:
     except Exception as error:
         if program.engine == "xla" or program.device == "cpu":
             raise
-        why = str(error).strip().partition("\n")[0]
+        why = str(error).strip().partition("\n")[0] or type(error).__name__
         device = jax.devices()[0].device_kind
         raise EngineError(f"the kernel for {program.model} does not compile for {device}: {why}") from error
 

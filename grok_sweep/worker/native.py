@@ -128,12 +128,17 @@ def built(kind: str) -> Path:
             command = [cxx, *FLAGS, f"-I{jax.ffi.include_dir()}", str(SOURCES[kind]), "-o", str(made)]
             done = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False)
             if done.returncode:
-                said = done.stderr.strip() or f"it ended with {done.returncode}, and said nothing"
-                raise NativeError(f"{failed}: {said.splitlines()[0]}")
+                raise NativeError(f"{failed}: {_why(done)}")
             made.replace(library)  # whole or not at all
     except (OSError, subprocess.TimeoutExpired) as error:
         raise NativeError(f"{failed}: {error}") from None
     return library
+
+
+def _why(done: subprocess.CompletedProcess[str]) -> str:
+    """The first error of a compiler that failed; before it may stand by whom that line is included."""
+    said = done.stderr.strip().splitlines() or [f"it ended with {done.returncode}, and said nothing"]
+    return next((line for line in said if "error:" in line), said[0])
 
 
 @contextlib.contextmanager

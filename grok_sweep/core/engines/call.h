@@ -80,7 +80,7 @@ struct Call {
 // What XLA asks of a function that it calls: first, with which version of the interface it was compiled.
 template <typename Kernel>
 XLA_FFI_Error* answer(XLA_FFI_CallFrame* frame, Kernel kernel) {
-  XLA_FFI_Extension_Base* asked = frame->extension_start;
+  auto* asked = frame->extension_start;  // its type has another name from jaxlib 0.11.1 on
   if (asked != nullptr && asked->type == XLA_FFI_Extension_Metadata) {
     XLA_FFI_Metadata* told = reinterpret_cast<XLA_FFI_Metadata_Extension*>(asked)->metadata;
     told->api_version = {XLA_FFI_Api_Version_STRUCT_SIZE, nullptr, XLA_FFI_API_MAJOR, XLA_FFI_API_MINOR};
