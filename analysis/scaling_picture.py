@@ -15,13 +15,15 @@ from analysis.times import EVENTS
 from analysis.words import in_words
 
 MOST_KEYS = 12  # values of an axis that are told in the legend
+MARKERS = "osD^vP"  # of values, where there are so many at most
 
 
 @plain_style()
 def scaling_picture(law: pd.DataFrame, cells: pd.DataFrame, title: str = "") -> Figure:
     """The medians of each cell, with their intervals, over those by the law of the others; both as `scaling`.
 
-    Shades are values of the first axis. Raises ValueError where a column is missing or there is no row.
+    Shades and marks are values of the first axis. Raises ValueError where a column is missing or there is no
+    row.
     """
     need(cells, CELLS, "a table of cells by a law")
     if cells.empty:
@@ -36,10 +38,11 @@ def scaling_picture(law: pd.DataFrame, cells: pd.DataFrame, title: str = "") -> 
     shown = of["axes"][0]
     values = sorted(cells[shown].unique())
     shades = {value: shade_of(TEST, place, len(values)) for place, value in enumerate(values)}
+    markers = dict(zip(values, MARKERS if len(values) <= len(MARKERS) else "o" * len(values), strict=False))
     told = values if len(values) <= MOST_KEYS else [values[0], values[-1]]
     keys = {
         f"{shown} {in_words(value)}".replace("_", " "): Line2D(
-            [], [], marker="o", markersize=4, color=shades[value], linewidth=0
+            [], [], marker=markers[value], markersize=4, color=shades[value], linewidth=0
         )
         for value in told
     }
@@ -57,19 +60,25 @@ def scaling_picture(law: pd.DataFrame, cells: pd.DataFrame, title: str = "") -> 
     late = OVER * cells["last_step"].to_numpy(float)
     is_late = np.isinf(cells["median"].to_numpy(float))
     median, low, high = (np.minimum(cells[name].to_numpy(float), late) for name in ("median", "low", "high"))
-    said, colours = cells["held_out"].to_numpy(float), [shades[value] for value in cells[shown]]
+    said = cells["held_out"].to_numpy(float)
     ends = np.array([np.nanmin([said, median]), np.nanmax([said, late])])
     plot.plot(ends, ends, color=RULE, linewidth=1, zorder=0)
-    plot.vlines(said, np.maximum(low, 1), high, color=colours, linewidth=0.8, alpha=0.6)
-    plot.scatter(
-        said,
-        median,
-        s=16,
-        c=["white" if hollow else c for hollow, c in zip(is_late, colours, strict=True)],
-        edgecolors=colours,
-        linewidths=1,
-        zorder=3,
-    )
+    for value in values:
+        of_value = cells[shown].to_numpy() == value
+        at, colour = said[of_value], shades[value]
+        plot.vlines(at, np.maximum(low, 1)[of_value], high[of_value], color=colour, linewidth=0.8, alpha=0.6)
+        for those, face, edge in ((~is_late, colour, "white"), (is_late, "white", colour)):
+            here = of_value & those
+            plot.scatter(
+                said[here],
+                median[here],
+                s=24,
+                marker=markers[value],
+                color=face,
+                edgecolors=edge,
+                linewidths=0.5 if face == colour else 1,
+                zorder=3,
+            )
     plot.set(xscale="log", yscale="log")
     plot.set_xlabel("median step by the law", size=9, color=INK)
     plot.set_ylabel("median step", size=9, color=INK)

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import PathCollection
 from pages import PARITY
 from scipy import stats
 
@@ -228,14 +229,17 @@ def record():
 def test_cells_are_drawn_over_what_the_law_of_the_others_says(record):
     figure = scaling_picture(*record, "p")
     (plot,) = figure.axes
-    points = plot.collections[-1].get_offsets()
     _, cells = record
-    assert points[:, 0].tolist() == cells["held_out"].tolist()
-    there = np.isfinite(cells["median"])
-    assert points[there.to_numpy(), 1].tolist() == cells["median"][there].tolist()
-    assert {*points[~there.to_numpy(), 1]} == {1.6 * 20_000}
-    white = (plot.collections[-1].get_facecolors() == 1).all(axis=1)
-    assert white.tolist() == (~there).tolist()
+    marks = [drawn for drawn in plot.collections if isinstance(drawn, PathCollection)]
+    hollow = {True: [], False: []}
+    for value, drawn in zip(np.repeat(sorted(cells["train_size"].unique()), 2), marks, strict=True):
+        of_value = cells[cells["train_size"] == value].set_index("held_out")["median"]
+        for at, median in drawn.get_offsets():
+            assert median == min(of_value[at], 1.6 * 20_000)
+            hollow[bool((drawn.get_facecolors() == 1).all())].append(of_value[at])
+    assert sum(map(len, hollow.values())) == len(cells)
+    assert np.isinf(hollow[True]).all()
+    assert np.isfinite(hollow[False]).all()
 
 
 def test_the_command_writes_tables_and_a_picture_and_keeps_them_up_to_date(tmp_path, capsys):

@@ -221,6 +221,12 @@ def test_finished_runs_are_trained_again_where_the_query_says(folder, capfd, def
     capfd.readouterr()
     assert analyse(["compare", "out", "out/replaced/2", "--out", "compared"]) == 0
     assert "4 cells are in both out and out/replaced/2" in capfd.readouterr().out
+    assert analyse(["out", "--record", "record"]) == 0  # with it goes what they were: a session goes on there
+    pd.testing.assert_frame_equal(analysis.load_runs(folder.parent / "record" / "replaced" / "2"), mine)
+    assert len(analysis.load_runs(folder.parent / "record" / "replaced" / "3")) == 8
+    capfd.readouterr()
+    assert main([*again, "out=record"]) == 0
+    assert "all 16 runs are finished already" in capfd.readouterr().err
 
 
 def test_a_redoing_that_is_broken_off_goes_on_with_what_it_chose(folder, capfd):

@@ -287,7 +287,7 @@ class Store:
         curves of others are passed over. The lock must be held.
         """
         name = f"{REPLACED}/{session}"
-        target = Store(uris.below(self.root, name))
+        target = self._replaced(session)
         target.make_folders()
         target._write_sweep(self.sweep())
         for shard, ids in self._tables.run_ids(run_ids).items():
@@ -303,11 +303,15 @@ class Store:
 
     def replaced_since(self, session: int) -> "list[Store]":
         """The results folders of what sessions from this one on have trained again, in their order."""
+        return [self._replaced(number) for number in self._replacing() if number >= session]
+
+    def _replaced(self, session: int) -> "Store":
+        return Store(uris.below(self.root, f"{REPLACED}/{session}"))
+
+    def _replacing(self) -> list[int]:
+        """The sessions that have trained runs again, in their order."""
         names = [name for name in self._files.names(REPLACED) if name.isdecimal()]
-        numbers = sorted(int(name) for name in names if self.exists(f"{REPLACED}/{name}/{SWEEP}"))
-        return [
-            Store(uris.below(self.root, f"{REPLACED}/{number}")) for number in numbers if number >= session
-        ]
+        return sorted(int(name) for name in names if self.exists(f"{REPLACED}/{name}/{SWEEP}"))
 
     def forget_crashed(self, run_ids: Collection[str]) -> None:
         """Remove the records whose runs are all among these: they are tried again."""
@@ -379,7 +383,8 @@ class Store:
     def copy_record(self, target: "Store") -> None:
         """Write the whole sweep to `target`, in one file per table: what one commits or mails.
 
-        Shards with weights stay as they are, so that not all of these are in memory at once.
+        Shards with weights stay as they are, so that not all of these are in memory at once. What runs were
+        that have been trained again goes with them.
         """
         runs, curves = self._tables.runs().sort_by("run_id"), self._tables.curves()
         target.make_folders()
@@ -395,6 +400,8 @@ class Store:
             left -= {*ids}
         if left:
             target.publish(of_runs(runs, left), of_runs(curves, left))
+        for session in self._replacing():
+            self._replaced(session).copy_record(target._replaced(session))
 
     def copy_cells(self, target: "Store") -> None:
         """Write what is kept of very many runs to `target`: how they were run, the cells and the picture."""
