@@ -209,3 +209,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Those first, so that of several processes (`--dist loadfile`) none is left with one at the end."""
     order = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
+
+@pytest.fixture
+def h100():
+    """jax is told of a GPU that is not here: from 0.12 on it asks which one a kernel is lowered for."""
+    from jax.sharding import AbstractDevice, AbstractMesh, use_abstract_mesh
+
+    there = AbstractDevice("NVIDIA H100 80GB HBM3", None, "gpu")
+    with use_abstract_mesh(AbstractMesh((1,), ("gpu",), abstract_device=there)):
+        yield

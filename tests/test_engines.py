@@ -364,6 +364,7 @@ def test_where_a_kernel_does_not_compile_xla_does_it(monkeypatch, by, raised):
         assert result.curves.equals(right.curves)
 
 
+@pytest.mark.usefixtures("h100")
 def test_it_compiles_for_a_gpu_that_is_not_here():
     program = parity(2, hidden_size=258)
     made = ReluGpu(program, losses(program))

@@ -55,6 +55,7 @@ def test_all_sweeps_are_tried():
     assert sorted(SWEEPS) == sorted(choices("sweeps"))
 
 
+@pytest.mark.usefixtures("h100")
 @pytest.mark.parametrize("name", SWEEPS)
 def test_every_program_lowers(name):
     lowered, engines = [], set()
