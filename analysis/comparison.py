@@ -7,13 +7,14 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.cells import axes
+from analysis.cells import axes, wilson
 from analysis.phases import looks
 from analysis.read import need, unclaimed
 from analysis.words import definition, plural, setting
 
 PERMUTATIONS, PERMUTATIONS_A_CELL = 2000, 40  # so that one cell of all can be told from chance, by its seeds
 SIDE = "of which sweep"  # no axis is called so
+OF_SHARES = ("share", "low", "high")
 COLUMNS = ["runs_a", "runs_b", "distance", "by_chance", "p", "q"]
 SURE = 0.05  # of the cells that are called different this share may be by chance
 MOST_NAMED = 5
@@ -34,10 +35,11 @@ def compare(one: pd.DataFrame, other: pd.DataFrame, by: Sequence[str] | None = N
     """Two tables of phases (see `classify`), by the same definition and thresholds.
 
     The table has a row for each combination of `by` that is in both (default: the axes of `cells` of either).
-    Columns: `by`; runs_a and runs_b; for each phase share_a_ and share_b_; distance, the total variation
-    sum |share_a - share_b| / 2 of the two, in [0, 1]; by_chance, its mean where the runs of a seed are given
-    to either sweep at random; p, how often that is as far or farther; q, p corrected for many cells (Y.
-    Benjamini and Y. Hochberg, Journal of the Royal Statistical Society B 57, 1995, 289-300).
+    Columns: `by`; runs_a and runs_b; for each phase share_a_, with low_a_ and high_a_, its 95 % interval of
+    `wilson`, and the same of b; distance, the total variation sum |share_a - share_b| / 2 of the two, in
+    [0, 1]; by_chance, its mean where the runs of a seed are given to either sweep at random; p, how often
+    that is as far or farther; q, p corrected for many cells (Y. Benjamini and Y. Hochberg, Journal of the
+    Royal Statistical Society B 57, 1995, 289-300).
 
     Chance is by permutation of seeds, in all cells at once as their runs share data and initial weights: of a
     seed that is in both sweeps the two sides are swapped or not; of the others as many are drawn for either
@@ -54,7 +56,8 @@ def compare(one: pd.DataFrame, other: pd.DataFrame, by: Sequence[str] | None = N
     if (attrs := dict(one.attrs)) != dict(other.attrs):
         raise ValueError(f"compare: phases by {definition(one)} and by {definition(other)}: give both by one")
     by = _shared(one, other) if by is None else [*by]
-    unclaimed(by, [*COLUMNS, *(f"share_{side}_{name}" for side in "ab" for name in looks(one))])
+    shown = [f"{what}_{side}_{name}" for what in OF_SHARES for side in "ab" for name in looks(one)]
+    unclaimed(by, [*COLUMNS, *shown])
     both = pd.concat([one.assign(**{SIDE: 0}), other.assign(**{SIDE: 1})], ignore_index=True)
     both = both[both["phase"].notna()]
     cell_R, keys = _cells(both, by)
@@ -75,7 +78,10 @@ def compare(one: pd.DataFrame, other: pd.DataFrame, by: Sequence[str] | None = N
     table["runs_a"], table["runs_b"] = runs_2C
     for side, letter in enumerate("ab"):
         for number, name in enumerate(names):
-            table[f"share_{letter}_{name}"] = shares_2CP[side, :, number]
+            share_C, runs_C = shares_2CP[side, :, number], runs_2C[side]
+            each = (share_C, *wilson(pd.Series(share_C * runs_C), pd.Series(runs_C)))
+            for what, values in zip(OF_SHARES, each, strict=True):
+                table[f"{what}_{letter}_{name}"] = values
     table["distance"], table["by_chance"] = distance_C, chance_BC.mean(axis=0)
     table["p"] = _p(distance_C, chance_BC)
     table["q"] = false_discovery_control(table["p"])

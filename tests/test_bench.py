@@ -6,9 +6,11 @@ How fast anything is is not asserted: `make bench` prints it.
 import math
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 from grok_sweep.bench import cores
 from grok_sweep.bench import workers as simulated
@@ -27,6 +29,7 @@ ONE = ["train.steps=1", "train.log_every=1", "grid.hidden_size=[2]", "grid.train
 # A process where what `sweep` must do without cannot be imported, as if it were not installed.
 WITHOUT = """
 import sys
+from pathlib import Path
 from pathlib import Path
 for name in ("ray", "hydra", "omegaconf", "matplotlib"):
     sys.modules[name] = None
@@ -146,3 +149,36 @@ def test_a_device_that_is_not_there_is_one_message():
     assert done.returncode == 2
     assert done.stderr.startswith("bench: --device tpu: jax ")
     assert done.stderr.count("\n") == 1
+
+
+def test_the_readme_has_what_was_measured():
+    told = yaml.safe_load((Path(__file__).parent / "bench.yaml").read_text(encoding="utf-8"))
+    text = (Path(__file__).parent.parent / "grok_sweep" / "README.md").read_text(encoding="utf-8")
+
+    def row(name, xla, native, times_xla, of_the_product, minutes_xla, minutes_native):
+        speeds = f"{xla:.0f} | {native:.0f} | {times_xla:.1f} | {of_the_product:.2f}"
+        return f"| {name} | {speeds} | {minutes_xla:.1f} | {minutes_native:.1f} |"
+
+    training, plan, short, waiting = (told[name] for name in ("training", "plan", "short_runs", "waiting"))
+    for row_of in (*training["rows"], ["all, by work", *training["all"]]):
+        assert row(*row_of) in text
+    assert f"product ({training['product_gflops']:.0f} GFLOP/s)" in text
+    (_, _, small, times, *_), (_, _, large, of_large, *_) = told["modular"]["rows"]
+    both = told["modular"]["all"]
+    assert f"{small:.0f} GFLOP/s, {times:.1f} times XLA, of 128 {large:.0f} and {of_large:.1f} times;" in text
+    assert f"both by work {both[2]:.1f} times XLA and {both[3]:.2f} times the product." in text
+    one_json = f"({plan['times_one_json_per_run']:.2f} of the time of one JSON per run alone)"
+    assert f"| {plan['seconds']:.1f} s, {plan['peak_gb']:.2f} GB {one_json} |" in text
+    assert f"| {short['runs_per_second_after_first']:,} runs/s | 500 |" in text
+    assert f"| {short['peak_gb_of_driver']:.2f} GB | 2 GB |" in text
+    for name, of in waiting.items():
+        first, last = (f"{of['cold'][i]:.1f} s, {of['warm'][i]:.1f} s" for i in (0, 1))
+        assert f"| `{name}` | {first} | {last} |" in text
+    thousand, ten = told["workers"][1000], told["workers"][10_000]
+    words = " ".join(text.split())
+    assert f"takes {thousand['done']:.1f}, is busy {thousand['busy']:.2f} of the time, and has" in words
+    assert (
+        f"{thousand['peak_gb']:.2f} GB; of 10,000 workers' {ten['due']:.0f} it takes {ten['done']:.0f}"
+        in words
+    )
+    assert f"(`{told['slice']['command']}`) took {told['slice']['seconds']:.0f} s" in words

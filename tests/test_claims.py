@@ -46,6 +46,12 @@ def percent(share, digits=0):
     return f"{100 * share:.{digits}f} %"
 
 
+def sure(hits, runs):
+    """The interval of a share, as the headers give it."""
+    (low,), (high,) = analysis.wilson(np.array([hits]), np.array([runs]))
+    return f"{100 * low:.0f} to {percent(high)}"
+
+
 def short(loss):
     """A loss as in the headers: .0070"""
     return f"{loss:.4f}".lstrip("0")
@@ -298,10 +304,13 @@ def modular_circle():
     shares = others[["final_train_accuracy", "final_eval_accuracy"]].to_numpy()
     loss = [short(learnt[f"final_{side}_loss"].mean()) for side in ("train", "eval")]
     header = [
-        f"{count['generalize']} of the {len(runs)} seeds generalize, {count['grok']} grok, their test pairs "
+        f"{count['generalize']} of the {len(runs)} seeds generalize "
+        f"({sure(count['generalize'], len(runs))} with "
+        f"95 % confidence), {count['grok']} grok ({sure(count['grok'], len(runs))}), their test pairs "
         f"{thousands(late.min())} to {thousands(late.max())} steps after the training pairs, and "
-        f"{count['fail']} fail (by liu: over 90 %)",
-        f"The {len(first)} come to 100 % on training and test pairs, at step {thousands(first.mean())}",
+        f"{count['fail']} fail ({sure(count['fail'], len(runs))}; by liu: over 90 %)",
+        f"The {len(first)} ({sure(len(first), len(runs))}) come to 100 % on training and test pairs, at "
+        f"step {thousands(first.mean())}",
         f"losses of {loss[0]} and {loss[1]}",
         f"({np.min(gaps):.0f} to {np.max(gaps):.0f} degrees apart)",
         f"the other {len(others)} end at {100 * shares.min():.0f} to {percent(shares.max())}",
@@ -310,8 +319,10 @@ def modular_circle():
     ]
     readme = [
         "20 weights",
-        f"{len(first)} of {len(runs)} seeds reach 100 % on all pairs",
-        f"{count['generalize']} of them generalize at once, {count['grok']} grok (by `liu`), up to "
+        f"{len(first)} of {len(runs)} seeds ({sure(len(first), len(runs))}) reach 100 % on all pairs",
+        f"{count['generalize']} of them ({sure(count['generalize'], len(runs))} of seeds) generalize at "
+        f"once, "
+        f"{count['grok']} ({sure(count['grok'], len(runs))}) grok (by `liu`), up to "
         f"{thousands(late.max())} steps later",
     ]
     return header, readme
@@ -324,20 +335,20 @@ def modular_seeds():
     assert len(all_right) == len(circuits) == 48
     found = circuits[~circuits["generalize_censored"]]
     rest = circuits[circuits["generalize_censored"]]
-    low, high = analysis.wilson(np.array([len(found)]), np.array([48]))
     counts = found["n_frequencies"].value_counts()
     assert sorted(counts.index) == [3, 4]
     assert (found["n_without_frequency"] == 0).all()
     each = [int(n) for row in found["neurons_per_frequency"] for n in row.split()]
     loss = one.runs.set_index("run_id").loc[rest.index, "final_eval_loss"]
     none, some, step = rest["n_without_frequency"], rest["n_frequencies"], found["generalize_step"]
-    chance = f"{100 * low[0]:.0f} to {percent(high[0])}"
+    chance, three = sure(len(found), 48), sure(counts[3], len(found))
+    assert 2 * len(found) < 48  # "over 50,000 of all"
     header = [
         f"of the 48 seeds all memorise (100 % at step {all_right.min()} to {all_right.max()}, "
         f"{all_right.median():.0f} in the middle), and {len(found)} generalise by step 50,000 "
         f"({percent(len(found) / 48)}; {chance} with 95 % confidence), at {thousands(step.min())} to "
-        f"{thousands(step.max())} ({thousands(step.median())} in the middle): {counts[3]} with 3 "
-        f"frequencies, "
+        f"{thousands(step.max())} ({thousands(step.median())} in the middle of these, over 50,000 of all): "
+        f"{counts[3]} with 3 frequencies ({three} of these), "
         f"{counts[4]} with 4, every neuron on one of them, {min(each)} to {max(each)} on each",
         f"Of the others {none.min()} to {none.max()} of the 24 neurons, {none.median():.0f} in the "
         f"middle, have "
@@ -348,8 +359,8 @@ def modular_seeds():
     ]
     readme = [
         f"of 48 seeds {len(found)} generalise by step 50,000 ({percent(len(found) / 48)}; {chance}), at "
-        f"{thousands(step.min())} to {thousands(step.max())}: {counts[3]} with 3 frequencies, {counts[4]} "
-        f"with 4; "
+        f"{thousands(step.min())} to {thousands(step.max())}: {counts[3]} with 3 frequencies ({three} of "
+        f"these), {counts[4]} with 4; "
         f"of the others {none.min()} to {none.max()} of the 24 neurons have none",
         "frequencies of 48 seeds",
     ]
@@ -420,7 +431,8 @@ def modular_forgets():
     share = f"{100 * best.min():.0f} to {percent(best.max())}"
     lowest = loss.min(axis=1)[those].min()
     header = [
-        f"in {those.sum()} of the {len(loss)} seeds the test loss comes under half of its first value "
+        f"in {those.sum()} of the {len(loss)} seeds ({sure(those.sum(), len(loss))} with 95 % "
+        f"confidence) the test loss comes under half of its first value "
         f"({start.mean():.3f}), to as little as {lowest:.3f}, and ends above it, at up to "
         f"{loss.iloc[:, -1][those].max():.2f}".replace("(0.", "(.").replace(" 0.", " ."),
         f"loses {100 * lost.min():.0f} to {100 * lost.max():.0f} points of its best in these, "
@@ -433,7 +445,7 @@ def modular_forgets():
         f'{(circuits["label"] == "partial").sum()} are "partial"',
         f"By liu, which asks for 90 % once, {first['memorize']} memorize, {first['generalize']} generalize, "
         f"{first['grok']} grok and {first['fail']} fails; of the {passed} that pass, {under} end under 90 "
-        f"%: by "
+        f"% ({sure(under, passed)} of such): by "
         f"liu_lasting {lasting['memorize']} memorize, {lasting['generalize']} generalize, "
         f"{lasting['grok']} grok and "
         f"{lasting['fail']} fails",
@@ -441,10 +453,10 @@ def modular_forgets():
     opened = OPENED["modular_forgets"]
     seed = one.runs.set_index("run_id").loc[opened, "seed"]
     readme = [
-        f"in {those.sum()} of {len(loss)} tiny networks",
+        f"in {those.sum()} of {len(loss)} tiny networks ({sure(those.sum(), len(loss))})",
         f"their test accuracy, {share} at best, loses {100 * lost.median():.1f} points in the middle. "
         f"None of these "
-        f"comes to 95 %; of the {passed} that pass Liu's 90 %, {under} end under it",
+        f"comes to 95 %; of the {passed} that pass Liu's 90 %, {under} ({sure(under, passed)}) end under it",
         f"seed {seed}, without decay, loses {100 * lost[opened]:.1f} points, and its test loss rises "
         f"{loss.loc[opened].iloc[-1] / loss.loc[opened].min():.0f} times",
     ]
@@ -478,8 +490,9 @@ def modular_returns():
     first, lasting, passed, under = passing(one)
     assert not circuits["label"].eq("generalized, memorized, generalized").any()
     header = [
-        f"of the {len(runs)} seeds {found} reach 95 % of the test pairs. Seed {runs.loc[run, 'seed']} "
-        f"goes there",
+        f"of the {len(runs)} seeds {found} reach 95 % of the test pairs ({sure(found, len(runs))} of "
+        f"seeds, with 95 % "
+        f"confidence). Seed {runs.loc[run, 'seed']} goes there",
         f"its test accuracy is {percent(test[peak], 1)} at step {thousands(peak)} and "
         f"{percent(test[low], 1)} at step "
         f"{thousands(low)}, while the training loss falls from {train[peak]:.0e} to {train[low]:.0e} and "
@@ -489,19 +502,22 @@ def modular_returns():
         f"the training loss falls until step {thousands(bottom)} and then stays between {after.min():.1e} "
         f"and "
         f"{after.max():.1e}".replace("e-0", "e-"),
-        f"{words[len(more)]} more seeds lose {100 * more.min():.0f} to {100 * more.max():.0f} points on "
+        f"{words[len(more)]} more seeds ({sure(len(more), len(runs))}) lose {100 * more.min():.0f} to "
+        f"{100 * more.max():.0f} points on "
         f"the way, "
         f"which {words[regained]} of them find again",
         f"By liu {first['generalize']} generalize, {first['grok']} grok and {first['memorize']} "
         f"memorizes; of the "
-        f"{passed} that pass, {under} end under 90 %: by liu_lasting {lasting['generalize']} generalize, "
+        f"{passed} that pass, {under} end under 90 % ({sure(under, passed)} of such): by liu_lasting "
+        f"{lasting['generalize']} generalize, "
         f"{lasting['grok']} grok and {lasting['memorize']} memorize",
     ]
     readme = [
-        f"in one of {len(runs)} small networks the test accuracy goes {percent(test[peak], 1)}, "
+        f"in one of {len(runs)} small networks ({sure(1, len(runs))}) the test accuracy goes "
+        f"{percent(test[peak], 1)}, "
         f"{percent(test[low], 1)}, {percent(test[whole])}, at steps {thousands(peak)}, {thousands(low)}, "
         f"{thousands(whole)}; the training loss falls until step {thousands(bottom)}. {words[len(more)]} "
-        f"more lose "
+        f"more ({sure(len(more), len(runs))}) lose "
         f"{100 * more.min():.0f} to {100 * more.max():.0f} points, {words[len(more) - regained]} of them for "
         f"good",
         f"seed {runs.loc[run, 'seed']} loses {100 * (test[peak] - test[low]):.1f} points of test "

@@ -209,6 +209,40 @@ def test_a_run_is_that_of_xla_as_far_as_rounding_carries(device, optimizer, hidd
         np.testing.assert_allclose(getattr(by_kernel.metrics, name), right, rtol=2e-5, err_msg=name)
 
 
+def as_near_to_float64(program, of, device="cpu"):
+    """A kernel's 1,000 steps and XLA's: as far from the same training in float64, hardly in the first 100.
+
+    Rounding grows as training goes on, all at once where it decides whether a neuron is on: in a few lanes.
+    """
+    double = tuple({**program.values, "float_bits": 64}.items())
+    with jax.enable_x64(True):
+        exact = trained(
+            dataclasses.replace(program, static=double),
+            of | {"float_bits": np.full(len(of["seed"]), 64)},
+        ).metrics
+    by_xla, by_kernel = trained(program, of).metrics, trained(native(program, device), of).metrics
+
+    def away(found_LT, right_LT):
+        return np.abs(np.asarray(found_LT, np.float64) - right_LT) / np.abs(right_LT).max()
+
+    for name in ("train_loss", "eval_loss", "weight_norm"):
+        right, xla, kernel = (np.asarray(getattr(each, name)) for each in (exact, by_xla, by_kernel))
+        assert right.dtype == np.float64
+        assert np.isfinite(right).all()
+        assert np.abs(np.diff(right)).max() > 0  # it trains
+        kernel_L, xla_L = (away(found, right).max(axis=1) for found in (kernel, xla))
+        assert away(kernel, right)[:, :20].max() <= 2e-6, name
+        assert np.log(kernel_L + 1e-8).mean() <= np.log(5) + np.log(xla_L + 1e-8).mean(), name
+        assert kernel_L.max() <= 10 * xla_L.max() + 1e-3, name
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adamw_l1"])
+@pytest.mark.parametrize("hidden_size", [16, 48])
+def test_a_thousand_steps_are_as_near_to_float64_as_xlas(optimizer, hidden_size):
+    program = parity(9, optimizer, steps=1000, hidden_size=hidden_size)
+    as_near_to_float64(program, columns(program, range(9)))
+
+
 @on_all
 def test_what_is_not_finite_is_so_for_both(device):
     program = parity(2)

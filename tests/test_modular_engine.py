@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_engines import is_near, losses, native, on_some_threads, trained
+from test_engines import as_near_to_float64, is_near, losses, native, on_some_threads, trained
 
 from grok_sweep.core import engines
 from grok_sweep.core.program import Program
@@ -119,6 +119,12 @@ def test_a_run_is_that_of_xla_as_far_as_rounding_carries(model, static, lanes):
     by_xla, by_kernel = trained(program, of), trained(native(program, "cpu"), of)
     for name, right in by_xla.metrics._asdict().items():
         np.testing.assert_allclose(getattr(by_kernel.metrics, name), right, rtol=2e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("model", ["modular_circle", "modular_mlp"])
+def test_a_thousand_steps_are_as_near_to_float64_as_xlas(model):
+    program = addition(9, model, steps=1000)
+    as_near_to_float64(program, columns(program))
 
 
 def test_what_is_not_finite_is_so_for_both():

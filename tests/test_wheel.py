@@ -12,6 +12,8 @@ import yaml
 from conftest import TINY, in_browser
 from nodes import Nodes
 
+from grok_sweep.worker import native
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -49,6 +51,8 @@ def test_the_wheel_works_in_a_folder_of_its_own(site, tmp_path):
             p.relative_to(ROOT) for pattern in patterns for p in (ROOT / folder).glob(pattern)
         }
     assert not (site / "grok_sweep" / "bench").exists()
+    for source in (*native.SHARED, *native.SOURCES.values()):  # each machine builds its own
+        assert (site / source.relative_to(ROOT)).read_bytes() == source.read_bytes()
     # The editable install of this checkout is on the path too: the wheel's must come first.
     at = {"cwd": elsewhere, "env": os.environ | {"PYTHONPATH": str(site)}}
     where = run(
