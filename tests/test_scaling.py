@@ -238,6 +238,8 @@ def test_cells_are_drawn_over_what_the_law_of_the_others_says(record):
             assert median == min(of_value[at], 1.6 * 20_000)
             hollow[bool((drawn.get_facecolors() == 1).all())].append(of_value[at])
     assert sum(map(len, hollow.values())) == len(cells)
+    shapes = [drawn.get_paths()[0].vertices.tolist() for drawn in marks[::2]]
+    assert all(one not in shapes[:i] for i, one in enumerate(shapes))  # a mark for each value
     assert np.isinf(hollow[True]).all()
     assert np.isfinite(hollow[False]).all()
 
