@@ -182,3 +182,9 @@ def test_the_readme_has_what_was_measured():
         in words
     )
     assert f"(`{told['slice']['command']}`) took {told['slice']['seconds']:.0f} s" in words
+    whole = told["whole"]
+    minutes, seconds = divmod(round(whole["seconds"]), 60)
+    share = f"{whole['training_share_of_worker_time']:.1%}"
+    assert f"the whole of `parity_1125` {minutes} min {seconds} s, {share} of the workers' time" in words
+    stopped = whole["stop_when_decided"]["seconds"]
+    assert f"the whole took {stopped:.0f} s instead of {whole['seconds']:.0f} (`tests/bench.yaml`)" in words
