@@ -56,6 +56,27 @@ class Net(nn.Module):
 def net(h):
     return Net(h.largest + 1, h.width, h.temperature)
 """
+METRICS = """
+@metric
+def bias(h, at):
+    return at.params["params"]["Dense_0"]["bias"].sum()
+
+@metric
+def gradient_norm(h, at):
+    return optax.tree.norm(at.gradient) * h.temperature
+
+@metric
+def rows(h, at):
+    return at.train_size
+
+@metric
+def nowhere(h, at):
+    return jnp.nan
+
+@metric
+def surest(h, at):
+    return jnp.max(jnp.where(at.y_test == 1, at.output_test[:, 1], -jnp.inf)) + 0 * at.x_train.sum()
+"""
 SGD = """
 @optimizer(
     learning_rate=real(0.1, "step size", 0, above=True),

@@ -158,7 +158,7 @@ def test_the_columns_are_those_of_the_tables():
         if row.startswith("|")
         for name in row.split("|")[1].split(",")
     }
-    # Of which that record has none; test_own_numbers and test_repeats have.
+    # Of which that record has none; test_own_metrics and test_repeats have.
     described -= {
         "metrics of your own",
         "final_ and the name of a metric of your own",
