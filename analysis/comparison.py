@@ -79,7 +79,7 @@ def compare(one: pd.DataFrame, other: pd.DataFrame, by: Sequence[str] | None = N
     for side, letter in enumerate("ab"):
         for number, name in enumerate(names):
             share_C, runs_C = shares_2CP[side, :, number], runs_2C[side]
-            each = (share_C, *wilson(pd.Series(share_C * runs_C), pd.Series(runs_C)))
+            each = (share_C, *wilson(share_C * runs_C, runs_C))
             for what, values in zip(OF_SHARES, each, strict=True):
                 table[f"{what}_{letter}_{name}"] = values
     table["distance"], table["by_chance"] = distance_C, chance_BC.mean(axis=0)

@@ -8,6 +8,7 @@ intervals held the truth, of how many. Where a method gives none (no boundary is
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ Method = Callable[[np.random.Generator], Found]
 SEEDS = 9
 FINE = np.geomspace(0.003, 3, 33)
 EXPONENTS = [-0.5, -2.0]
+SECOND = {"same": 0, "other": SEEDS}  # the first seed of the second sweep
 
 
 def shares(random: np.random.Generator, runs: int) -> Found:
@@ -98,21 +100,21 @@ def difference(random: np.random.Generator, first: int) -> Found:
 
 
 METHODS: dict[str, tuple[int, Method]] = {
-    **{f"share of {runs}": (20_000, lambda r, n=runs: shares(r, n)) for runs in (9, 50)},
-    **{f"joint shares of {runs}": (2000, lambda r, n=runs: joint(r, n)) for runs in (9, 50)},
-    **{f"boundary, scatter {w}": (1000, lambda r, w=w: boundary(r, w)) for w in (0.01, 0.5, 1.0)},
-    "boundary of 24 seeds, scatter 0.5": (1000, lambda r: boundary(r, 0.5, 24)),
-    **{f"refined boundary, scatter {w}": (300, lambda r, w=w: refining(r, w)) for w in (0.01, 0.25)},
+    **{f"share of {runs}": (20_000, partial(shares, runs=runs)) for runs in (9, 50)},
+    **{f"joint shares of {runs}": (2000, partial(joint, runs=runs)) for runs in (9, 50)},
+    **{f"boundary, scatter {width}": (1000, partial(boundary, width=width)) for width in (0.01, 0.5, 1.0)},
+    "boundary of 24 seeds, scatter 0.5": (1000, partial(boundary, width=0.5, seeds=24)),
+    **{f"refined boundary, scatter {w}": (300, partial(refining, width=w)) for w in (0.01, 0.25)},
     **{
-        f"median of {runs} until {last} medians": (5000, lambda r, n=runs, last=last: times(r, n, last))
+        f"median of {runs} until {last} medians": (5000, partial(times, runs=runs, last=last))
         for runs in (9, 45)
         for last in (1.2, 3.0)
     },
-    **{f"law, cells off by {off}": (250, lambda r, off=off: law(r, off)) for off in (0.0, 0.5)},
-    **{f"shift, {what} seeds": (500, lambda r, f=f: shift(r, f)) for what, f in (("same", 0), ("other", 9))},
+    **{f"law, cells off by {off}": (250, partial(law, off=off)) for off in (0.0, 0.5)},
+    **{f"shift, {what} seeds": (500, partial(shift, first=first)) for what, first in SECOND.items()},
     **{
-        f"difference by chance, {what} seeds": (500, lambda r, f=f: difference(r, f))
-        for what, f in (("same", 0), ("other", 9))
+        f"difference by chance, {what} seeds": (500, partial(difference, first=first))
+        for what, first in SECOND.items()
     },
 }
 

@@ -305,8 +305,8 @@ def modular_circle():
     loss = [short(learnt[f"final_{side}_loss"].mean()) for side in ("train", "eval")]
     header = [
         f"{count['generalize']} of the {len(runs)} seeds generalize "
-        f"({sure(count['generalize'], len(runs))} with "
-        f"95 % confidence), {count['grok']} grok ({sure(count['grok'], len(runs))}), their test pairs "
+        f"({sure(count['generalize'], len(runs))} with 95 % confidence), {count['grok']} grok "
+        f"({sure(count['grok'], len(runs))}), their test pairs "
         f"{thousands(late.min())} to {thousands(late.max())} steps after the training pairs, and "
         f"{count['fail']} fail ({sure(count['fail'], len(runs))}; by liu: over 90 %)",
         f"The {len(first)} ({sure(len(first), len(runs))}) come to 100 % on training and test pairs, at "
@@ -321,8 +321,7 @@ def modular_circle():
         "20 weights",
         f"{len(first)} of {len(runs)} seeds ({sure(len(first), len(runs))}) reach 100 % on all pairs",
         f"{count['generalize']} of them ({sure(count['generalize'], len(runs))} of seeds) generalize at "
-        f"once, "
-        f"{count['grok']} ({sure(count['grok'], len(runs))}) grok (by `liu`), up to "
+        f"once, {count['grok']} ({sure(count['grok'], len(runs))}) grok (by `liu`), up to "
         f"{thousands(late.max())} steps later",
     ]
     return header, readme
@@ -491,8 +490,7 @@ def modular_returns():
     assert not circuits["label"].eq("generalized, memorized, generalized").any()
     header = [
         f"of the {len(runs)} seeds {found} reach 95 % of the test pairs ({sure(found, len(runs))} of "
-        f"seeds, with 95 % "
-        f"confidence). Seed {runs.loc[run, 'seed']} goes there",
+        f"seeds, with 95 % confidence). Seed {runs.loc[run, 'seed']} goes there",
         f"its test accuracy is {percent(test[peak], 1)} at step {thousands(peak)} and "
         f"{percent(test[low], 1)} at step "
         f"{thousands(low)}, while the training loss falls from {train[peak]:.0e} to {train[low]:.0e} and "

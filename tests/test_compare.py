@@ -113,6 +113,14 @@ def test_the_command_prints_and_writes_where_it_is_told(tmp_path, capsys):
     assert {path.name for path in out.iterdir()} == {
         f"compare.{kind}" for kind in ("parquet", "png", "svg", "html")
     }
-    assert len(pd.read_parquet(out / "compare.parquet")) == 125
+    table, cells = pd.read_parquet(out / "compare.parquet"), pd.read_parquet(PARITY / "cells.parquet")
+    assert len(table) == 125
+    axes = ["weight_decay", "hidden_size", "train_size"]
+    table, cells = table.set_index(axes).sort_index(), cells.set_index(axes).sort_index()
+    for phase in PHASES:
+        for what in ("share", "low", "high"):  # here both are those of the record
+            for side in "ab":
+                found = table[f"{what}_{side}_{phase}"].to_numpy()
+                np.testing.assert_allclose(found, cells[f"{what}_{phase}"], atol=1e-12)
     assert main(["compare", str(PARITY), str(tmp_path / "nothing")]) == 2
     assert capsys.readouterr().err.startswith("grok-analyze: ")

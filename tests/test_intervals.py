@@ -13,13 +13,12 @@ RECORD = yaml.safe_load((HERE / "intervals.yaml").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_each_is_as_the_record_says(name):
-    """On two of its made-up sweeps."""
+def test_the_second_made_up_sweep_of_each_is_told_right(name):
+    """As nearly all are; a record is of enough of them."""
     _, method = METHODS[name]
-    right, of = (
-        sum(column) for column in zip(*(method(np.random.default_rng(i)) for i in range(2)), strict=True)
-    )
-    assert 0 <= right <= of
+    right, of = method(np.random.default_rng(1))
+    assert of >= 1
+    assert right == (0 if "by chance" in name else of)
     assert RECORD[name]["of"] >= 250
 
 
