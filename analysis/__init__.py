@@ -30,7 +30,7 @@ from analysis.repeats import repeats
 from analysis.scaling import scaling
 from analysis.shifts import shifts
 from analysis.steps import steps
-from analysis.times import times
+from analysis.times import survival, times
 
 if TYPE_CHECKING:
     from analysis.figures import phase_diagram
@@ -74,6 +74,7 @@ __all__ = [
     "settings",
     "shifts",
     "steps",
+    "survival",
     "times",
     "wilson",
     "write_report",

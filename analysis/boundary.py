@@ -211,8 +211,7 @@ def told(table: pd.DataFrame) -> list[str]:
     """What a table of `boundaries` says, in lines."""
     axis, lines = table.attrs["axis"], []
     for (below, above), rows in shown(table):
-        least, most = rows["value"].min(), rows["value"].max()
-        at = _number(least) if least == most else f"{_number(least)} to {_number(most)}"
+        at = _range(rows["value"])
         wide = (rows["high"] / rows["low"]).where(rows["low"] > 0, np.inf).median()
         known = f"; half of the intervals are no wider than a factor of {wide:.3g}"
         lines.append(f"{below} becomes {above} at {axis} {at}, in {plural(len(rows), 'place')}")
@@ -223,12 +222,20 @@ def told(table: pd.DataFrame) -> list[str]:
     is_one = table["below"].astype(str) == table["above"].astype(str)
     is_sure = is_one & table["low"].notna()
     for name, rows in table[is_sure].groupby("below", observed=True):
-        lines.append(f"{name} is the majority at every {axis} in {plural(len(rows), 'combination')}")
+        beyond = f"a boundary would be below {_range(rows['low'])} or above {_range(rows['high'])}"
+        lines.append(
+            f"{name} is the majority at every {axis} in {plural(len(rows), 'combination')}: {beyond}"
+        )
     if unknown := int((is_one & ~is_sure).sum()):
         lines.append(f"no boundary along {axis} can be told in {plural(unknown, 'combination')}")
     if unclear := int((table["value"].isna() & ~is_one).sum()):
         lines.append(f"{unclear:,} more along {axis} cannot be told from chance")
     return lines
+
+
+def _range(values: pd.Series) -> str:
+    least, most = values.min(), values.max()
+    return _number(least) if least == most else f"{_number(least)} to {_number(most)}"
 
 
 def _number(value: float) -> str:

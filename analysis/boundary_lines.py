@@ -1,6 +1,6 @@
 """Boundaries between phases as lines with bands, in a phase diagram."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,18 +14,26 @@ from analysis.places import Axis, Places
 from analysis.style import INK
 
 STYLES: Any = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))  # of lines, by pair of phases
-CAPTION = "; lines: where one phase becomes another, with intervals of 95 %"
-
+CAPTION = "\nlines: where one phase becomes another, with intervals of 95 %"
+BEYOND = "none up to here"  # where one phase is the majority at every value
 
 PANEL, ACROSS = "its panel", "its place across"  # no axis is called so
 
 
 def keys(table: pd.DataFrame) -> dict[str, Any]:
     """The legend of `draw`."""
-    return {
+    lines = {
         f"{below} to {above}": Line2D([], [], color=INK, linestyle=style)
         for ((below, above), _), style in zip(shown(table), STYLES * len(table), strict=False)
     }
+    ends = {BEYOND: Line2D([], [], color=INK, linestyle="none", marker="^", markersize=4)}
+    return lines | (ends if len(_one_sided(table)) else {})
+
+
+def _one_sided(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of combinations in which one phase is surely the majority from `low` to `high`."""
+    is_one = table["below"].astype(str) == table["above"].astype(str)
+    return table[is_one & table["low"].notna()]
 
 
 def draw(plots: Sequence[Axes], phases: pd.DataFrame, places: Places, table: pd.DataFrame) -> None:
@@ -39,15 +47,22 @@ def draw(plots: Sequence[Axes], phases: pd.DataFrame, places: Places, table: pd.
         raise ValueError(
             f"an axis changes together with {table.attrs['axis']}: there is no column for its lines"
         )
-    for (_, rows), style in zip(shown(table), STYLES * len(table), strict=False):
+
+    def placed(rows: pd.DataFrame) -> Iterator[Any]:
         at = rows.merge(where, on=by) if by else rows.merge(where, how="cross")
-        heights = (_height(places.y, at[name].to_numpy(), table.attrs["log"]) for name in COLUMNS[2:])
-        value, low, high = heights
+        heights = [_height(places.y, at[name].to_numpy(), table.attrs["log"]) for name in COLUMNS[2:]]
         for index, plot in enumerate(plots):
             here = (at[PANEL] == index).to_numpy()
-            x = at[ACROSS].to_numpy()[here]
-            plot.bar(x, (high - low)[here], 0.9, low[here], color=INK, alpha=0.16, linewidth=0)
-            lines = plot.hlines(value[here], x - 0.45, x + 0.45, color=INK, linewidth=1.4, linestyle=style)
+            yield plot, at[ACROSS].to_numpy()[here], *(height[here] for height in heights)
+
+    for plot, x, _, low, high in placed(_one_sided(table)):
+        for y, marker in ((low - 0.47, "v"), (high + 0.47, "^")):
+            if len(x):  # a line of no points has no place, and leaves no room for anything else
+                plot.plot(x, y, marker, color=INK, markersize=4, clip_on=False)
+    for (_, rows), style in zip(shown(table), STYLES * len(table), strict=False):
+        for plot, x, value, low, high in placed(rows):
+            plot.bar(x, high - low, 0.9, low, color=INK, alpha=0.16, linewidth=0)
+            lines = plot.hlines(value, x - 0.45, x + 0.45, color=INK, linewidth=1.4, linestyle=style)
             lines.set_path_effects([withStroke(linewidth=3, foreground="white")])
 
 

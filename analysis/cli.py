@@ -78,7 +78,8 @@ def _options(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     figures = arguments.figures or arguments.run is not None
     options = {"definition": name, "figures": figures, "run_id": arguments.run}
     options |= {
-        name: getattr(arguments, name) for name in ("report", "sensitivity", "boundary", "times", "scaling")
+        name: getattr(arguments, name)
+        for name in ("report", "sensitivity", "boundary", "times", "scaling", "joint")
     }
     return options | given, wrong
 
@@ -130,6 +131,7 @@ def _parser() -> argparse.ArgumentParser:
         help="also by what power of each AXIS the step of EVENT (memorize_step or generalize_step) goes, "
         "by those not there yet too; DIR stands before it",
     )
+    add("--joint", action="store_true", help="also intervals that hold all shares of a cell at once")
     add("--report", action="store_true", help="also report.html: the sweep as a page to explore")
     add(
         "--record",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
 import pandas as pd
@@ -9,7 +10,9 @@ from matplotlib.figure import Figure
 
 from analysis.boundary import boundaries
 from analysis.boundary import told as boundary_told
+from analysis.cells import axes, cells, joint
 from analysis.figures import phase_diagram
+from analysis.phases import looks
 from analysis.read import load_curves
 from analysis.repeat_pictures import repeats_picture
 from analysis.repeats import repeats
@@ -19,11 +22,23 @@ from analysis.scaling import told as scaling_told
 from analysis.scaling_picture import scaling_picture
 from analysis.sensitivity import all_of
 from analysis.steps import steps
-from analysis.time_pictures import times_picture
+from analysis.time_pictures import survival_picture, times_picture
+from analysis.times import survival
 from analysis.times import times as times_of
 from analysis.times import told as times_told
 from grok_sweep.core.spans import is_log
-from grok_sweep.store import BOUNDARIES, CROSSED, REPEATS, SCALED, SCALING, SENSITIVITY, TIMES, Store
+from grok_sweep.store import (
+    BOUNDARIES,
+    CROSSED,
+    JOINT,
+    REPEATS,
+    SCALED,
+    SCALING,
+    SENSITIVITY,
+    SURVIVAL,
+    TIMES,
+    Store,
+)
 
 
 @dataclass(frozen=True)
@@ -33,77 +48,111 @@ class Extra:
     name: str
     tables: dict[str, pd.DataFrame]
     lines: list[str]
-    picture: tuple[Figure | None, str]
+    picture: tuple[Figure | None, str] | None = None
 
 
-def extras_of(
-    store: Store,
-    phases: pd.DataFrame,
-    asked: Sequence[Mapping[str, Any]],
-    expected: pd.DataFrame | None,
-    sensitivity: bool,
-    boundary: str | None,
-    times: bool,
-    scaling: Sequence[str],
-    again: pd.DataFrame | None,
-) -> list[Extra]:
-    """What is asked for, and what an earlier call had; see `analysis.analyze`.
+@dataclass(frozen=True)
+class Asked:
+    """What of it is asked for; see `analysis.analyze`."""
+
+    sensitivity: bool
+    boundary: str | None
+    times: bool
+    scaling: Sequence[str]
+    joint: bool
+
+
+class Extras:
+    """All of it, of one folder and the table of phases of its runs.
 
     `again`: the phases of all trainings of runs that were repeated (see `load_repeats`); None where they
     cannot be told from here.
     """
 
-    def of_sensitivity() -> Extra:
-        moved = all_of(phases, load_curves(store.root), asked[0].get("phases") or {})
+    def __init__(
+        self,
+        store: Store,
+        phases: pd.DataFrame,
+        configs: Sequence[Mapping[str, Any]],
+        expected: pd.DataFrame | None,
+        again: pd.DataFrame | None,
+    ) -> None:
+        self._store, self._phases, self._configs = store, phases, configs
+        self._expected, self._again = expected, again
+        self._title = str(phases["sweep"].iloc[0])
+
+    def made(self, asked: Asked) -> list[Extra]:
+        """What is asked for, and what an earlier call had. Raises ValueError where that cannot be."""
+        axis = str(self._store.attrs_of(BOUNDARIES).get("axis") if asked.boundary is None else asked.boundary)
+        repeated = self._again is not None and len(self._again) > 0
+        extras = []
+        for make, is_asked, file in (
+            (self._sensitivity, asked.sensitivity, SENSITIVITY),
+            (partial(self._boundary, axis), asked.boundary is not None, BOUNDARIES),
+            (self._times, asked.times, TIMES),
+            (self._survival, asked.times, TIMES),
+            (partial(self._scaling, asked.scaling), len(asked.scaling) > 0, SCALING),
+            (self._joint, asked.joint, JOINT),
+            (self._repeats, repeated, REPEATS),
+        ):
+            try:
+                extras += [make()] if is_asked or self._store.exists(file) else []
+            except ValueError as error:
+                if is_asked:
+                    raise
+                extras.append(Extra(file, {}, [], (None, f"is of an earlier analysis, and stays: {error}")))
+        return extras
+
+    @cached_property
+    def _steps(self) -> pd.DataFrame:
+        return steps(self._phases, load_curves(self._store.root))
+
+    def _sensitivity(self) -> Extra:
+        curves = load_curves(self._store.root)
+        moved = all_of(self._phases, curves, self._configs[0].get("phases") or {})
         made = {SENSITIVITY: moved.table, CROSSED: moved.crossed}
         return Extra("sensitivity", made, moved.lines, (moved.figure, ""))
 
-    def of_boundary() -> Extra:
+    def _boundary(self, axis: str) -> Extra:
         # Values that refining has put between others say nothing of how the axis was meant.
-        grid = asked[0].get("grid", {}).get(axis, [])
-        told = len(grid) > 2 and phases[axis].min() > 0
-        bounds = boundaries(phases, axis, log=is_log(sorted(grid)) if told else None)
-        drawn = picture_of(phase_diagram, phases, expected=expected, y=axis, bounds=bounds)
+        grid = self._configs[0].get("grid", {}).get(axis, [])
+        told = len(grid) > 2 and self._phases[axis].min() > 0
+        bounds = boundaries(self._phases, axis, log=is_log(sorted(grid)) if told else None)
+        drawn = picture_of(phase_diagram, self._phases, expected=self._expected, y=axis, bounds=bounds)
         return Extra("boundary", {BOUNDARIES: bounds}, boundary_told(bounds), drawn)
 
-    def of_times() -> Extra:
-        took = times_of(phases, steps(phases, load_curves(store.root)))
-        drawn = picture_of(times_picture, took, title=str(phases["sweep"].iloc[0]))
-        return Extra("times", {TIMES: took}, times_told(took), drawn)
+    def _times(self) -> Extra:
+        took = times_of(self._phases, self._steps)
+        return Extra("times", {TIMES: took}, times_told(took), picture_of(times_picture, took, self._title))
 
-    def of_scaling() -> Extra:
-        before = store.attrs_of(SCALING)
-        if not scaling and "event" not in before:
+    def _survival(self) -> Extra:
+        left = survival(self._phases, self._steps)
+        return Extra("survival", {SURVIVAL: left}, [], picture_of(survival_picture, left, self._title))
+
+    def _scaling(self, asked: Sequence[str]) -> Extra:
+        before = self._store.attrs_of(SCALING)
+        if not asked and "event" not in before:
             raise ValueError("it no longer says of which event and axes its law is")
-        event, *by = scaling or [before["event"], *before["axes"]]
-        law, cells = law_of(phases, steps(phases, load_curves(store.root)), event, by)
-        drawn = picture_of(scaling_picture, law, cells, title=str(phases["sweep"].iloc[0]))
-        return Extra("scaling", {SCALING: law, SCALED: cells}, scaling_told(law, cells), drawn)
+        event, *by = asked or [before["event"], *before["axes"]]
+        law, by_cell = law_of(self._phases, self._steps, event, by)
+        drawn = picture_of(scaling_picture, law, by_cell, self._title)
+        return Extra("scaling", {SCALING: law, SCALED: by_cell}, scaling_told(law, by_cell), drawn)
 
-    def of_repeats() -> Extra:
+    def _joint(self) -> Extra:
+        by_cell = cells(self._phases)
+        shares = [f"share_{name}" for name in looks(self._phases)]
+        table = by_cell[[*axes(self._phases), "runs", *shares]].join(joint(by_cell))
+        table.attrs = by_cell.attrs
+        return Extra("joint", {JOINT: table}, [])
+
+    def _repeats(self) -> Extra:
+        again = self._again
         if again is None or again.empty:
             raise ValueError("no repeats are there, or the sweep's own command alone tells their phases")
-        found = steps(again, load_curves(store.root, again["run_id"]))
+        found = steps(again, load_curves(self._store.root, again["run_id"]))
         table = repeats(again, found)
-        drawn = picture_of(repeats_picture, again, found, title=str(again["sweep"].iloc[0]))
+        drawn = picture_of(repeats_picture, again, found, self._title)
         return Extra("repeats", {REPEATS: table}, repeats_told(table), drawn)
-
-    axis = str(store.attrs_of(BOUNDARIES).get("axis") if boundary is None else boundary)
-    extras = []
-    for make, is_asked, file in (
-        (of_sensitivity, sensitivity, SENSITIVITY),
-        (of_boundary, boundary is not None, BOUNDARIES),
-        (of_times, times, TIMES),
-        (of_scaling, len(scaling) > 0, SCALING),
-        (of_repeats, again is not None and len(again) > 0, REPEATS),
-    ):
-        try:
-            extras += [make()] if is_asked or store.exists(file) else []
-        except ValueError as error:
-            if is_asked:
-                raise
-            extras.append(Extra(file, {}, [], (None, f"is of an earlier analysis, and stays: {error}")))
-    return extras
 
 
 def picture_of(draw: Callable[..., Figure], *of: Any, **how: Any) -> tuple[Figure | None, str]:

@@ -2,7 +2,8 @@
 
 An accelerated-failure-time model (J. D. Kalbfleisch and R. L. Prentice, The Statistical Analysis of Failure
 Time Data, 2nd ed. 2002, chapter 3), e of one of three distributions: of normal e the time is log-normal, of
-logistic log-logistic, of the smallest extreme value Weibull.
+logistic log-logistic, of the smallest extreme value Weibull. The fits of lifelines 0.30.3 are the same, and
+take 0.3 to 0.6 s each of the 1125 runs, where these take about 0.01: an interval is of a thousand.
 """
 
 from collections.abc import Callable

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis as Ruler
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -20,10 +19,10 @@ from matplotlib.transforms import Affine2D, AffineDeltaTransform
 
 from analysis import boundary_lines
 from analysis.expected import with_missing
-from analysis.panels import LETTER, mosaic, page
+from analysis.panels import LETTER, mosaic, page, ruler
 from analysis.phases import looks
-from analysis.pixels import coloured, dimension, most_common, ticks
-from analysis.places import MAX_SLOTS, Axis, Places, arrange
+from analysis.pixels import coloured, dimension, most_common
+from analysis.places import MAX_SLOTS, Places, arrange, unsure
 from analysis.read import need
 from analysis.style import INK, MARKS, MISSING, PALE_INK, TILE, plain_style
 from analysis.words import definition, plural
@@ -33,6 +32,7 @@ from grok_sweep.core.look import Look
 GRID, SMALLEST, LARGEST, FINE = 2.1, 0.12, 0.75, 6.0
 
 ABSENT = Look(MISSING, "circle", MISSING)  # a run that is not there yet
+UNSURE = Look("none", "square", PALE_INK)  # a cell whose most common phase less than half may have
 NO_RUN: dict[str, Any] = {"facecolor": "white", "edgecolor": MISSING, "hatch": "xxxxx", "linewidth": 0}
 TILE_SHARE = 0.9  # of a cell's width; the rest is the gap to its neighbour
 BLOCK_SHARE = 0.94 * TILE_SHARE  # the same for the block of dots
@@ -86,6 +86,7 @@ def _draw(phases: pd.DataFrame, places: Places, title: str, bounds: pd.DataFrame
     dot = 72 * cell * BLOCK_SHARE / math.ceil(math.sqrt(places.slots))
     dots = places.slots <= MAX_SLOTS and dot >= SMALLEST_DOT and not places.fine
     phase_PYX = most_common(phases, places)
+    unsure_C, how_sure = unsure(phases, places)
 
     lines = "\n".join(places.panel.texts).split("\n")
     rows, longest_text = spots[-1][0] + 1, LETTER * max(map(len, across.texts))
@@ -94,7 +95,9 @@ def _draw(phases: pd.DataFrame, places: Places, title: str, bounds: pd.DataFrame
     above = 0.45 + 0.2 * len(lines) / len(places.panel)
     figure, plots = page(
         title,
-        _caption(phases, places, dots, phase_PYX) + ("" if bounds is None else boundary_lines.CAPTION),
+        _caption(phases, places, dots, phase_PYX)
+        + (f"; {how_sure}" if how_sure else "")
+        + ("" if bounds is None else boundary_lines.CAPTION),
         mosaic(spots),
         width=max(len(across) * cell, 1.5 if places.fine else 0, names) + 0.3,
         heights=[max(len(up) * cell, 1.5 if places.fine else 0.4)] * rows,
@@ -110,10 +113,10 @@ def _draw(phases: pd.DataFrame, places: Places, title: str, bounds: pd.DataFrame
         plot.set(xticks=[], yticks=[], xlim=(-0.5, len(across) - 0.5), ylim=(-0.5, len(up) - 0.5))
         plot.set_aspect("auto" if places.fine and not 1 / 3 < len(across) / len(up) < 3 else "equal")
         if (row + 1, column) not in spots:
-            _ruler(plot.xaxis, across, places.fine)
+            ruler(plot.xaxis, across, places.fine)
             plot.tick_params(axis="x", rotation=90 if turned else 0)
         if column == 0:
-            _ruler(plot.yaxis, up, places.fine)
+            ruler(plot.yaxis, up, places.fine)
         here = np.flatnonzero(places.panel.places == index)
         if image_PYX4 is not None:
             plot.imshow(image_PYX4[index], origin="lower", aspect=plot.get_aspect(), interpolation="nearest")
@@ -121,6 +124,9 @@ def _draw(phases: pd.DataFrame, places: Places, title: str, bounds: pd.DataFrame
             continue
         x, y = np.unique(np.stack([across.places[here], up.places[here]]), axis=1)
         _marks(plot, "cells", Look(TILE, "square", TILE), x, y, TILE_SHARE / MARKS["square"].size)
+        which = unsure_C[(index * len(up) + y) * len(across) + x]
+        if which.any():
+            _marks(plot, "unsure", UNSURE, x[which], y[which], TILE_SHARE / MARKS["square"].size, 0.8)
         if dots:
             _dots(plot, phases.iloc[here], places, here, dot)
         else:
@@ -188,16 +194,6 @@ def _caption(phases: pd.DataFrame, places: Places, dots: bool, phase_PYX: np.nda
         rough, _ = dimension(phase_PYX[0])
         said += [] if math.isnan(rough) else [f"box dimension of the boundary {rough:.2f}"]
     return "; ".join(said)
-
-
-def _ruler(ruler: Ruler, axis: Axis, fine: bool) -> None:
-    """The name and the values of an axis: all, or a few round ones where a cell is a pixel."""
-    at, texts = ticks(axis.values or [0]) if fine else ([*range(len(axis))], axis.texts)
-    if fine and axis.descending:
-        at = [len(axis) - 1 - place for place in at]
-    ruler.set_ticks(at, labels=texts)
-    ruler.set_tick_params(length=3 if fine else 0, color=PALE_INK)
-    ruler.set_label_text(axis.name.replace("_", " "), size=9, color=INK)
 
 
 def _marks(plot: Axes, label: str, look: Look, x: Any, y: Any, size: float, outline: float = 0) -> None:

@@ -6,13 +6,17 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis as Ruler
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.legend_handler import HandlerTuple
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
+from analysis.pixels import ticks
+from analysis.places import Axis
 from analysis.style import INK, PALE_INK
 
 TRAIN, TEST = "#9730c9", "#4CB769"  # the article's colours, as are those of the inputs
@@ -21,6 +25,7 @@ UNKNOWN = "#dddddd"  # weights that are no numbers: the run has diverged
 RULE = "#cfcfca"  # frames and other lines that are not data
 
 LETTER = 0.085  # inches, about the width of a letter of the legend
+SMALL_LETTER = 0.066  # the same of the caption, which goes on in another line where there is no more room
 MOST_POWERS = 3  # of ten, on a log axis of steps
 
 
@@ -53,7 +58,7 @@ def page(
         + room * len(heights)
         + 0.6
         + 0.2 * math.ceil(len(labels) / across)
-        + 0.16 * (caption.count("\n") + 1)
+        + 0.16 * sum(max(1, math.ceil(len(line) * SMALL_LETTER / wide)) for line in caption.split("\n"))
     )
     engine = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08, compress=compress)
     figure = Figure(figsize=(wide, high), facecolor="white", layout=engine)
@@ -68,7 +73,7 @@ def page(
         borderaxespad=0.6,
         ncols=across,
         frameon=False,
-        handlelength=1.2,
+        handlelength=2.4 if any(map(_dashed, (keys or {}).values())) else 1.2,
         handletextpad=0.5,
         fontsize=9,
         labelcolor=INK,
@@ -80,11 +85,26 @@ def page(
     return figure, plots
 
 
+def _dashed(key: Any) -> bool:
+    """Whether a key is a line that is told by its dashes, for which there must be room."""
+    return isinstance(key, Line2D) and key.is_dashed()
+
+
 def plain(plot: Axes) -> None:
     """Two pale spines, small pale tick labels without ticks."""
     plot.spines[["top", "right"]].set_visible(False)
     plot.spines[["left", "bottom"]].set(color=RULE, linewidth=0.8)
     plot.tick_params(which="both", length=0, pad=3, labelsize=8, labelcolor=PALE_INK)
+
+
+def ruler(plotted: Ruler, axis: Axis, fine: bool) -> None:
+    """The name and the values of an axis: all, or a few round ones where a cell is a pixel."""
+    at, texts = ticks(axis.values or [0]) if fine else ([*range(len(axis))], axis.texts)
+    if fine and axis.descending:
+        at = [len(axis) - 1 - place for place in at]
+    plotted.set_ticks(at, labels=texts)
+    plotted.set_tick_params(length=3 if fine else 0, color=PALE_INK)
+    plotted.set_label_text(axis.name.replace("_", " "), size=9, color=INK)
 
 
 def bare(plot: Axes) -> None:

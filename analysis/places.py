@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.cells import axes
+from analysis.cells import axes, wilson
 from analysis.read import need
 from analysis.words import in_words
 from grok_sweep.core.axes import ACROSS, chosen
@@ -91,6 +91,25 @@ def arrange(phases: pd.DataFrame, panels: Sequence[str] | None, x: str | None, y
     slot, slots = _slots(cell, phases["seed"])
     pooled = [name for name, count in counts.items() if name not in {*panels, x, y} and count > 1]
     return Places(panel, across, up, spots, cell, slot, slots, pooled)
+
+
+def unsure(phases: pd.DataFrame, places: Places) -> tuple[np.ndarray, str]:
+    """Which cells have no phase that is sure to be that of more than half of their runs, and what to say.
+
+    Bool, by cell, by `wilson`; none, and "", where so few runs could not tell, or cells are pixels.
+    """
+    there = phases["phase"].notna().to_numpy()
+    counts = pd.crosstab(places.cell[there], phases["phase"].to_numpy()[there])
+    runs_C, most_C = counts.to_numpy().sum(axis=1), counts.to_numpy().max(axis=1, initial=0)
+    found = np.zeros(len(places.panel) * len(places.y) * len(places.x), bool)
+    runs = int(runs_C.max(initial=1))
+    least = float(wilson(np.array([runs]), np.array([runs]))[0][0])
+    if places.fine or least <= 0.5:
+        return found, ""
+    found[counts.index] = wilson(most_C, runs_C)[0] <= 0.5
+    alike = f"of {runs:,} alike a share is {100 * least:.0f} % or more (95 %)"
+    outlined = "; outlined: that of the most common phase may be below a half"
+    return found, alike + outlined * bool(found.any())
 
 
 def rows_of(panels: int, values: int, most: int) -> list[tuple[int, int]]:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from analysis.cells import cells
 from analysis.circuits import circuits
 from analysis.expected import configs, expected_runs, n_expected
-from analysis.extras import extras_of, picture_of
+from analysis.extras import Asked, Extras, picture_of
 from analysis.figures import phase_diagram
 from analysis.gallery import NAMES, Opened, chosen, gallery, varying
 from analysis.page import ended, page
@@ -57,6 +57,7 @@ def analyze(
     boundary: str | None = None,
     times: bool = False,
     scaling: Sequence[str] = (),
+    joint: bool = False,
     **thresholds: float,
 ) -> Analysis:
     """Sort the finished runs of `folder` into phases (see `classify`) and write tables and diagram into it.
@@ -67,12 +68,12 @@ def analyze(
     With `figures` the table of `circuits` too, and the pictures of the `gallery` that apply; `run_id`: the
     run that they open. With `sensitivity`, or where an earlier call had it, how much depends on thresholds
     and definition (see `analysis.sensitivity`); so with `boundary`, an axis, where along it one phase becomes
-    another (see `boundaries`), with `times` how long runs take (see `analysis.times`), and with `scaling`, an
-    event and axes, by what law of them (see `analysis.scaling`). With `report` the
-    page of `write_report`. Everything but the page is computed before anything is written. A sweep that
-    cannot be drawn still gets its tables. Raises StoreError where `folder` holds no sweep, none of its runs
-    has finished, or the run is not there, ValueError where an argument is not allowed, OSError where `folder`
-    cannot be written.
+    another (see `boundaries`), with `times` how long runs take (see `analysis.times` and `survival`), with
+    `scaling`, an event and axes, by what law of them (see `analysis.scaling`), with `joint` intervals that
+    hold all shares of a cell at once (see `analysis.joint`). With `report` the page of `write_report`.
+    Everything but the page is computed before anything is written. A sweep that cannot be drawn still gets
+    its tables. Raises StoreError where `folder` holds no sweep, none of its runs has finished, or the run is
+    not there, ValueError where an argument is not allowed, OSError where `folder` cannot be written.
     """
     store = Store(folder)
     asked, runs = configs(store.sweep()), load_runs(folder)
@@ -89,7 +90,8 @@ def analyze(
     if again is not None and len(again):
         can_tell = isinstance(definition, Definition) or definition in DEFINITIONS
         again = phases_of(folder, again, definition, thresholds) if can_tell else None
-    extras = extras_of(store, phases, asked, expected, sensitivity, boundary, times, scaling, again)
+    wanted = Asked(sensitivity, boundary, times, scaling, joint)
+    extras = Extras(store, phases, asked, expected, again).made(wanted)
     counts = {name: int((phases["phase"] == name).sum()) for name in looks(phases)}
     found = ", ".join(f"{count:,} {name}" for name, count in counts.items())
     lines = [f"{plural(len(phases), 'run')}: {found}"]
@@ -107,8 +109,10 @@ def analyze(
         stale = f"figures: {', '.join(chain(*drawn))}"
     for extra in extras:
         tables += tuple(store.write_table(name, table) for name, table in extra.tables.items())
-        figure, not_drawn = extra.picture
-        lines += [*extra.lines, f"{extra.name}: {', '.join(_write(store, extra.name, figure)) or not_drawn}"]
+        lines += extra.lines
+        if extra.picture is not None:
+            figure, not_drawn = extra.picture
+            lines.append(f"{extra.name}: {', '.join(_write(store, extra.name, figure)) or not_drawn}")
     lines += [f"tables: {', '.join(tables)}", *([stale] if stale else [])]
     lines += [f"report: {write_report(folder, phases)}"] if report else []
     return Analysis(counts, tuple(lines))

@@ -33,6 +33,7 @@ PER_DECADE = 4
 FACTORS = 10.0 ** (np.arange(-DECADES * PER_DECADE, DECADES * PER_DECADE + 1) / PER_DECADE)
 TOUCHING = 1e-6  # decades between thresholds that are one
 COUNTS = [f"n_{name}" for name in PHASES]
+ACCURATE, ROUNDING = 0.99, 1e-6  # of the test rows right in the end; of a float32
 
 
 class Sensitivity(NamedTuple):
@@ -48,7 +49,10 @@ def all_of(phases: pd.DataFrame, curves: pd.DataFrame, asked: Mapping[str, Any])
     """All of it, of a table of phases and the curves of its runs, around the thresholds of the table.
 
     Where it is by another definition than "pair", around those that the sweep `asked` for, or the usual.
+    Raises ValueError where there are no runs.
     """
+    if phases.empty:
+        raise ValueError("there are no runs: the table of phases is empty")
     at = thresholds_of(phases, asked)
     table, both = sensitivity(phases, **at), crossed(phases, curves, **at)
     picture = sensitivity_picture(table, str(phases["sweep"].iloc[0]), **at)
@@ -91,18 +95,22 @@ def near(runs: pd.DataFrame, *, min_loss: float, max_ratio: float, factor: float
 def crossed(runs: pd.DataFrame, curves: pd.DataFrame, *, min_loss: float, max_ratio: float) -> pd.DataFrame:
     """How many runs have each pair of phases by two definitions: "pair" and each of those by accuracy.
 
-    Columns: definition (liu, liu_lasting), pair and other (their phases), runs (counts, from 1 on). No rows
-    where nothing is right or wrong. Raises ValueError as `classify` does.
+    Columns: definition (liu, liu_lasting), pair and other (their phases), runs (counts, from 1 on), accurate
+    (of these, with at least 99 % of the test rows right at the last step). No rows where nothing is right or
+    wrong. Raises ValueError as `classify` does.
     """
-    columns = ["definition", "pair", "other", "runs"]
+    columns = ["definition", "pair", "other", "runs", "accurate"]
     if curves[ACCURACIES].isna().all(axis=None):
         return pd.DataFrame(columns=columns)
     mine = classify(runs, min_loss=min_loss, max_ratio=max_ratio)["phase"].astype(str)
+    accurate_R = runs["final_eval_accuracy"].to_numpy() >= ACCURATE - ROUNDING
     tables = []
     for name in DEFINITIONS[1:]:
         other = classify(runs, definition=name, curves=curves)["phase"].astype(str)
         both = pd.DataFrame({"definition": name, "pair": mine.to_numpy(), "other": other.to_numpy()})
-        tables.append(both.groupby(columns[:3]).size().rename("runs").reset_index())
+        both["accurate"] = accurate_R
+        counts = both.groupby(columns[:3])["accurate"].agg(["size", "sum"])
+        tables.append(counts.set_axis(columns[3:], axis=1).reset_index())
     order = {name: place for place, name in enumerate((*DEFINITIONS, *PHASES))}
     return pd.concat(tables).sort_values(columns[:3], key=lambda of: of.map(order), ignore_index=True)
 
@@ -120,6 +128,10 @@ def told(runs: pd.DataFrame, table: pd.DataFrame, both: pd.DataFrame, **threshol
         pairs = ", ".join(f"{n:,} {a} are {b}" for a, b, n in apart[["pair", "other", "runs"]].to_numpy())
         others = f"{apart['runs'].sum():,} are in another phase than by pair"
         lines.append(f"by {name} {others}{': ' * bool(pairs)}{pairs}")
+    if len(both):  # by either definition they are the same
+        of_pair = both[both["definition"] == DEFINITIONS[1]].groupby("pair", sort=False)["accurate"].sum()
+        ends = " and ".join(f"{of_pair.get(name, 0):,} {name}" for name in ("memorize", "fail"))
+        lines.append(f"by pair {ends} end with {100 * ACCURATE:g} % of the test rows right or more")
     if STOPPED in runs and (count := int(runs[STOPPED].notna().sum())):
         ended = f"{plural(count, 'run')} ended early, when their phase was decided"
         lines.append(f"{ended}: by other thresholds and definitions it may be another")

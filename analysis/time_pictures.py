@@ -1,4 +1,4 @@
-"""How long runs take, as a picture: medians with their intervals."""
+"""How long runs take, as pictures: medians with their intervals, and the curves that these are of."""
 
 from typing import Any
 
@@ -9,15 +9,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.curve_pictures import shade_of
-from analysis.panels import TEST, head, mosaic, page
+from analysis.panels import TEST, head, mosaic, page, step_axis
 from analysis.places import MAX_PANELS, MOST_COLUMNS, rows_of
 from analysis.read import need
 from analysis.style import INK, plain_style
-from analysis.times import COLUMNS, EVENTS
+from analysis.times import COLUMNS, CURVE, EVENTS
 from analysis.words import in_words
 from grok_sweep.core.axes import chosen
 
 ASIDE = 0.11  # from one line's marks to the next's, where neighbouring values are 1 apart
+STYLES = dict(zip(EVENTS, (":", "-"), strict=True))
 OVER = 1.6  # times the last step: where what is later stands
 
 
@@ -31,17 +32,9 @@ def times_picture(table: pd.DataFrame, title: str = "") -> Figure:
     need(table, COLUMNS, "a table of times")
     if table.empty:
         raise ValueError("there are no runs to draw: the table of times is empty")
-    by = [str(name) for name in table if name not in COLUMNS]
-    lines, along, panels = chosen({name: table[name].nunique(dropna=False) for name in by})
-    combinations = table[panels].drop_duplicates().sort_values(panels) if panels else pd.DataFrame([{}])
-    if len(combinations) > MAX_PANELS:
-        raise ValueError(
-            f"{', '.join(panels)} would be {len(combinations)} panels, at most {MAX_PANELS} are drawn"
-        )
-    last = table[panels[-1]].nunique(dropna=False) if panels else 1
-    spots = rows_of(len(combinations), last, MOST_COLUMNS)
-    names = {name: f"{lines} {in_words(name)}".replace("_", " ") for name in _values(table, lines)}
-    shades = {name: shade_of(TEST, place, len(names)) for place, name in enumerate(names)}
+    lines, along, panels = _axes(table, COLUMNS)
+    combinations, spots = _combinations(table, panels)
+    names, shades = _looks(table, lines)
     figure, plots = page(
         title,
         "median step at which runs come to 95 % accuracy, by Kaplan and Meier, with intervals of 95 %; "
@@ -54,14 +47,11 @@ def times_picture(table: pd.DataFrame, title: str = "") -> Figure:
         },
     )
     for index, (_, combination) in enumerate(combinations.iterrows()):
-        here = table
-        for name in panels:
-            here = here[here[name] == combination[name]]
+        here, where = _of(table, combination)
         for event, word in EVENTS.items():
             plot = plots[f"{index} {event}"]
             _medians(plot, here[here["event"] == event], lines, along, shades)
-            where = ", ".join(f"{name} {in_words(combination[name])}" for name in panels).replace("_", " ")
-            head(plot, f"{word}; {where}" if where else word)
+            head(plot, f"{word}; {', '.join(where)}" if where else word)
             if spots[index][1] == 0:
                 plot.set_ylabel("step", size=9, color=INK)
     for event in EVENTS:
@@ -70,6 +60,92 @@ def times_picture(table: pd.DataFrame, title: str = "") -> Figure:
         for plot in row:
             plot.set_ylim(min(least), max(most))
     return figure
+
+
+@plain_style()
+def survival_picture(table: pd.DataFrame, title: str = "") -> Figure:
+    """The curves of `survival`, as shares that have come there: a panel for each combination of all axes but
+    the one that is across in a phase diagram, of which each value is a line, with its band where runs
+    generalise.
+
+    Raises ValueError where a column is missing, there are no rows or more than 30 panels.
+    """
+    need(table, CURVE, "a table of survival")
+    if table.empty:
+        raise ValueError("there are no runs to draw: the table of survival is empty")
+    lines, along, panels = _axes(table, CURVE)
+    combinations, spots = _combinations(table, [*panels, *([along] if along else [])])
+    names, shades = _looks(table, lines)
+    none = table[table["survival"] == 1]  # has come there yet
+    runs, least = none.sort_values("low")[["at_risk", "low"]].to_numpy()[0] if len(none) else (0, 1)
+    figure, plots = page(
+        title,
+        "share of runs that have come to 95 % accuracy, by Kaplan and Meier: on the training rows (dotted), "
+        "and on the test rows,\nwith intervals of 95 % at each step"
+        + (
+            f" (not drawn: of {runs:.0f} of which none has yet, at most {1 - least:.2f} do so)"
+            if runs
+            else ""
+        )
+        + "; a line ends where all have, or none was watched any longer",
+        mosaic(spots),
+        width=1.75,
+        heights=[1.15] * (spots[-1][0] + 1),
+        room=0.3 + 0.16 * len(combinations.columns),
+        keys={text: Line2D([], [], color=shades[name]) for name, text in names.items()},
+    )
+    for index, (_, combination) in enumerate(combinations.iterrows()):
+        here, where = _of(table, combination)
+        plot = plots[f"{index} "]
+        head(plot, "\n".join(where))
+        for (value, event), of_one in here.groupby([lines or "event", "event"], dropna=False):
+            colour = shades[value if lines else ""]
+            curve = of_one.sort_values("step")
+            x = curve["step"]
+            came, low, high = (1 - curve[name] for name in ("survival", "high", "low"))
+            plot.step(x, came, where="post", color=colour, linewidth=1, linestyle=STYLES[str(event)])
+            if event == "generalize_step":
+                some = (came > 0).to_numpy()
+                plot.fill_between(x, low, high, some, step="post", color=colour, alpha=0.12, linewidth=0)
+        step_axis(plot, table["step"].to_numpy(), log=True)
+        plot.set(ylim=(-0.03, 1.03), yticks=[0, 0.5, 1])
+        plot.set_xlabel("step" if index in _lowest(spots) else "", size=9, color=INK, labelpad=3)
+    return figure
+
+
+def _lowest(spots: list[tuple[int, int]]) -> set[int]:
+    """The panels below which there is none."""
+    return {index for index, (row, column) in enumerate(spots) if (row + 1, column) not in spots}
+
+
+def _axes(table: pd.DataFrame, columns: list[str]) -> tuple[str | None, str | None, list[str]]:
+    """What is told by lines, what is up in a phase diagram, and what by panels."""
+    by = [str(name) for name in table if name not in columns]
+    return chosen({name: table[name].nunique(dropna=False) for name in by})
+
+
+def _combinations(table: pd.DataFrame, panels: list[str]) -> tuple[pd.DataFrame, list[tuple[int, int]]]:
+    """The values of each panel, and where it stands."""
+    if not panels:
+        return pd.DataFrame([{}]), [(0, 0)]
+    found = table[panels].drop_duplicates().sort_values(panels)
+    if len(found) > MAX_PANELS:
+        raise ValueError(f"{', '.join(panels)} would be {len(found)} panels, at most {MAX_PANELS} are drawn")
+    return found, rows_of(len(found), table[panels[-1]].nunique(dropna=False), MOST_COLUMNS)
+
+
+def _looks(table: pd.DataFrame, lines: str | None) -> tuple[dict[Any, str], dict[Any, Any]]:
+    """The name and the shade of each value that is a line."""
+    names = {name: f"{lines} {in_words(name)}".replace("_", " ") for name in _values(table, lines)}
+    return names, {name: shade_of(TEST, place, len(names)) for place, name in enumerate(names)}
+
+
+def _of(table: pd.DataFrame, combination: pd.Series) -> tuple[pd.DataFrame, list[str]]:
+    """The rows of one combination, and what it is, in words."""
+    where = [f"{name} {in_words(value)}".replace("_", " ") for name, value in combination.items()]
+    for name, value in combination.items():
+        table = table[table[str(name)] == value]
+    return table, where
 
 
 def _values(table: pd.DataFrame, name: str | None) -> list[Any]:

@@ -244,3 +244,19 @@ def test_as_a_command_without_a_display(sweep):
 def test_curves_of_some_runs(sweep):
     wanted = analysis.load_runs(sweep)["run_id"].tolist()[:2]
     assert sorted(analysis.load_curves(sweep, wanted)["run_id"].unique()) == sorted(wanted)
+
+
+def test_joint_intervals_are_asked_for_once_and_then_kept_up_to_date(sweep, capsys):
+    assert main([str(sweep), "--joint"]) == 0
+    assert "joint.parquet" in capsys.readouterr().out
+    table, cells = pd.read_parquet(sweep / "joint.parquet"), pd.read_parquet(sweep / "cells.parquet")
+    axes = [*AXES]
+    assert {*table} >= {*axes, "runs", "share_grok", "joint_low_grok", "joint_high_fail"}
+    both = table.merge(cells, on=axes)
+    assert len(both) == len(cells) == 8
+    for name in analysis.PHASES:
+        assert (both[f"joint_low_{name}"] <= both[f"share_{name}_y"]).all()
+        assert (both[f"joint_high_{name}"] >= both[f"share_{name}_y"]).all()
+    (sweep / "joint.parquet").write_bytes(b"")
+    assert main([str(sweep)]) == 0
+    pd.testing.assert_frame_equal(pd.read_parquet(sweep / "joint.parquet"), table)

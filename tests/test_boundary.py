@@ -61,6 +61,18 @@ def test_one_phase_everywhere_has_bounds_where_it_is_sure():
     found = row(analysis.boundaries(table(phases, VALUES), "weight_decay"))
     assert (found["below"], found["above"]) == ("grok", "grok")
     assert (found["low"], found["high"]) == (0.03, 1.0)
+    said = (
+        "grok is the majority at every weight_decay in 1 combination: "
+        "a boundary would be below 0.03 or above 1"
+    )
+    whole = table(phases, VALUES)
+    bounds = analysis.boundaries(whole, "weight_decay")
+    assert boundary.told(bounds) == [said]
+    figure = analysis.phase_diagram(whole, y="weight_decay", x="hidden_size", panels=[], bounds=bounds)
+    (plot,) = figure.axes
+    marks = {line.get_marker(): line.get_xydata().tolist() for line in plot.lines}
+    assert marks == {"v": [[0, 1 - 0.47]], "^": [[0, 4 + 0.47]]}
+    assert "none up to here" in [text.get_text() for text in figure.legends[0].get_texts()]
     found = row(analysis.boundaries(table(of(("grok", 5), seeds=3), VALUES), "weight_decay"))
     assert np.isnan([found["low"], found["high"]]).all()
 
@@ -150,6 +162,8 @@ def test_the_command_writes_a_table_and_a_picture_and_keeps_them_up_to_date(tmp_
 def test_what_is_no_axis_is_named_and_nothing_written(tmp_path, capsys):
     folder = tmp_path / "p"
     Store(PARITY).copy_record(Store(folder))
+    with pytest.raises(ValueError, match="no axis of two numbers or more; there is none"):
+        analysis.boundaries(table(of(("grok", 5)), VALUES)[:0], "weight_decay")
     for wrong in ("task", "seed", "nope"):
         assert main([str(folder), "--boundary", wrong]) == 2
         said = capsys.readouterr().err

@@ -188,3 +188,9 @@ def test_joint_intervals_of_none_and_all():
     assert high_CK[0, 1:] == pytest.approx(beta.isf(0.025 / 4, 0.5, 10.5), abs=0.03)
     with pytest.raises(ValueError, match="needs the columns runs"):
         joint(counted(np.array([[9, 0, 0, 0]])).drop(columns="runs"))
+
+
+def test_no_runs_have_no_cells_and_no_intervals():
+    none = cells(classify(runs_table([])))
+    assert none.empty
+    assert joint(none).shape == (0, 8)

@@ -45,6 +45,51 @@ def test_chance_of_shared_seeds_is_all_their_swaps():
     assert found.p == pytest.approx((every.mean(axis=1) >= 0.5 - 1e-9).mean(), abs=0.03)
 
 
+def test_chance_of_other_seeds_is_all_ways_to_deal_them_out():
+    """Of three seeds and four: 35 ways, counted one by one."""
+    a = np.array([["grok"] * 3, ["grok", "grok", "fail"]])
+    b = np.array([["memorize"] * 3 + ["grok"], ["grok", "fail", "fail", "fail"]])
+    found = analysis.compare(phases_of(a), phases_of(b, first=3))
+    all_CS = np.hstack([a, b])
+    every = []
+    for chosen in itertools.combinations(range(7), 3):
+        left, right = all_CS[:, [*chosen]], np.delete(all_CS, chosen, axis=1)
+        every.append(
+            [
+                sum(abs((x == p).mean() - (y == p).mean()) for p in PHASES) / 2
+                for x, y in zip(left, right, strict=True)
+            ]
+        )
+    every = np.array(every)
+    assert len(every) == 35
+    assert found.table["distance"].tolist() == pytest.approx([0.75, 5 / 12])
+    assert found.table["by_chance"].to_numpy() == pytest.approx(every.mean(axis=0), abs=0.02)
+    right = (every >= found.table["distance"].to_numpy() - 1e-9).mean(axis=0)
+    assert found.table["p"].to_numpy() == pytest.approx(right, abs=0.03)
+    assert found.least_p == 2 / 35
+
+
+def test_q_is_that_of_benjamini_and_hochberg():
+    """The smallest p times cells by rank, from the largest p on."""
+    random = np.random.default_rng(3)
+    a, b = (np.where(random.random((12, 9)) < share, "grok", "fail") for share in (0.2, 0.7))
+    table = analysis.compare(phases_of(a), phases_of(b)).table
+    p = table["p"].to_numpy()
+    q, least = np.empty(12), 1.0
+    for rank, place in reversed([*enumerate(np.argsort(p, kind="stable"), 1)]):
+        least = min(least, p[place] * 12 / rank)
+        q[place] = least
+    assert table["q"].to_numpy() == pytest.approx(q)
+    assert (q > p).any()
+
+
+def test_no_runs_are_no_cell_in_both():
+    one = phases_of([["grok"] * 3])
+    for pair in ((one[:0], one[:0]), (one, one[:0])):
+        with pytest.raises(ValueError, match=r"no cell of .* is in both, with finished runs"):
+            analysis.compare(*pair)
+
+
 @pytest.mark.parametrize("first", [0, 9])  # the same seeds, or others
 def test_what_is_chance_is_rarely_called_different(first, monkeypatch):
     monkeypatch.setattr("analysis.comparison.PERMUTATIONS", 200)

@@ -12,9 +12,10 @@ import pytest
 from drawn import collection, key, title
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.markers import MarkerStyle
+from pages import PARITY, ROOT
 from test_phases import FIVE, by_seed, curves_table, five, grid_table, runs_table
 
-from analysis import PHASES, classify, expected_runs, phase_diagram, save, style
+from analysis import PHASES, classify, expected_runs, load_runs, phase_diagram, save, style
 from grok_sweep.core.definitions import FOUR
 from grok_sweep.core.look import MARKS as EVERY_MARK
 from grok_sweep.terminal.diagram import complete
@@ -182,6 +183,41 @@ def test_many_seeds_are_drawn_as_shares():
         assert [height for _, height in drawn] == pytest.approx(0.9 * share.to_numpy())
 
 
+def outlined(figure):
+    marks = [drawn for plot in figure.axes for drawn in plot.collections if drawn.get_label() == "unsure"]
+    return [point for drawn in marks for point in drawn.get_offsets().tolist()]
+
+
+def test_cells_of_which_nobody_knows_the_phase_are_outlined():
+    """Of nine at least eight: 8 of 9 is [.57, .98], 7 of 9 [.45, .94]."""
+    phases = (
+        ("grok",) * 9,
+        ("grok",) * 8 + ("fail",),
+        ("grok",) * 7 + ("fail",) * 2,
+        ("fail",) * 5 + ("grok",) * 4,
+    )
+    rows = [
+        {"seed": seed, "hidden_size": 16 * (place + 1), "phase": phase}
+        for place, of_cell in enumerate(phases)
+        for seed, phase in enumerate(of_cell)
+    ]
+    figure = phase_diagram(classify(runs_table(rows)))
+    assert sorted(in_cells(outlined(figure))) == [(0, 0), (1, 0)]  # from large to small
+    assert "of 9 alike a share is 70 % or more (95 %); outlined: that of the most" in figure.get_supxlabel()
+    half = phase_diagram(classify(runs_table([row for row in rows if row["seed"] > 4])))
+    assert sorted(in_cells(outlined(half))) == [(1, 0), (2, 0)]  # three of four, two of four
+    few = phase_diagram(classify(runs_table([row for row in rows if row["seed"] < 3])))
+    assert len(outlined(few)) == 0  # of three nobody could know
+    assert "outlined" not in few.get_supxlabel()
+
+
+def test_the_readme_says_how_many_cells_of_its_record_are_outlined():
+    figure = phase_diagram(classify(load_runs(PARITY)))
+    unsure = len(outlined(figure))
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"reaches below a half, {unsure} of 125 here" in readme
+
+
 def test_one_cell():
     (plot,) = phase_diagram(classify(grid_table(9))).axes
     assert plot.get_title() == "weight decay 0.1"
@@ -342,7 +378,7 @@ def test_phases_of_another_definition_are_drawn_as_it_says():
             assert to_hex(mark) == look.edge.lower()
         assert line.get_marker() == style.MARKS[look.mark].matplotlib
     assert len(dots(plot, "calm")) == 2
-    assert figure.get_supxlabel().endswith("phases: by_seed, apart 2, most 9")
+    assert "; phases: by_seed, apart 2, most 9; " in figure.get_supxlabel()
 
 
 def test_shares_of_phases_of_another_definition():

@@ -28,7 +28,7 @@ MOST_LINES = 250
 LONG = {  # and why they may be
     "grok_sweep/core/plan.py": 330,  # one algorithm, from the grid to its shards
     "grok_sweep/core/parts.py": 285,  # what a user reads to write a part: all five kinds
-    "grok_sweep/store/__init__.py": 412,  # the one owner of all names
+    "grok_sweep/store/__init__.py": 414,  # the one owner of all names
     "analysis/page/__init__.py": 266,  # all that a page says
     "analysis/page/page.js": 318,  # the page's state, and who changes it
 }

@@ -4,13 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.collections import PathCollection
-from pages import PARITY
+from pages import PARITY, ROOT
 from scipy import stats
 
 import analysis
 from analysis.cli import main
 from analysis.failure_times import DISTRIBUTIONS, Runs, fitted, likelihood
-from analysis.scaling import scaling, told
+from analysis.scaling import _runs, scaling, told
 from analysis.scaling_picture import scaling_picture
 from grok_sweep.store import Store
 
@@ -62,6 +62,29 @@ def test_without_an_axis_it_is_that_of_scipy(name):
     by_scipy = of(shape, scale=scale)
     each = np.where(came, by_scipy.cdf(step_R) - by_scipy.cdf(step_R - 100), by_scipy.sf(5000))
     assert loglik == pytest.approx(np.log(each).sum(), abs=1e-3)
+
+
+# constant, train_size, weight_decay, hidden_size, log of the scale; log-likelihood: fit_interval_censoring of
+# lifelines 0.30.3 (C. Davidson-Pilon, Journal of Open Source Software 4, 2019, 1317), of the record's runs.
+OF_LIFELINES = {
+    "log-normal": ([32.514333, -3.497347, -0.148727, 0.142669, 0.153568], -4203.964582),
+    "log-logistic": ([33.429813, -3.670786, -0.163376, 0.187140, -0.402356], -4199.400977),
+    "Weibull": ([33.896172, -3.502519, -0.175437, -0.052117, 0.174753], -4362.110835),
+}
+
+
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_with_axes_it_is_that_of_lifelines(name):
+    by = ["train_size", "weight_decay", "hidden_size"]
+    phases = analysis.classify(analysis.load_runs(PARITY))
+    found = analysis.steps(phases, analysis.load_curves(PARITY))
+    alive = phases[phases["diverged_step"].isna()].merge(found, on="run_id")
+    runs = _runs(alive, "generalize_step", by)
+    terms_K, loglik = fitted(runs, DISTRIBUTIONS[name], np.ones(len(alive)))
+    theirs_K, their_loglik = OF_LIFELINES[name]
+    assert terms_K == pytest.approx(theirs_K, abs=2e-4)
+    assert loglik == pytest.approx(their_loglik, abs=1e-3)
+    assert loglik > their_loglik - 1e-6  # which is the largest
 
 
 def test_where_all_came_it_is_least_squares():
@@ -224,6 +247,20 @@ def record():
     phases = analysis.classify(analysis.load_runs(PARITY))
     found = analysis.steps(phases, analysis.load_curves(PARITY))
     return scaling(phases, found, "generalize_step", ["train_size", "weight_decay"])
+
+
+def test_the_readme_says_what_the_law_of_its_record_is():
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    phases = analysis.classify(analysis.load_runs(PARITY))
+    found = analysis.steps(phases, analysis.load_curves(PARITY))
+    law, cells = scaling(phases, found, "generalize_step", ["train_size", "weight_decay", "hidden_size"])
+    of = law.set_index("term").loc["train_size"]
+    assert "the power of train_size is {value:.1f} [{low:.1f}, {high:.1f}]".format_map(of) in readme
+    off, without = law.attrs["factor"], law.attrs["without"]
+    assert f"it is off by a factor of {off:.1f} ({without:.1f} without any axis)" in readme
+    late = cells[np.isinf(cells["median"])]
+    expected = (late["held_out"] > late["last_step"]).sum()
+    assert f"it expects only {expected} of the {len(late)} that have none by the last step" in readme
 
 
 def test_cells_are_drawn_over_what_the_law_of_the_others_says(record):

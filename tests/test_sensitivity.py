@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pages import PARITY, tables
+from pages import PARITY, ROOT, tables
 
 import analysis
 from analysis import MAX_RATIO, MIN_LOSS, PHASES, sensitivity
@@ -59,7 +59,10 @@ def test_definitions_are_held_against_each_other_run_by_run(record):
         of_one = table[table["definition"] == name]
         assert of_one["runs"].sum() == len(runs)
         for row in of_one.itertuples():
-            assert row.runs == ((mine == row.pair) & (other == row.other)).sum() > 0
+            are = (mine == row.pair) & (other == row.other)
+            assert row.runs == are.sum() > 0
+            right = (5000 * runs["final_eval_accuracy"][are]).round()  # of 5,000 test rows
+            assert row.accurate == (right >= 4950).sum()
 
 
 def test_what_has_no_accuracy_is_crossed_with_nothing(record):
@@ -75,6 +78,8 @@ def test_no_runs_have_no_counts():
     runs, _ = (table[:0] for table in tables({"weight_decay": [0.1]}))
     assert sensitivity.sensitivity(runs, **AT)[sensitivity.COUNTS].to_numpy().sum() == 0
     assert sensitivity.near(runs, **AT).shape == (0,)
+    with pytest.raises(ValueError, match="there are no runs"):
+        sensitivity.all_of(analysis.classify(runs), pd.DataFrame(), {})
     with pytest.raises(ValueError, match="max_loss_ratio"):
         sensitivity.sensitivity(runs.drop(columns="max_loss_ratio"), **AT)
 
@@ -87,6 +92,12 @@ def test_it_is_asked_for_once_and_then_kept_up_to_date(tmp_path, capsys):
     assert "64 of 1,125 runs are within a factor of 2 of a threshold" in said
     assert "with a tenth to ten times max_ratio=50000: memorize 390, grok 379 to 481" in said
     assert "by liu 555 are in another phase than by pair: 185 grok are generalize, 157 memorize" in said
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    phrase = (
+        "124 of the 390 that memorize by `pair`, and 49 of the 161 that fail, end with 99 % of the test rows"
+    )
+    assert phrase in readme
+    assert "by pair 124 memorize and 49 fail end with 99 % of the test rows right or more" in said
     drawn = (folder / "sensitivity.svg").read_text()
     for words in (*PHASES, "parity_1125", "min_loss, nats", "max_ratio", "how many of 1,125 runs"):
         assert words in drawn

@@ -8,8 +8,8 @@ from scipy.stats import binomtest
 
 import analysis
 from analysis.cli import main
-from analysis.time_pictures import times_picture
-from analysis.times import _median
+from analysis.time_pictures import survival_picture, times_picture
+from analysis.times import _median, _product_limit
 from grok_sweep.store import Store
 
 # Weeks of remission with 6-mercaptopurine: E. J. Freireich et al., Blood 21 (1963), 699-716.
@@ -80,6 +80,30 @@ def test_where_nobody_came_the_bound_is_the_end_for_enough_runs():
     assert median([], [])[:2] == [0, 0]
 
 
+def test_curves_are_the_known_ones():
+    """Of the weeks above: D. Collett, Modelling Survival Data in Medical Research, of such data by hand."""
+    at, at_risk, share, low, high = _product_limit(np.array(CAME, float), np.array(NOT_YET, float))
+    known = {6: (21, 18 / 21), 7: (17, 18 / 21 * 16 / 17), 10: (15, 0.7529), 23: (6, 0.4482), 35: (1, 0.4482)}
+    for t, (risk, left) in known.items():
+        (i,) = np.flatnonzero(at == t)
+        assert at_risk[i] == risk
+        assert share[i] == pytest.approx(left, abs=1e-4)
+    greenwood = sum(n / (r * (r - n)) for r, n in [(21, 3), (17, 1), (15, 1)])
+    half = np.exp(1.959964 * np.sqrt(greenwood) / abs(np.log(0.75294)))
+    (i,) = np.flatnonzero(at == 10)
+    assert (low[i], high[i]) == pytest.approx((0.75294**half, 0.75294 ** (1 / half)), abs=1e-4)
+
+
+def test_of_none_or_all_the_interval_of_a_curve_is_that_of_clopper_and_pearson():
+    _, at_risk, share, low, high = _product_limit(np.array([]), np.array([5.0, 7, 7]))
+    assert (at_risk.tolist(), share.tolist(), high.tolist()) == ([3, 2], [1, 1], [1, 1])
+    exact = [binomtest(n, n).proportion_ci(0.95, "exact").low for n in (3, 2)]
+    assert low == pytest.approx(exact)
+    _, _, share, low, high = _product_limit(np.array([5.0] * 4), np.array([]))
+    assert (share.tolist(), low.tolist()) == ([0], [0])
+    assert high == pytest.approx([binomtest(0, 4).proportion_ci(0.95, "exact").high])
+
+
 @pytest.fixture(scope="module")
 def record():
     phases = analysis.classify(analysis.load_runs(PARITY))
@@ -110,6 +134,44 @@ def test_each_cell_has_its_own(record):
         analysis.times(phases, nothing_right)
 
 
+def test_a_curve_ends_at_the_share_that_never_came_and_begins_at_all(record):
+    phases, found = record
+    table, by = analysis.survival(phases, found), ["train_size", "hidden_size", "weight_decay", "event"]
+    ends = table.sort_values("step").groupby(by).tail(1).set_index(by).sort_index()
+    medians = analysis.times(phases, found).set_index(by).sort_index()
+    assert ends["survival"].to_numpy() == pytest.approx(1 - medians["reached"] / medians["runs"])
+    begin = table[table["step"] == 0]
+    assert len(begin) == 250
+    assert (begin[["at_risk", "survival", "high"]] == [9, 1, 1]).all(axis=None)
+    halved = table[table["survival"] <= 0.5].groupby(by)["step"].min()
+    assert medians.loc[halved.index, "median"].tolist() == halved.tolist()
+    assert table["low"].le(table["survival"]).all()
+    assert table["high"].ge(table["survival"]).all()
+
+
+def test_curves_are_drawn_in_a_panel_of_each_cell_but_for_one_axis(record):
+    table = analysis.survival(*record)
+    figure = survival_picture(table, "p")
+    assert len(figure.axes) == 25
+    lines = [line for plot in figure.axes for line in plot.lines]
+    assert len(lines) == 250
+    drawn = sorted(line.get_ydata()[-1] for line in lines)
+    by = ["train_size", "hidden_size", "weight_decay", "event"]
+    ends = table.sort_values("step").groupby(by)["survival"].last()
+    assert drawn == pytest.approx(sorted(1 - ends))
+    assert "of 9 of which none has yet, at most 0.34 do" in figure.get_supxlabel()
+
+
+def test_no_runs_have_no_times_and_are_not_drawn(record):
+    none = [table[:0] for table in record]
+    for made, draw in ((analysis.times, times_picture), (analysis.survival, survival_picture)):
+        assert made(*none).empty
+        with pytest.raises(ValueError, match="no runs to draw"):
+            draw(made(*none))
+    with pytest.raises(ValueError, match="needs the columns last_step"):
+        analysis.survival(record[0], record[1].drop(columns="last_step"))
+
+
 def test_what_is_later_than_the_last_step_is_drawn_hollow_above_it(record):
     table = analysis.times(*record)
     figure = times_picture(table, "p")
@@ -128,8 +190,9 @@ def test_what_is_later_than_the_last_step_is_drawn_hollow_above_it(record):
 def test_any_axes_are_drawn(axes):
     runs, curves = tables(axes, seeds=2)
     phases = analysis.classify(runs)
-    figure = times_picture(analysis.times(phases, analysis.steps(phases, curves)))
-    assert figure.axes
+    found = analysis.steps(phases, curves)
+    assert times_picture(analysis.times(phases, found)).axes
+    assert survival_picture(analysis.survival(phases, found)).axes
 
 
 def test_the_command_writes_a_table_and_a_picture(tmp_path, capsys):
@@ -140,3 +203,8 @@ def test_the_command_writes_a_table_and_a_picture(tmp_path, capsys):
     assert "memorize_step: 1,097 of 1,125 runs memorised; medians 200 to 10,700; " in said
     assert len(pd.read_parquet(folder / "times.parquet")) == 250
     assert "hollow: later than the last step" in (folder / "times.svg").read_text().replace("\n", " ")
+    assert pd.read_parquet(folder / "survival.parquet").query("step == 0").shape[0] == 250
+    drawn = (folder / "survival.svg").read_bytes()
+    (folder / "survival.svg").unlink()
+    assert main([str(folder)]) == 0  # what an earlier call had
+    assert (folder / "survival.svg").read_bytes() == drawn

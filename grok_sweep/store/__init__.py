@@ -62,6 +62,7 @@ __all__ = [
     "CROSSED",
     "CURVES_SCHEMA",
     "CURVE_METRICS",
+    "JOINT",
     "LEFT_OUT",
     "PHASES",
     "REPEAT",
@@ -73,6 +74,7 @@ __all__ = [
     "SENSITIVITY",
     "SESSION",
     "STOPPED",
+    "SURVIVAL",
     "TIMES",
     "Inspection",
     "Store",
@@ -87,8 +89,8 @@ __all__ = [
 SWEEP = "sweep.yaml"
 REPLACED = "replaced"  # the folder of what was trained again
 SENSITIVITY, CROSSED = "sensitivity.parquet", "definitions.parquet"
-REPEATS = "repeats.parquet"
-BOUNDARIES, TIMES = "boundaries.parquet", "times.parquet"
+REPEATS, JOINT = "repeats.parquet", "joint.parquet"
+BOUNDARIES, TIMES, SURVIVAL = "boundaries.parquet", "times.parquet", "survival.parquet"
 SCALING, SCALED = "scaling.parquet", "scaling_cells.parquet"
 PHASES, CELLS, CIRCUITS, REPORT = "phases.parquet", "cells.parquet", "circuits.parquet", "report.html"
 OWN_PHASES = f"parts/{PHASES}"  # by the user's own definition, while phases.parquet is by a built-in one
