@@ -75,9 +75,7 @@ def test_the_record_has_every_program_of_the_plans_of_today():
     planned = set()
     for device, there in aot.DEVICES.items():
         for sweep in aot.SWEEPS:
-            for engine in ("xla", "auto"):
-                parsed = parse(recorded(sweep, there.kind, engine))
-                plan = make_plan(parsed, expand(parsed))
+            for plan in aot.plans(sweep, there.kind):
                 for program in plan.programs:
                     runs = sum(len(shard.index_R) for shard in plan.shards if shard.program == program)
                     known = {"sweep": sweep, "device": device, **aot.shape(program)}
@@ -100,7 +98,7 @@ def test_all_fits_in_memory_and_has_figures():
 def test_the_planner_estimates_a_tpu_as_the_record_does():
     """That of the slowest, within a fifth for the sweep by each engine."""
     told = aot.totals(ROWS)
-    for engine in ("xla", "auto"):
+    for engine in ("xla", "native"):
         parsed = parse(recorded("parity_1125", "tpu", engine))
         plan = make_plan(parsed, expand(parsed))
         seconds = sum(shard.seconds for shard in plan.shards) - plan.n_runs * COSTS["tpu"].run_seconds
@@ -110,7 +108,7 @@ def test_the_planner_estimates_a_tpu_as_the_record_does():
 def test_our_engine_is_faster_where_it_is_taken():
     told = aot.totals(ROWS)
     for device in aot.DEVICES:
-        assert told["parity_1125", device, "auto"] < told["parity_1125", device, "xla"]
+        assert told["parity_1125", device, "native"] < told["parity_1125", device, "xla"]
 
 
 def test_what_does_not_fit_is_said():
@@ -140,4 +138,4 @@ def test_it_compiles_for_a_tpu_that_is_not_here(tmp_path):
     assert done.returncode == 0, done.stderr
     found = yaml.safe_load(record.read_text(encoding="utf-8"))
     assert [row["dtype"] for row in found] == ["float32", "float64"]
-    assert "| v5e | modular_24 | all | auto |" in done.stdout
+    assert "| v5e | modular_24 | all | native |" in done.stdout

@@ -338,9 +338,12 @@ def test_what_it_does_not_know_xla_does(case):
 
 
 def test_the_one_asked_for_is_chosen():
-    devices = [dataclasses.replace(parity(), device=device) for device in ("cpu", "gpu", "tpu")]
+    devices = [dataclasses.replace(parity(hidden_size=64), device=device) for device in ("cpu", "gpu", "tpu")]
     assert {engines.chosen(one, asked) for one in devices for asked in ("auto", "native")} == {"native"}
     assert {engines.chosen(one, "xla") for one in devices} == {"xla"}
+    few = [dataclasses.replace(one, device="tpu") for one in (parity(hidden_size=31), parity(hidden_size=32))]
+    assert [engines.chosen(one, "auto") for one in few] == ["xla", "native"]  # which is faster, by XLA itself
+    assert {engines.chosen(one, "native") for one in few} == {"native"}
 
 
 def test_a_task_that_does_not_say_that_its_rows_are_bits_is_not_known_on_a_cpu(monkeypatch):

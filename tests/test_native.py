@@ -149,6 +149,19 @@ def test_a_library_that_cannot_be_loaded_is_said(cache):
     assert cache() == [library.name]
 
 
+@pytest.mark.usefixtures("copying")
+@pytest.mark.parametrize(
+    "damage", [lambda whole: whole[:-1000], lambda whole: whole[:-1] + b"x", lambda _: b""]
+)
+def test_a_damaged_one_is_not_loaded_but_built_again(cache, damage):
+    library = built("relu")
+    whole = library.read_bytes()
+    library.write_bytes(damage(whole))
+    assert built("relu") == library
+    assert library.read_bytes() == whole
+    assert cache() == [library.name]
+
+
 @pytest.mark.usefixtures("quick")
 def test_what_others_can_write_is_not_run(cache):
     library = built("relu")
@@ -176,6 +189,13 @@ def test_a_sweep_by_it_is_that_of_xla_and_says_so(tmp_path):
     )
     pd.testing.assert_frame_equal(by_it, by_xla, rtol=1e-4)
     assert not np.array_equal(by_it["train_loss"], by_xla["train_loss"])  # it was another engine
+
+
+def test_a_session_of_two_engines_says_which_did_what(tmp_path):
+    assert main([*TINY, "grid.hidden_size=[4,513]", f"out={tmp_path}"]) == 0
+    (session,) = yaml.safe_load((tmp_path / "sweep.yaml").read_text())["sessions"]
+    assert session["engines"] == ["native", "xla"]
+    assert session["programs"] == {"native": ["hidden_size 4"], "xla": ["hidden_size 513"]}
 
 
 @pytest.mark.usefixtures("cache")

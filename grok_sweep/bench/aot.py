@@ -13,7 +13,7 @@ A sweep is steps, and the logged ones the same way from the loop around them, ti
 not in it. Compiling is in seconds of one core, which other work on the machine does not change.
 """
 
-import itertools
+import contextlib
 import math
 import os
 import time
@@ -29,7 +29,7 @@ from grok_sweep.bench.hlo import Body, loops
 from grok_sweep.core.config import parse
 from grok_sweep.core.engines import ENGINES
 from grok_sweep.core.grid import expand
-from grok_sweep.core.plan import make_plan
+from grok_sweep.core.plan import Plan, make_plan
 from grok_sweep.core.program import Program
 from grok_sweep.errors import ConfigError
 from grok_sweep.worker.environment import environment, set_environment
@@ -83,7 +83,7 @@ Row = dict[str, Any]
 
 
 def compiled_for(name: str, sweeps: Iterable[str] = SWEEPS) -> Iterator[Row]:
-    """A row for each program of the plans of recorded sweeps on a device, by XLA and by what auto takes.
+    """A row for each program of the plans of recorded sweeps on a device, by each engine that knows it.
 
     Raises ConfigError where jax has no compiler for it.
     """
@@ -99,15 +99,20 @@ def compiled_for(name: str, sweeps: Iterable[str] = SWEEPS) -> Iterator[Row]:
         raise ConfigError(
             [f"aot: nothing here compiles for {name} ({error}); `make aot` installs it"]
         ) from None
-    for sweep, asked in itertools.product(sweeps, ENGINES):
-        parsed = parse(recorded(sweep, device.kind, "xla" if asked == "xla" else "auto"))
-        plan = make_plan(parsed, expand(parsed))
+    for sweep, plan in ((one, plan) for one in sweeps for plan in plans(one, device.kind)):
         for program in plan.programs:
-            if program.engine == asked:
-                of = [shard.index_R for shard in plan.shards if shard.program == program]
-                calls = math.ceil(sum(map(len, of)) / program.lanes)
-                named = {"sweep": sweep, "device": name, **shape(program), "calls": calls}
-                yield named | _figures(program, plan.grid.rows(of[0][:1]), calls, device, there)
+            of = [shard.index_R for shard in plan.shards if shard.program == program]
+            calls = math.ceil(sum(map(len, of)) / program.lanes)
+            named = {"sweep": sweep, "device": name, **shape(program), "calls": calls}
+            yield named | _figures(program, plan.grid.rows(of[0][:1]), calls, device, there)
+
+
+def plans(sweep: str, kind: str) -> Iterator[Plan]:
+    """Of a recorded sweep on a kind of device, by each engine that knows it."""
+    for engine in ENGINES:
+        parsed = parse(recorded(sweep, kind, engine))
+        with contextlib.suppress(ConfigError):
+            yield make_plan(parsed, expand(parsed))
 
 
 def shape(program: Program) -> Row:
@@ -161,12 +166,12 @@ def _figures(program: Program, columns: Mapping[str, Any], calls: int, device: D
 
 
 def totals(rows: list[Row]) -> dict[tuple[str, str, str], float]:
-    """(sweep, device, engine asked for) -> seconds of all its programs; auto: by XLA where only that does."""
+    """(sweep, device, engine) -> seconds of all its programs; native: by XLA where only that does."""
     found: dict[tuple[str, str, str], float] = {}
-    for asked in ("xla", "auto"):
+    for asked in ENGINES:
         best: dict[tuple[Any, ...], Row] = {}
         for row in rows:  # those by XLA are first
-            if asked == "auto" or row["engine"] == "xla":
+            if asked == "native" or row["engine"] == "xla":
                 best[row["sweep"], row["device"], row["hidden_size"], row["dtype"]] = row
         for row in best.values():
             key = row["sweep"], row["device"], asked

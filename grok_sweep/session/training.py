@@ -13,6 +13,7 @@ import pandas as pd
 from grok_sweep.core.grid import Grid
 from grok_sweep.core.parts import PartError
 from grok_sweep.core.plan import Plan, Shard, halve
+from grok_sweep.core.program import Program
 from grok_sweep.core.sweep import Sweep
 from grok_sweep.executors import Executor, Failure, Job, Queue
 from grok_sweep.session import capacity, sorting
@@ -77,6 +78,7 @@ class Training:
         )
         self.record: dict[str, Any] = {"workers": workers.workers, "runs": 0, "crashed_shards": 0}
         self.record |= {"not_finite_at_step_0": 0, "devices": [], "engines": []}
+        self._programs: dict[str, set[str]] = {}  # of each engine
         if sorting.ended_by(sweep) is not None:
             self.record |= {"stopped_runs": 0, "stopped_steps": 0}
         self.record["compile_and_other_seconds"] = 0.0
@@ -113,6 +115,8 @@ class Training:
                 if stop.asked is None:
                     page.landed()
             self._write_all_but(0)
+        if len(self._programs) > 1:
+            record["programs"] = {engine: sorted(those) for engine, those in sorted(self._programs.items())}
         record["compile_and_other_seconds"] = round(record["compile_and_other_seconds"], 1)
 
     def _resume(self) -> None:
@@ -140,10 +144,16 @@ class Training:
             self.record["stopped_steps"] += int((stopped["steps"] - stopped[STOPPED]).sum())
         self.record["devices"] = sorted({*self.record["devices"], *runs["device"]})
         self.record["engines"] = sorted({*self.record["engines"], result.engine})
+        self._programs.setdefault(result.engine, set()).add(self._named(job.shard.program))
         if result.not_native:
             self._say_once("native", f"{result.not_native}; XLA does it there")
         self.record["compile_and_other_seconds"] += result.other_seconds
         self.seconds += result.train_seconds
+
+    def _named(self, program: Program) -> str:
+        """A program by the axes that make it another, for people: `hidden_size 16`."""
+        names = (name for name in self._sweep.axes if self._sweep.numbers[name].static)
+        return ", ".join(f"{name} {program.values[name]}" for name in names) or program.model
 
     def _write_all_but(self, most: int) -> None:
         """Wait until `most` shards at most are being written. Raises what one raised that could not be."""

@@ -104,7 +104,7 @@ def register(kind: str) -> str:
 
 
 def built(kind: str) -> Path:
-    """A library's file, made if it is not there. Raises NativeError.
+    """A library's file, made if it is not there, or is not what was made. Raises NativeError.
 
     What is loaded is run: only from a folder that nobody else can write. Who builds it first, builds it for
     all processes of this home on this machine.
@@ -119,20 +119,38 @@ def built(kind: str) -> Path:
     failed = f"{cxx} cannot build the native engine's library"
     try:
         library = cache / f"native-{kind}-{_key(cxx, kind)}.so"
-        if library.exists():
+        if _whole(library):
             return library
         with _alone(cache, kind), tempfile.TemporaryDirectory(prefix=".native-", dir=cache) as folder:
-            if library.exists():
+            if _whole(library):
                 return library
             made = Path(folder, library.name)
             command = [cxx, *FLAGS, f"-I{jax.ffi.include_dir()}", str(SOURCES[kind]), "-o", str(made)]
             done = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False)
             if done.returncode:
                 raise NativeError(f"{failed}: {_why(done)}")
+            sum_of = _sum(made)
             made.replace(library)  # whole or not at all
+            _sum_file(library).write_text(sum_of, encoding="ascii")
     except (OSError, subprocess.TimeoutExpired) as error:
         raise NativeError(f"{failed}: {error}") from None
     return library
+
+
+def _whole(library: Path) -> bool:
+    """Whether it is there as it was made: a damaged one may end the process that loads it."""
+    try:
+        return _sum_file(library).read_text(encoding="ascii") == _sum(library)
+    except (FileNotFoundError, UnicodeDecodeError):
+        return False
+
+
+def _sum_file(library: Path) -> Path:
+    return library.with_name(f".{library.name}.sha256")
+
+
+def _sum(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _why(done: subprocess.CompletedProcess[str]) -> str:

@@ -24,7 +24,7 @@ class EngineError(Exception):
 
 
 def chosen(program: "Program", asked: str) -> str:
-    """The engine of a program on its device: `asked`, or with auto native where that knows it.
+    """The engine of a program on its device: `asked`, or with auto native where that knows it, and pays.
 
     Raises ConfigError where native is asked for and does not know it.
     """
@@ -35,7 +35,8 @@ def chosen(program: "Program", asked: str) -> str:
     why = modular_cpu.unknown(program) if of_modular(program) else relu.unknown(program)
     if why and asked == "native":
         raise ConfigError([f"engine=native: {why}; engine=auto takes xla there"])
-    return "xla" if why else "native"
+    slower = asked == "auto" and not why and not of_modular(program) and not relu.pays(program)
+    return "xla" if why or slower else "native"
 
 
 def of_modular(program: "Program") -> bool:

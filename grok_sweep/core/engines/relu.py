@@ -22,6 +22,8 @@ MOST_HIDDEN = 512  # a kernel holds the hidden layer of some rows at once
 # which, neurons) that XLA compiles for the 227 KB of an H100; up to 258 of 31 features were trained on one.
 MOST_HIDDEN_GPU = ((16, MOST_HIDDEN), (32, 368), (64, 176))
 
+LEAST_HIDDEN_TPU = 32  # below, XLA's own estimates of a TPU's cycles have XLA ahead (tests/aot.yaml)
+
 
 class Relu:
     """A network's weights, and the gradient of a loss by them. See `engines` for what makes it an engine."""
@@ -72,3 +74,8 @@ def unknown(program: Program) -> str:
     if program.device == "cpu" and max(program.rows, program.test_rows) > MOST_ROWS:
         return f"it knows at most {MOST_ROWS} rows"
     return ""
+
+
+def pays(program: Program) -> bool:
+    """Whether it is the faster one, of a program that it knows."""
+    return program.device != "tpu" or program.values["hidden_size"] >= LEAST_HIDDEN_TPU
