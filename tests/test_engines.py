@@ -253,6 +253,36 @@ def test_what_is_not_finite_is_so_for_both(device):
     assert not np.isfinite(right[:, 1:]).any()
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "adamw_l1"])
+@pytest.mark.parametrize("case", [{"learning_rate": 1e30}, {"init_scale": 1e25}, {"weight_decay": 1e38}])
+def test_a_run_diverges_at_the_same_step_and_its_neighbour_does_not_notice(optimizer, case):
+    """Which of its numbers is not finite may differ: XLA's bounds on a CPU make some of what is no number."""
+    program = parity(2, optimizer)
+    of = columns(program, range(2))
+    alone = trained(native(program, "cpu"), of).metrics
+    for name, value in case.items():
+        of[name] = np.array([value, of[name][1]])
+    by_kernel, by_xla = (trained(one, of).metrics for one in (native(program, "cpu"), program))
+    for found, right, before in zip(by_kernel, by_xla, alone, strict=True):
+        np.testing.assert_array_equal(found[1], before[1])
+        assert np.isfinite(right[1]).all()
+    finite = [np.all([np.isfinite(metric[0]) for metric in one], axis=0) for one in (by_kernel, by_xla)]
+    np.testing.assert_array_equal(*finite)
+    assert not finite[0].all()
+
+
+def test_data_and_initial_weights_are_bitwise_those_of_xla():
+    program = parity(3, hidden_size=48)
+    of = columns(program, range(3))
+    both = []
+    for one in (program, native(program, "cpu")):
+        rows = {run: rows_of(one, of, run) for run in range(3)}
+        both.append(arguments(one, of, rows, Compiled(one).init))
+    jax.tree.map(np.testing.assert_array_equal, *both)
+    by_xla, by_kernel = (trained(one, of).metrics for one in (program, native(program, "cpu")))
+    np.testing.assert_array_equal(by_xla.weight_norm[:, 0], by_kernel.weight_norm[:, 0])
+
+
 @on_all
 def test_a_shard_of_it_gives_a_row_for_each_run(device):
     program = native(parity(4), device)
