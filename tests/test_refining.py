@@ -1,5 +1,6 @@
 """refine.on=AXIS: runs beyond the grid where a boundary is least sure, until it is known."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -148,7 +149,9 @@ def test_a_sweep_is_refined_until_its_boundaries_are_known(sweep, capfd):
         "refine: 2 of 2 boundaries along learning_rate could be surer, the widest known to a factor of 10: "
         in said.err
     )
-    assert "8 runs more; 0 of 400 runs of the budget are spent" in said.err
+    assert "8 runs more; 0 of 400 runs of the budget are spent\n" in said.err
+    for width in (4, 8):
+        assert re.search(rf"^  width {width}: learning_rate [\d.]+, 4 seeds: 4 runs$", said.err, re.MULTILINE)
     assert "refine: all 2 boundaries along learning_rate are known to a factor of 1.3 or better" in said.err
     assert "low becomes high at learning_rate" in said.out
     found = pd.read_parquet("out/boundaries.parquet").set_index("width")

@@ -55,14 +55,18 @@ def show(part: str, figures: Figures) -> None:
 def beside_peers(arguments: argparse.Namespace) -> None:
     """Measure what the record has not yet, which is kept as it comes, and print that."""
     from grok_sweep.bench.peers.compare import compare, table  # needs psutil
+    from grok_sweep.bench.peers.measure import PEERS
 
     kept = arguments.record
     record = yaml.safe_load(kept.read_text(encoding="utf-8")) if kept and kept.exists() else {}
     if not isinstance(record, dict):
         raise PeersError(f"{kept}: is no record of make bench-peers")
+    peers = PEERS if arguments.peers is None else arguments.peers
+    if unknown := [name for name in peers if name not in PEERS]:
+        raise PeersError(f"--peers: {unknown[0]!r} is none of {', '.join(PEERS)}")
     slices = {name: SLICES[name] for name in arguments.slices}
     measured = record
-    for measured in compare(slices, arguments.repeats, arguments.limit, record):
+    for measured in compare(slices, arguments.repeats, arguments.limit, record, peers):
         if kept:
             text = yaml.safe_dump(measured, sort_keys=False, default_flow_style=None, width=110)
             Files(str(kept.parent)).write(kept.name, text.encode())  # whole or not at all
@@ -85,6 +89,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, nargs="+", default=WORKERS, metavar="N", help="of workers")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the results of sweep")
     parser.add_argument("--slices", nargs="+", choices=SLICES, default=[*SLICES], help="of peers (all)")
+    parser.add_argument("--peers", nargs="*", metavar="PEER", help="who they are (all)")
     parser.add_argument("--repeats", type=int, default=3, metavar="N", help="of peers (3)")
     parser.add_argument("--limit", type=float, default=1800, metavar="SECONDS", help="of a command of peers")
     parser.add_argument(

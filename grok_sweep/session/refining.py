@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis import boundaries, load_curves, load_runs
 from analysis.boundary import COLUMNS
-from analysis.words import plural
+from analysis.words import in_words, plural
 from grok_sweep.core.grid import expand
 from grok_sweep.core.number import Number
 from grok_sweep.core.parts import PartError
@@ -21,6 +21,7 @@ from grok_sweep.session.left import crashed_runs
 from grok_sweep.session.selection import sessions_of
 from grok_sweep.store import Store
 
+MOST_NAMED = 5  # boundaries of a round that are said one by one
 DIGITS = 4  # of a value between two others: more tell nobody anything
 Between = Callable[[float, float], float | None]
 
@@ -91,13 +92,25 @@ def _planned(sweep: Sweep, refine: Refine, results: Store, tried: Collection[str
     spent = int((refined & ~all_runs["run_id"].isin(expand(sweep).columns["run_id"])).sum())
     done = {*all_runs["run_id"]}.union(tried, () if sweep.retry_crashed else results.crashed()["run_id"])
     chosen: set[str] = set()
+    which: list[str] = []
     for wish in wishes:
         seeds = _seeds(sweep, wish.seeds)
         wider = with_more(whole, axis, wish.values, seeds)
         more = chosen | (_runs_of(wider, axis, wish, seeds) - done)
         if len(more) > len(chosen) and spent + len(more) <= refine.budget:
+            which.append(f"  {_named(wish, axis)}: {plural(len(more) - len(chosen), 'run')}")
             whole, chosen = wider, more
-    return Round(whole, frozenset(chosen), _told(refine, log, wishes, known, len(chosen), spent))
+    rest = [f"  ... and {len(which) - MOST_NAMED:,} more"] if len(which) > MOST_NAMED else []
+    words = [_told(refine, log, wishes, known, len(chosen), spent), *which[:MOST_NAMED], *rest]
+    return Round(whole, frozenset(chosen), "\n".join(words))
+
+
+def _named(wish: Wish, axis: str) -> str:
+    """`hidden_size 16: weight_decay 0.055, 9 seeds`, or of several values the first and the last."""
+    at = ", ".join(f"{name} {in_words(value)}" for name, value in wish.at.items())
+    first, *_, last = wish.values * 2
+    between = in_words(first) if first == last else f"{in_words(first)} to {in_words(last)}"
+    return f"{at}{': ' * bool(at)}{axis} {between}, {plural(wish.seeds, 'seed')}"
 
 
 def _told(refine: Refine, log: bool, wishes: list[Wish], known: int, chosen: int, spent: int) -> str:

@@ -3,7 +3,7 @@
 import itertools
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -31,7 +31,11 @@ Record = dict[str, Any]
 
 
 def compare(
-    slices: Mapping[str, Slice], repeats: int, limit: float, record: Record | None = None
+    slices: Mapping[str, Slice],
+    repeats: int,
+    limit: float,
+    record: Record | None = None,
+    peers: Iterable[str] = tuple(PEERS),
 ) -> Iterator[Record]:
     """The record after each go of a contestant, cold and warm: of all with each slice, then once more.
 
@@ -48,7 +52,7 @@ def compare(
             print(f"{name}: of other code or another machine: measured anew", file=sys.stderr, flush=True)
         record[name] = no_goes(wanted, now)
     ours: dict[str, np.ndarray | None] = {}
-    for go, (name, wanted), who in itertools.product(range(repeats), slices.items(), (OURS, *PEERS)):
+    for go, (name, wanted), who in itertools.product(range(repeats), slices.items(), (OURS, *peers)):
         goes = [record[name][cache][who] for cache in CACHES]
         if len(goes[0]) > go or any(OVER in one for times in goes for one in times):
             continue
