@@ -21,7 +21,7 @@ from grok_sweep.session import capacity, dry_run
 from grok_sweep.store import Store
 from grok_sweep.sweep_file import source_of
 
-README = "\n".join(p.read_text(encoding="utf-8") for p in (ROOT / "README.md", *ROOT.glob("*/README.md")))
+README = "\n".join(p.read_text(encoding="utf-8") for p in (ROOT / "README.md", *ROOT.glob("[!.]*/README.md")))
 
 
 def text_of(sweep):

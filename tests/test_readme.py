@@ -20,7 +20,7 @@ from grok_sweep.cli import main as grok_sweep
 from grok_sweep.store import Store
 
 ROOT = Path(__file__).parent.parent
-READMES = [ROOT / "README.md", *sorted(ROOT.glob("*/README.md"))]
+READMES = [ROOT / "README.md", *sorted(ROOT.glob("[!.]*/README.md"))]
 TEXTS = {path: path.read_text(encoding="utf-8") for path in READMES}
 TEXT = "\n".join(TEXTS.values())
 CLUSTERS = TEXTS[ROOT / "conf" / "README.md"].partition("## On a cluster")[2]
