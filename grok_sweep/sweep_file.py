@@ -1,6 +1,8 @@
 """A sweep's own file, and the file of parts that it names."""
 
 import re
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +50,27 @@ def source_of(arguments: list[str]) -> Source | None:
         return None
     if not isinstance(named, str) or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*\.py", named):
         raise ConfigError([f"{path}: parts={named!r}: must be the name of a .py file beside it"])
+    file, known = path.with_name(named), {*sys.modules}
+    if file.resolve().parent != path.parent.resolve():
+        raise ConfigError(
+            [f"{path}: parts={named}: {file} is a link to elsewhere; have the file beside the YAML"]
+        )
     try:
-        source = Source(named, path.with_name(named).read_bytes().decode())
+        source = Source(named, file.read_bytes().decode())
         registry.parts_of(source)
     except (OSError, ValueError) as error:
-        raise ConfigError(
-            [f"{path}: parts={named}: {path.with_name(named)} cannot be read: {error}"]
-        ) from None
+        raise ConfigError([f"{path}: parts={named}: {file} cannot be read: {error}"]) from None
     except PartError as error:
         raise ConfigError([str(error)]) from None
+    if beside := _beside(path.parent, {*sys.modules} - known):
+        alone = "a file of parts travels alone: install what it imports, or have it all in one file"
+        raise ConfigError([f"{path}: parts={named}: imports {', '.join(beside)} from beside it; {alone}"])
     return source
+
+
+def _beside(folder: Path, modules: Iterable[str]) -> list[str]:
+    """Those that lie in a folder, by files or as packages: not installed, but found by PYTHONPATH."""
+    files = {name: getattr(sys.modules.get(name), "__file__", None) for name in modules if "." not in name}
+    homes = {name: Path(file).resolve() for name, file in files.items() if file}
+    beside = (file.parent if file.name == "__init__.py" else file for file in homes.values())
+    return sorted(name for name, one in zip(homes, beside, strict=True) if one.parent == folder.resolve())

@@ -37,6 +37,10 @@ def test_each_step_is_one_of_its_batch(tmp_path, hidden, capsys):
     assert run("out", *lines, "optimizer.b1=0", "optimizer.b2=0", "optimizer.eps=0.001", folder=tmp_path) == 0
     (one,) = pd.read_parquet(tmp_path / "out" / "runs").to_dict("records")
     assert one["batch_size"] == 6
+    told = "train.batch_size leaves 2 of 20 training rows out of each epoch, others each time"
+    assert told in capsys.readouterr().err
+    assert run("out2", *lines, "dry_run=true", folder=tmp_path) == 0
+    assert told in capsys.readouterr().out
     weights = analysis.load_weights(tmp_path / "out", one["run_id"]).arrays
     data = find("task", "parity").data(
         {k: one[k] for k in ("n_bits", "n_parity_bits", "train_size", "test_size")}, 3

@@ -272,6 +272,36 @@ def test_a_file_that_has_changed_does_not_go_on_unless_that_is_accepted(one_run,
     assert run("seeds=[3,4,5,6]") == 0  # since then it is the file of the sweep
 
 
+def test_what_is_accepted_where_nothing_is_left_is_a_session_too(one_run, tmp_path):
+    assert run() == 0
+    one_run(OWN + "# another word\n")
+    assert run("accept_code=true") == 0
+    sessions = yaml.safe_load((tmp_path / "out" / "sweep.yaml").read_text())["sessions"]
+    assert [session["session"] for session in sessions] == [1, 2]
+    assert sessions[0]["parts"] != sessions[1]["parts"]
+    before = content(tmp_path / "out")
+    assert run() == 0  # since then it is the file of the sweep
+    assert content(tmp_path / "out") == before
+
+
+def test_a_hyperparameter_that_came_later_goes_on_with_runs_before_it(one_run):
+    """They were computed with its since-value: they are the runs with that, in their table too."""
+    assert run() == 0
+    (before,) = read("runs")["run_id"]
+    noise = '"noise": real(0.0, "share of the training labels that is turned over", 0, 0.5, rows=True),'
+    assert noise in OWN
+    later = '"scale": real(1.0, "of the loss", 0, 10, since=1.0),'
+    one_run(OWN.replace(noise, f"{noise}\n        {later}"))
+    assert run("accept_code=true") == 0
+    assert read("runs")["run_id"].tolist() == [before]
+    assert run("seeds=[3,4]") == 0
+    runs = analysis.load_runs("out").set_index("seed")
+    assert runs.loc[3, "run_id"] == before
+    assert runs["scale"].tolist() == [1, 1]
+    assert run("seeds=[3]", "task.scale=2", "out=other") == 0
+    assert read("runs", "other")["run_id"].tolist() != [before]
+
+
 @pytest.mark.parametrize("bad", [(4, 6), (3,), (7,), (3, 4, 5, 6)])
 def test_a_run_whose_data_cannot_be_made_fails_alone(one_run, capfd, bad):
     """Its neighbours in the shard are trained, and it is tried again once that is mended."""

@@ -86,6 +86,28 @@ def test_a_file_of_parts_lies_beside_the_sweep(files, named, capfd):
     assert said.endswith(f"parts={named!r}: must be the name of a .py file beside it")
 
 
+def test_a_file_of_parts_is_no_link_to_elsewhere(files, tmp_path, capfd):
+    there = tmp_path / "sweeps" / "mine.py"
+    there.unlink()
+    (tmp_path / "elsewhere.py").write_text(OWN)
+    there.symlink_to(tmp_path / "elsewhere.py")
+    assert refused(capfd).endswith(f"{there} is a link to elsewhere; have the file beside the YAML")
+
+
+@pytest.mark.parametrize("name", ["helper_beside_it.py", "helper_in_a_folder/__init__.py"])
+def test_what_lies_beside_a_file_of_parts_is_not_imported(files, tmp_path, capfd, monkeypatch, name):
+    """Workers elsewhere have it not, and nobody would know that it has changed."""
+    helper = tmp_path / "sweeps" / name
+    helper.parent.mkdir(exist_ok=True)
+    helper.write_text("SCALE = 1.0\n")
+    module = name.partition(".")[0].partition("/")[0]
+    files(f"import {module}\n{OWN}")
+    assert "a file of parts travels alone" in refused(capfd)
+    monkeypatch.syspath_prepend(tmp_path / "sweeps")
+    files(f"import {module}\n\n{OWN}")
+    assert f"parts=mine.py: imports {module} from beside it; a file of parts travels alone" in refused(capfd)
+
+
 def test_a_file_of_parts_that_cannot_be_read(files, tmp_path, capfd):
     there = tmp_path / "sweeps" / "mine.py"
 

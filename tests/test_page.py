@@ -85,10 +85,12 @@ def test_both_classify_every_run_alike(look, parity, tmp_path):
         pairs += [(1.0, ratio) for ratio in exact["max_loss_ratio"]]
         for min_loss, max_ratio in pairs:
             enter(shown, definition="pair", min_loss=min_loss, max_ratio=max_ratio)
+            assert not shown.is_visible("#computed")
             expected = analysis.classify(runs, min_loss=min_loss, max_ratio=max_ratio)
             assert in_browser_phases(shown) == expected["phase"].tolist()
         for definition in ("liu", "liu_lasting"):
             shown.select_option("#definition", definition)
+            assert shown.is_visible("#computed")
             expected = analysis.classify(runs, definition=definition, curves=curves)
             assert in_browser_phases(shown) == expected["phase"].tolist()
             assert counts(shown) == counted(expected)
@@ -345,6 +347,7 @@ def test_phases_of_a_definition_that_the_page_does_not_know(look, tmp_path):
         assert shown.inner_text("#definition").strip() == "by_seed, apart 3, most 9"
         for control in ("#thresholds", "#article"):
             assert not shown.is_visible(control)
+        assert shown.inner_text("#computed").startswith("each run's phase as analysis computed it")
     shown.uncheck("#safe")
     named = [FIVE[name] for name in phases["phase"]]
     assert sorted(marks(shown, "marker.color")) == sorted(one.colour for one in named)

@@ -9,11 +9,12 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from records import OPENED, RECORDS, SWEEPS, record
+from records import EVERY, OPENED, RECORDS, SWEEPS, record
 
 import analysis
 from analysis import report
 from analysis.gallery import NAMES
+from grok_sweep.core.source import Source
 from grok_sweep.session import sorting
 from grok_sweep.store import Store
 from grok_sweep.worker import summarise
@@ -80,6 +81,14 @@ def test_tables_are_those_of_the_sweeps_own_definition(name):
     if axis := Store(one.folder).attrs_of("boundaries.parquet").get("axis"):
         pd.testing.assert_frame_equal(one.table("boundaries"), analysis.boundaries(phases, axis))
     assert one.table("cells").attrs == stored.attrs
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_record_has_the_file_of_parts_of_each_of_its_sessions(name):
+    stored = Store(SWEEPS / name).sweep()
+    for digest in {session["parts"] for session in stored["sessions"] if "parts" in session}:
+        (kept,) = (SWEEPS / name / "parts").glob(f"{digest}-*.py")
+        assert Source(stored["config"]["parts"], kept.read_text(encoding="utf-8")).digest == digest
 
 
 @pytest.mark.parametrize("name", [name for name in RECORDS if (SWEEPS / name / "circuits.parquet").exists()])

@@ -165,7 +165,7 @@ def _session(
         if is_new and left.found.finished:
             _say("sweep.yaml was missing, and is written anew: what earlier sessions were is not known")
         if not left.plan.shards:
-            if is_new:
+            if is_new or provenance.other_code(results.sweep(), sweep):  # which accept_code has allowed
                 _create(sweep, provenance.record(sweep, config, command, 0, []), results)
             runs = left.whole.n_runs
             _say("nothing is left to train" if left.crashed else f"all {runs:,} runs are finished already")
@@ -211,6 +211,8 @@ def _recorded(
         about = in_time(capacity.seconds(plan, sweep.cluster, workers))
         takes = f"about {about} on {workers} worker{'s' * (workers != 1)}"
         _say(f"training {plan.n_runs:,} run{'s' * (plan.n_runs != 1)}: {takes}")
+    for line in plan_table.left_over(plan):
+        _say(line)
     training.run(stop)
     seconds, told = time.monotonic() - started, training.record
     share = training.seconds / (seconds * max(1, told["workers"]))
@@ -231,7 +233,8 @@ def _create(sweep: Sweep, record: dict[str, Any], results: Store) -> None:
     kinds = {key: number.kind for key, number in sweep.numbers.items()}
     ends = sorting.ended_by(sweep) is not None
     has = {"batches": sweep.batch_size is not None, "stops": ends, "repeats": sweep.repeats > 1}
-    none = runs_schema(kinds, metrics, **has).empty_table()
+    since = {key: number.since for key, number in sweep.numbers.items()}
+    none = runs_schema(kinds, metrics, since=since, **has).empty_table()
     results.create(record, in_session(none, record["sessions"][-1]["session"]).schema, curves_schema(metrics))
     if sweep.source is not None:
         results.keep_parts(sweep.source.kept_as, sweep.source.text)

@@ -22,7 +22,7 @@ SCIENTIFIC = ("name", "task", "model", "optimizer", "train")
 ASKED = ("grid", "zip", "seeds", "task", "model", "optimizer")
 ASKED_SINCE = {"only": None, "redo": False, "repeats": 1}
 # Keys that came later, and what sweeps did before.
-LATER = {"train.snapshot_every": None, "train.batch_size": None, "model.float_bits": 32}
+LATER = {"train.snapshot_every": None, "train.batch_size": None}
 
 
 def record(
@@ -128,8 +128,11 @@ def changes(earlier: Sequence[Mapping[str, Any]], now: Mapping[str, Any]) -> str
 def differences(stored: Mapping[str, Any], sweep: Sweep, config: Mapping[str, Any]) -> list[str]:
     """Scientific fields in which a record and a sweep differ, as `key=stored value`; a grid may grow."""
     before, last = stored.get("config", {}), (stored.get("sessions") or [{}])[-1]
-    old = LATER | _flat(before, last.get("part_versions", {}))
-    new = LATER | _flat(config, _part_versions(sweep))
+    groups = {key: group for group in registry.KINDS for key in config.get(group) or {}}
+    since = {key: number.since for key, number in sweep.numbers.items() if number.since is not None}
+    later = LATER | {f"{groups[key]}.{key}": value for key, value in since.items() if key in groups}
+    old = later | _flat(before, last.get("part_versions", {}))
+    new = later | _flat(config, _part_versions(sweep))
     axes = {*before.get("grid", {}), *config.get("grid", {})}
     return [
         f"{key}={shorten(str(old.get(key)))} (now {shorten(str(new.get(key)))})"

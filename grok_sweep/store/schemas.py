@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -50,6 +51,7 @@ def curves_schema(metrics: Iterable[str]) -> pa.Schema:
     return pa.schema([*CURVES_SCHEMA, *(pa.field(name, pa.float32()) for name in more)])
 
 
+SINCE = "since"  # metadata of a column
 CRASHED_SCHEMA = pa.schema(dict.fromkeys(["run_id", "reason", "log", "time"], pa.string()))
 CURVE_METRICS = tuple(CURVES_SCHEMA.names[2:])
 
@@ -60,13 +62,15 @@ def runs_schema(
     hyperparameters: Mapping[str, type],
     metrics: Iterable[str] = (),
     *,
+    since: Mapping[str, float | None] = MappingProxyType({}),
     batches: bool = False,
     stops: bool = False,
     repeats: bool = False,
 ) -> pa.Schema:
     """The columns of the runs table, hyperparameters (name -> int or float) in the middle.
 
-    `metrics`: the user's own, whose last values are columns too; `batches`: with the size of mini-batches, of
+    `since`: of those that came later the value of runs before them, which the table tells; `metrics`: the
+    user's own, whose last values are columns too; `batches`: with the size of mini-batches, of
     runs that have them; `stops`: with the step at which each was ended, of sweeps that end some; `repeats`:
     with which training of its run it is, of sweeps that repeat them.
     """
@@ -75,7 +79,12 @@ def runs_schema(
     own = {f"final_{name}": pa.float64() for name in metrics}
     stopped = {STOPPED: pa.int64()} if stops else {}
     repeat = {REPEAT: pa.int64()} if repeats else {}
-    return pa.schema(BEFORE | middle | AFTER | RESULTS | stopped | own | repeat)
+    schema = pa.schema(BEFORE | middle | AFTER | RESULTS | stopped | own | repeat)
+    for name, value in since.items():
+        if value is not None and name in middle:
+            field = schema.field(name).with_metadata({SINCE: json.dumps(value)})
+            schema = schema.set(schema.get_field_index(name), field)
+    return schema
 
 
 def own_finals(columns: Iterable[str]) -> list[str]:
@@ -86,8 +95,10 @@ def own_finals(columns: Iterable[str]) -> list[str]:
 def together(tables: Sequence[pa.Table], since: Mapping[str, float | None]) -> pa.Table:
     """Runs tables as one, hyperparameters before the results whichever table has them first.
 
-    `since`: of hyperparameters that came later, what runs before them were computed with.
+    `since`: of hyperparameters that came later, what runs before them had, where no table tells.
     """
+    told = [field for table in tables for field in table.schema if SINCE.encode() in (field.metadata or {})]
+    since = {**since, **{field.name: json.loads(field.metadata[SINCE.encode()]) for field in told}}
     whole = pa.concat_tables(tables, promote_options="default")
     last = [*AFTER, *RESULTS, *[STOPPED] * (STOPPED in whole.column_names), *own_finals(whole.column_names)]
     last += [name for name in (REPEAT, SESSION) if name in whole.column_names]

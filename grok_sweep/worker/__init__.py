@@ -196,6 +196,7 @@ def _runs_table(order: Order, results: Mapping[str, np.ndarray], device: str, se
     schema = store.runs_schema(
         kinds,
         program.metrics,
+        since={key: program.numbers[key].since for key in kinds},
         batches=program.batch_size > 0,
         stops=order.by is not None,
         repeats=store.REPEAT in order.columns,
@@ -205,7 +206,7 @@ def _runs_table(order: Order, results: Mapping[str, np.ndarray], device: str, se
     constants |= {name: getattr(program, name) for name in names}
     runs = len(order.columns["run_id"])
     columns = {**order.columns, **results, **{name: [value] * runs for name, value in constants.items()}}
-    return pa.table({name: pa.array(columns[name], schema.field(name).type) for name in schema.names})
+    return pa.table({name: columns[name] for name in schema.names}, schema)
 
 
 def _curves_table(run_id_R: np.ndarray, curves_RT: Mapping[str, np.ndarray], log_every: int) -> "pa.Table":
