@@ -14,9 +14,7 @@ from analysis.cells import cells, joint, wilson
 from analysis.circuits import circuits
 from analysis.comparison import compare
 from analysis.expected import expected_runs
-from analysis.phases import DEFINITIONS, MAX_RATIO, MIN_LOSS, PHASES, classify, load_phases, looks
-from analysis.pixels import box_dimension
-from analysis.read import (
+from analysis.load import (
     Weights,
     each_weights,
     load_curves,
@@ -26,6 +24,8 @@ from analysis.read import (
     select,
     settings,
 )
+from analysis.phases import DEFINITIONS, MAX_RATIO, MIN_LOSS, PHASES, classify, load_phases, looks
+from analysis.pixels import box_dimension
 from analysis.repeats import repeats
 from analysis.scaling import scaling
 from analysis.shifts import shifts

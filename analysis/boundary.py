@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.cells import axes, cells, check_axis
+from analysis.load import need, unclaimed
 from analysis.logistic import fit
 from analysis.phases import looks
-from analysis.read import need, unclaimed
 from analysis.resampling import resamples, wider
 from analysis.words import plural
 from grok_sweep.core.spans import is_log

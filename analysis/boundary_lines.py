@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
+from analysis.arrange import Axis, Places
 from analysis.boundary import COLUMNS, shown
-from analysis.places import Axis, Places
 from analysis.style import INK
 
 STYLES: Any = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))  # of lines, by pair of phases

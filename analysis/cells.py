@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from analysis.load import need, settings
 from analysis.phases import looks, ties
-from analysis.read import need, settings
 
 ALWAYS = ("weight_decay", "hidden_size", "train_size")
 

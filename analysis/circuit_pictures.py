@@ -14,11 +14,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Patch
 from matplotlib.ticker import MaxNLocator
 
+from analysis.arrange import rows_of
 from analysis.constructed import accuracy, constructed
 from analysis.fourier import basis, frequencies
-from analysis.panels import INPUT_A, INPUT_B, RULE, bare, head, mosaic, need_numbers, page
-from analysis.places import rows_of
-from analysis.read import need
+from analysis.layout import INPUT_A, INPUT_B, RULE, bare, head, mosaic, need_numbers, page
+from analysis.load import need
 from analysis.steps import ACCURACY
 from analysis.style import INK, PALE_INK, plain_style
 from analysis.words import plural

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import fourier, parity
-from analysis.read import Weights, settings
+from analysis.load import Weights, settings
 from analysis.steps import steps
 from grok_sweep.core import registry
 

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from analysis.comparison import axes_of, compare, told
 from analysis.comparison_pictures import compare_picture, shifts_picture
 from analysis.extras import picture_of
+from analysis.load import load_runs
 from analysis.page.comparing import compare_page
 from analysis.phases import BUILT_IN, DEFINITIONS
-from analysis.read import load_runs
 from analysis.report import EXTENSIONS, phases_of
 from analysis.shifts import shifts
 from analysis.shifts import told as shifts_told

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.cells import axes, wilson
+from analysis.load import need, unclaimed
 from analysis.phases import looks
-from analysis.read import need, unclaimed
 from analysis.words import definition, plural, setting
 
 PERMUTATIONS, PERMUTATIONS_A_CELL = 2000, 40  # so that one cell of all can be told from chance, by its seeds

@@ -7,10 +7,10 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from analysis.arrange import arrange
 from analysis.comparison import SURE, Comparison, axes_of
-from analysis.panels import RULE, key_axis, mosaic, page
+from analysis.layout import RULE, key_axis, mosaic, page
 from analysis.phases import looks
-from analysis.places import arrange
 from analysis.style import INK, PALE_INK, plain_style
 from analysis.words import definition
 

@@ -10,9 +10,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.panels import LETTER, TEST, TRAIN, head, mosaic, page, step_axis, thin_lines
-from analysis.places import rows_of
-from analysis.read import need
+from analysis.arrange import rows_of
+from analysis.layout import LETTER, TEST, TRAIN, head, mosaic, page, step_axis, thin_lines
+from analysis.load import need
 from analysis.steps import ACCURACY
 from analysis.style import INK, plain_style
 from analysis.words import in_words, plural

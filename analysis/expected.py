@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.read import settings, without_effect
+from analysis.load import settings, without_effect
 from grok_sweep.core import effects
 from grok_sweep.core.sweep import loops_of
 

@@ -12,8 +12,8 @@ from analysis.boundary import boundaries
 from analysis.boundary import told as boundary_told
 from analysis.cells import axes, cells, joint
 from analysis.figures import phase_diagram
+from analysis.load import load_curves
 from analysis.phases import looks
-from analysis.read import load_curves
 from analysis.repeat_pictures import repeats_picture
 from analysis.repeats import repeats
 from analysis.repeats import told as repeats_told

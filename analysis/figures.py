@@ -18,12 +18,12 @@ from matplotlib.patches import Patch
 from matplotlib.transforms import Affine2D, AffineDeltaTransform
 
 from analysis import boundary_lines
+from analysis.arrange import MAX_SLOTS, Places, arrange, unsure
 from analysis.expected import with_missing
-from analysis.panels import LETTER, mosaic, page, ruler
+from analysis.layout import LETTER, mosaic, page, ruler
+from analysis.load import need
 from analysis.phases import looks
 from analysis.pixels import coloured, dimension, most_common
-from analysis.places import MAX_SLOTS, Places, arrange, unsure
-from analysis.read import need
 from analysis.style import INK, MARKS, MISSING, PALE_INK, TILE, plain_style
 from analysis.words import definition, plural
 from grok_sweep.core.look import Look

@@ -11,11 +11,12 @@ from analysis.cells import axes
 from analysis.circuit_pictures import constructed_circle, frequency_distribution, stars
 from analysis.circuits import network
 from analysis.curve_pictures import curves_picture
-from analysis.read import Weights
+from analysis.load import Weights
 from analysis.steps import ACCURACY
 from analysis.wave_pictures import coefficients_over_training, logits_picture, waves
 from analysis.weight_pictures import arrays_over_training, trajectories, weights_over_training
 from analysis.words import definition, loss_unit, setting
+from grok_sweep.core import registry
 
 MOST_CURVES = 200  # runs whose curves can still be told apart from a block of colour
 MOST_SETTINGS = 4  # of runs with weights: of so few each has its weights drawn
@@ -92,7 +93,9 @@ def gallery(
     settings = phases.set_index("run_id")[varying(phases)]
     yield "curves", curves_picture(curves[curves["run_id"].isin(shown)], title, settings=settings, unit=unit)
     # The circle's embedding has one frequency: that of its neurons is no finding.
-    fixed = (circuits["model"] == "modular_circle").all()
+    models = [registry.built_in("model", name) for name in circuits["model"].unique()]
+    circles = [model is not None and model.opens == "circle" for model in models]
+    fixed = all(circles)
     if "n_frequencies" in circuits and circuits["modulus"].nunique() == 1 and len(circuits) > 1 and not fixed:
         yield "frequencies", frequency_distribution(circuits, sweep)
     for place, one in enumerate(opened):
@@ -103,7 +106,7 @@ def gallery(
         if one.weights is not None:
             found = circuits.loc[circuits["run_id"] == one.run_id].iloc[0]
             yield from _weights(found, one.weights, name, place)
-    if (circuits["model"] == "modular_circle").any():
+    if any(circles):
         modulus = int(circuits["modulus"].iloc[0])
         yield "constructed", constructed_circle(CIRCLES, modulus, title="constructed, without training")
 

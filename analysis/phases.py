@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.read import need, need_curves
+from analysis.load import need, need_curves
 from grok_sweep.core import definitions, look
 from grok_sweep.core.definitions import MAX_RATIO, MIN_LOSS
 from grok_sweep.core.look import Look

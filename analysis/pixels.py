@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.arrange import Places, arrange
 from analysis.phases import looks, ties
-from analysis.places import Places, arrange
 from analysis.words import in_words
 
 TICKS = 6  # at most, of an axis

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.panels import RULE, TEST, TRAIN, head, page
-from analysis.read import settings
+from analysis.layout import RULE, TEST, TRAIN, head, page
+from analysis.load import settings
 from analysis.style import INK, plain_style
 from analysis.time_pictures import OVER
 from analysis.times import EVENTS

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.cells import wilson
+from analysis.load import need, settings, unclaimed
 from analysis.phases import looks
-from analysis.read import need, settings, unclaimed
 from analysis.times import EVENTS
 from analysis.words import plural
 from grok_sweep.store import REPEAT

@@ -14,9 +14,9 @@ from analysis.expected import configs, expected_runs, n_expected
 from analysis.extras import Asked, Extras, picture_of
 from analysis.figures import phase_diagram
 from analysis.gallery import NAMES, Opened, chosen, gallery, varying
+from analysis.load import Weights, each_weights, load_curves, load_repeats, load_runs, load_weights
 from analysis.page import ended, page
 from analysis.phases import BUILT_IN, DEFINITIONS, classify, load_phases, looks
-from analysis.read import Weights, each_weights, load_curves, load_repeats, load_runs, load_weights
 from analysis.remarks import remarks
 from analysis.steps import steps
 from analysis.style import picture as content_of

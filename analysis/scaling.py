@@ -13,7 +13,7 @@ import pandas as pd
 
 from analysis.cells import check_axis
 from analysis.failure_times import DISTRIBUTIONS, Errors, Runs, fitted
-from analysis.read import need, unclaimed
+from analysis.load import need, unclaimed
 from analysis.resampling import ends, resamples
 from analysis.times import EVENTS, times
 from analysis.words import plural

@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.curve_pictures import shade_of
-from analysis.panels import RULE, TEST, page
-from analysis.read import need
+from analysis.layout import RULE, TEST, page
+from analysis.load import need
 from analysis.scaling import CELLS
 from analysis.style import INK, plain_style
 from analysis.time_pictures import OVER

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
-from analysis.panels import page
+from analysis.layout import page
+from analysis.load import need
 from analysis.phases import (
     ACCURACIES,
     BUILT_IN,
@@ -20,7 +21,6 @@ from analysis.phases import (
     PHASES,
     classify,
 )
-from analysis.read import need
 from analysis.style import INK, MARKS, plain_style
 from analysis.words import plural
 from grok_sweep.core.definitions import FOUR

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.boundary import FEWEST, checked, each_bend
+from analysis.load import unclaimed
 from analysis.phases import looks
-from analysis.read import unclaimed
 from analysis.resampling import ends, resamples
 from analysis.words import plural
 from grok_sweep.core.spans import is_log

@@ -26,7 +26,7 @@ loss of generalisation. The first that holds:
 import numpy as np
 import pandas as pd
 
-from analysis.read import need_curves
+from analysis.load import need_curves
 
 LABELS = (
     "plain",

@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from analysis.arrange import MAX_PANELS, MOST_COLUMNS, rows_of
 from analysis.curve_pictures import shade_of
-from analysis.panels import TEST, head, mosaic, page, step_axis
-from analysis.places import MAX_PANELS, MOST_COLUMNS, rows_of
-from analysis.read import need
+from analysis.layout import TEST, head, mosaic, page, step_axis
+from analysis.load import need
 from analysis.style import INK, plain_style
 from analysis.times import COLUMNS, CURVE, EVENTS
 from analysis.words import in_words

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.cells import axes
-from analysis.read import need, unclaimed
+from analysis.load import need, unclaimed
 from analysis.words import plural
 
 EVENTS = {"memorize_step": "memorised", "generalize_step": "generalised"}

@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from analysis.arrange import rows_of
 from analysis.fourier import contribution, energies, groups, logits
-from analysis.panels import (
+from analysis.layout import (
     INPUT_A,
     INPUT_B,
     RULE,
@@ -24,8 +25,7 @@ from analysis.panels import (
     page,
     step_axis,
 )
-from analysis.places import rows_of
-from analysis.read import Weights
+from analysis.load import Weights
 from analysis.style import INK, plain_style
 from analysis.words import plural
 

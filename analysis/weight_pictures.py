@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.fourier import neurons
-from analysis.panels import RULE, UNKNOWN, bare, head, key_axis, page, step_axis, thin_lines
+from analysis.layout import RULE, UNKNOWN, bare, head, key_axis, page, step_axis, thin_lines
+from analysis.load import Weights
 from analysis.parity import digits
-from analysis.read import Weights
 from analysis.style import INK, PALE_INK, plain_style
 from analysis.words import plural
 

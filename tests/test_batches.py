@@ -40,7 +40,7 @@ def test_each_step_is_one_of_its_batch(tmp_path, hidden, capsys):
     told = "train.batch_size leaves 2 of 20 training rows out of each epoch, others each time"
     assert told in capsys.readouterr().err
     assert run("out2", *lines, "dry_run=true", folder=tmp_path) == 0
-    assert told in capsys.readouterr().out
+    assert told in capsys.readouterr().err
     weights = analysis.load_weights(tmp_path / "out", one["run_id"]).arrays
     data = find("task", "parity").data(
         {k: one[k] for k in ("n_bits", "n_parity_bits", "train_size", "test_size")}, 3

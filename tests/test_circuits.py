@@ -7,7 +7,7 @@ import pytest
 from test_phases import DEFAULTS, TYPICAL
 
 from analysis.circuits import circuits
-from analysis.read import Weights
+from analysis.load import Weights
 from analysis.steps import steps
 from grok_sweep.core import registry
 from grok_sweep.store import RESULTS, runs_schema

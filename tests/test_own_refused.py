@@ -66,6 +66,15 @@ def test_a_dry_run_refuses_what_the_run_would(files, capfd):
     assert "ValueError: none" in refused(capfd, "dry_run=true", "seeds=[1]")
 
 
+def test_programs_that_were_not_tried_are_said(files, capfd):
+    """Only the smallest is wrong, which comes last: it shows in training, as is told."""
+    files(OWN.replace("x = nn.tanh(", "assert self.width != 5\n        x = nn.tanh("))
+    assert run("dry_run=true", f"grid.width={[*range(5, 26)]}", "seeds=[1]") == 0
+    told = "mine.py: 20 of 21 programs were tried before training; what is wrong with others alone shows then"
+    assert told in capfd.readouterr().err
+    assert "AssertionError" in refused(capfd, "dry_run=true", "grid.width=[5,6]", "seeds=[1]")
+
+
 def test_a_part_that_the_sweep_misspells(files, capfd):
     files(sweep=sweep_file("override /task: largr", "override /model: net", "override /optimizer: sgd"))
     assert "Could not find 'task/largr' Available options in 'task': larger modular_" in refused(capfd)

@@ -372,6 +372,11 @@ def test_the_readme_says_what_the_replays_gave():
     assert f"({fine['runs']:,} runs) nine seeds refined never knew all four boundaries" in text
     assert (fine["boundaries"], fine["width"], fine["values"]) == (4, 2.0, 65)
     assert (fine["draws"], fine["never_by_refining"]) == (5, 5)
+    again = record["fine_of_20"]
+    refined, grid, random = (again["median_runs"][way] for way in ways)
+    told = f"all runs know one to that; refining does after {refined}, whole grids after {grid}, and"
+    assert f"{told} random order after {random} (medians of twenty orders)" in text
+    assert (again["boundaries"], again["draws"], again["never_by_refining"]) == (1, 20, 0)
 
 
 def test_a_zero_of_an_earlier_grid_has_no_logarithm(tmp_path, monkeypatch, capfd):

@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 
 from analysis import fourier
+from analysis.arrange import MAX_PANELS, MAX_VALUES
 from analysis.cells import axes
 from analysis.circuits import network
+from analysis.load import Weights, settings, without_effect
 from analysis.page.packing import Arrays, ended, packed
 from analysis.phases import DEFINITIONS, MAX_RATIO, MIN_LOSS, classify, looks, ties
 from analysis.pixels import DARKEST, LIGHTEST, shades, ticks
-from analysis.places import MAX_PANELS, MAX_VALUES
-from analysis.read import Weights, settings, without_effect
 from analysis.steps import steps
 from analysis.style import MARKS, SAFE
 from analysis.words import definition, in_words, loss_unit

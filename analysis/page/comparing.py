@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import to_hex
 
+from analysis.arrange import MAX_PANELS, MAX_VALUES
 from analysis.comparison import SURE, Comparison, axes_of
 from analysis.comparison_pictures import COLOURS
 from analysis.page.packing import filled
 from analysis.phases import looks
-from analysis.places import MAX_PANELS, MAX_VALUES
 from analysis.words import in_words
 from grok_sweep.core.axes import one_panel
 

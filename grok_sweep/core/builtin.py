@@ -50,7 +50,7 @@ def modular_mlp(h: Any) -> Any:
     return ModularMLP(*sizes, h.tied_embedding, h.tied_hidden, h.collapsed_input, h.collapsed_output)
 
 
-@model(hidden_size=whole(5, NEURONS, 1, MOST), init_scale=SCALE, float_bits=BITS)
+@model(hidden_size=whole(5, NEURONS, 1, MOST), init_scale=SCALE, float_bits=BITS, opens="circle")
 def modular_circle(h: Any) -> Any:
     """As modular_mlp, with a fixed embedding.
 

@@ -191,8 +191,14 @@ PRECISION = "of the numbers that a run is computed with: 16 is bfloat16"
 FLOAT_BITS = whole(32, PRECISION, among=(16, 32, 64), since=32)  # of every model that declares no such number
 
 
+@dataclass(frozen=True)
 class Model(Declared):
-    """A network: `make(h)` gives a flax module, whose output on rows of x is what the task's loss takes."""
+    """A network: `make(h)` gives a flax module, whose output on rows of x is what the task's loss takes.
+
+    `opens`: what pictures may show of it, "circle" where its embedding is one, fixed; see `Task`.
+    """
+
+    opens: str = ""
 
 
 class Optimizer(Declared):
@@ -237,12 +243,12 @@ def _bare(given: Any, how: str) -> None:
 
 
 def model(
-    bare: Any = None, /, *, version: int = 1, **numbers: Number
+    bare: Any = None, /, *, version: int = 1, opens: str = "", **numbers: Number
 ) -> Callable[[Callable[[Any], Any]], Model]:
     """Declare a function of hyperparameters that gives a flax module, and its own hyperparameters."""
     _bare(bare, "model")
     precision = {} if "float_bits" in numbers else {"float_bits": FLOAT_BITS}
-    return lambda make: Model(make.__name__, make, {**numbers, **precision}, version)
+    return lambda make: Model(make.__name__, make, {**numbers, **precision}, version, opens=opens)
 
 
 def optimizer(

@@ -7,7 +7,7 @@ import functools
 import inspect
 import keyword
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -200,7 +200,10 @@ def is_name(name: Any) -> bool:
 
 
 METHODS = {"data": ("h", "seed"), "loss": ("h", "output", "y"), "correct": ("h", "output", "y")}
-ARGUMENTS = {Model: ("h",), Optimizer: ("h",), Metric: ("h", "at"), Definition: ("runs", "curves", "h")}
+ARGUMENTS: Mapping[type[Declared], tuple[str, ...]] = {
+    **{Model: ("h",), Optimizer: ("h",)},
+    **{Metric: ("h", "at"), Definition: ("runs", "curves", "h")},
+}
 # What Hydra or YAML take for something else than text, and what means something to Hydra.
 NO_TEXT = frozenset(["null", "true", "false", "yes", "no", "on", "off", "nan", "inf", "defaults", "hydra"])
 OF_VALUES = frozenset(name for name in dir(Values) if not name.startswith("_"))  # they would hide it

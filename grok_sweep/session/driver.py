@@ -18,8 +18,8 @@ from grok_sweep.errors import ConfigError, LaunchError, StoreError
 from grok_sweep.executors import Executor, Head, executor
 from grok_sweep.session import capacity, provenance, sorting
 from grok_sweep.session import dry_run as plan_table
-from grok_sweep.session.left import check_folder, crashed_runs, look, refusing, try_parts
-from grok_sweep.session.live import LiveReport
+from grok_sweep.session.left import check_folder, crashed_runs, look, notes, refusing, try_parts
+from grok_sweep.session.live_report import LiveReport
 from grok_sweep.session.refining import next_round
 from grok_sweep.session.training import Training
 from grok_sweep.stop import Stop
@@ -108,6 +108,8 @@ def dry_run(sweep: Sweep, config: Mapping[str, Any]) -> int:
         else:
             left = look(results, sweep, config)
     if outlined:
+        for line in notes(sweep, plan):
+            _say(line)
         plan_table.show(sweep, plan, free_disk=free)
         capacity.check(capacity.settled(sweep, plan), plan, free)
         return 0
@@ -117,6 +119,8 @@ def dry_run(sweep: Sweep, config: Mapping[str, Any]) -> int:
         _say(left.selection.words)
     if left.crashed:
         _say(f"{left.crashed:,} of its runs crashed before; retry_crashed=true trains them again")
+    for line in notes(sweep, left.plan):
+        _say(line)
     plan_table.show(sweep, left.plan, left.whole.n_runs - left.plan.n_runs, free)
     if not left.plan.shards and (more := next_round(sweep, results, _say)):
         with refusing(sweep):
@@ -211,7 +215,7 @@ def _recorded(
         about = in_time(capacity.seconds(plan, sweep.cluster, workers))
         takes = f"about {about} on {workers} worker{'s' * (workers != 1)}"
         _say(f"training {plan.n_runs:,} run{'s' * (plan.n_runs != 1)}: {takes}")
-    for line in plan_table.left_over(plan):
+    for line in notes(sweep, plan):
         _say(line)
     training.run(stop)
     seconds, told = time.monotonic() - started, training.record

@@ -78,18 +78,8 @@ def show(sweep: Sweep, plan: Plan, finished: int = 0, free_disk: int | None = No
         f"time       {in_time(seconds(plan, cluster, workers))} on {workers} {cluster.device}"
         f" worker{'s' * (workers > 1)}, {where} (estimate)"
         f"{_refined(sweep)}",
-        *left_over(plan),
-        sep="\n",
         soft_wrap=True,
     )
-
-
-def left_over(plan: Plan) -> list[str]:
-    """What is said of rows that no mini-batch of an epoch has, as the last would be too small; or nothing."""
-    sizes = {(program.rows, program.batch_size) for program in plan.programs if program.batch_size}
-    over = [f"{rows % size:,} of {rows:,}" for rows, size in sorted(sizes) if rows % size]
-    told = f"train.batch_size leaves {', '.join(over)} training rows out of each epoch, others each time"
-    return [told] if over else []
 
 
 def _refined(sweep: Sweep) -> str:

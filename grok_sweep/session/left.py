@@ -18,6 +18,8 @@ from grok_sweep.session.selection import Selection, select
 from grok_sweep.stop import Stopped
 from grok_sweep.store import Inspection, Store, StoreError
 
+MOST_TRIED = 20  # programs, of a sweep with parts of its own
+
 
 @dataclass(frozen=True)
 class Left:
@@ -97,8 +99,23 @@ def try_parts(sweep: Sweep, plan: Plan) -> None:
     if sweep.source is not None:
         from grok_sweep.worker.probe import probe
 
-        probe(plan)
+        probe(plan, MOST_TRIED)
         sorting.rehearse(sweep)
+
+
+def notes(sweep: Sweep, plan: Plan) -> list[str]:
+    """What is to be known of a plan before it is trained: rows left out, programs that were not tried.
+
+    A last mini-batch of an epoch that would be too small is none.
+    """
+    sizes = {(program.rows, program.batch_size) for program in plan.programs if program.batch_size}
+    over = [f"{rows % size:,} of {rows:,}" for rows, size in sorted(sizes) if rows % size]
+    told = f"train.batch_size leaves {', '.join(over)} training rows out of each epoch, others each time"
+    found = [told] if over else []
+    if sweep.source is not None and (programs := len(plan.programs)) > MOST_TRIED:
+        tried = f"{sweep.source.name}: {MOST_TRIED} of {programs:,} programs were tried before training"
+        found.append(f"{tried}; what is wrong with others alone shows then")
+    return found
 
 
 def crashed_runs(results: Store, grid: Grid | None, finished: Collection[str]) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import cells, load_curves
-from analysis.read import first_trainings, in_order
+from analysis.load import first_trainings, in_order
 from grok_sweep.core import effects
 from grok_sweep.core.grid import Grid
 from grok_sweep.core.sweep import Sweep

@@ -18,7 +18,7 @@ from grok_sweep.core.sweep import Sweep
 from grok_sweep.executors import Executor, Failure, Job, Queue
 from grok_sweep.session import capacity, sorting
 from grok_sweep.session.left import Left
-from grok_sweep.session.live import LiveReport
+from grok_sweep.session.live_report import LiveReport
 from grok_sweep.stop import Stop
 from grok_sweep.store import STOPPED, Store, in_session
 from grok_sweep.terminal.progress import Progress

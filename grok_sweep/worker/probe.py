@@ -17,18 +17,16 @@ from grok_sweep.core.source import RunError
 from grok_sweep.core.train import make_train
 from grok_sweep.worker.inputs import rows_of, traced
 
-MOST = 20  # programs that are tried
 
-
-def probe(plan: Plan) -> None:
-    """Raises PartError where a run of a program cannot be trained, before a worker is asked to.
+def probe(plan: Plan, most: int) -> None:
+    """Raises PartError where a run of the first `most` programs cannot be trained, before a worker is to.
 
     Nothing is computed: jax has no threads afterwards, so that the process may still start others.
     """
     runs: dict[Program, list[int]] = {}
     for shard in plan.shards:
         runs.setdefault(shard.program, [shard.index_R[0]]).append(shard.index_R[-1])
-    for program, index in list(runs.items())[:MOST]:
+    for program, index in list(runs.items())[:most]:
         columns = plan.grid.rows(np.array([index[0], index[-1]]))
         names = program.built.weight_shapes(program.row).keys() if program.snapshot_every else set()
         if taken := {"run_id", "step"} & names:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.cells import axes, wilson
-from analysis.read import need
+from analysis.load import need
 from analysis.words import in_words
 from grok_sweep.core.axes import ACROSS, chosen
 

@@ -26,8 +26,8 @@ SMALL = [
 
 
 def test_a_live_page_is_written_as_shards_land_and_in_the_end(tmp_path, monkeypatch):
-    monkeypatch.setattr("grok_sweep.session.live.SECONDS", 0.0)
-    monkeypatch.setattr("grok_sweep.session.live.SHARE", 0)
+    monkeypatch.setattr("grok_sweep.session.live_report.SECONDS", 0.0)
+    monkeypatch.setattr("grok_sweep.session.live_report.SHARE", 0)
     written = []
     real = analysis.write_report
 
@@ -48,8 +48,8 @@ def test_a_live_page_is_written_as_shards_land_and_in_the_end(tmp_path, monkeypa
 
 
 def test_a_signal_leaves_a_page_that_says_no_longer_that_the_sweep_is_running(tmp_path, monkeypatch):
-    monkeypatch.setattr("grok_sweep.session.live.SECONDS", 0.0)
-    monkeypatch.setattr("grok_sweep.session.live.SHARE", 0)
+    monkeypatch.setattr("grok_sweep.session.live_report.SECONDS", 0.0)
+    monkeypatch.setattr("grok_sweep.session.live_report.SHARE", 0)
     real, asked = analysis.write_report, []
 
     def then_stop(folder, phases, **options):

@@ -15,8 +15,8 @@ from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
+from analysis.arrange import Axis
 from analysis.pixels import ticks
-from analysis.places import Axis
 from analysis.style import INK, PALE_INK
 
 TRAIN, TEST = "#9730c9", "#4CB769"  # the article's colours, as are those of the inputs
