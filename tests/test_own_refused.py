@@ -67,8 +67,8 @@ def test_a_dry_run_refuses_what_the_run_would(files, capfd):
 
 
 def test_programs_that_were_not_tried_are_said(files, capfd):
-    """Only the smallest is wrong, which comes last: it shows in training, as is told."""
-    files(OWN.replace("x = nn.tanh(", "assert self.width != 5\n        x = nn.tanh("))
+    """Only that which comes last is wrong: it shows in training, as is told."""
+    files(OWN + "@metric\ndef odd(h, at):\n    assert h.width != 6\n    return at.train_size\n")
     assert run("dry_run=true", f"grid.width={[*range(5, 26)]}", "seeds=[1]") == 0
     told = "mine.py: 20 of 21 programs were tried before training; what is wrong with others alone shows then"
     assert told in capfd.readouterr().err
