@@ -96,15 +96,18 @@ def arrange(phases: pd.DataFrame, panels: Sequence[str] | None, x: str | None, y
 def unsure(phases: pd.DataFrame, places: Places) -> tuple[np.ndarray, str]:
     """Which cells have no phase that is sure to be that of more than half of their runs, and what to say.
 
-    Bool, by cell, by `wilson`; none, and "", where so few runs could not tell, or cells are pixels.
+    Bool, by cell, by `wilson`; none, and "", where so few runs could not tell, cells are pixels, or they pool
+    runs that differ, of which nobody asks for one phase.
     """
+    found = np.zeros(len(places.panel) * len(places.y) * len(places.x), bool)
+    if places.fine or places.pooled:
+        return found, ""
     there = phases["phase"].notna().to_numpy()
     counts = pd.crosstab(places.cell[there], phases["phase"].to_numpy()[there])
     runs_C, most_C = counts.to_numpy().sum(axis=1), counts.to_numpy().max(axis=1, initial=0)
-    found = np.zeros(len(places.panel) * len(places.y) * len(places.x), bool)
     runs = int(runs_C.max(initial=1))
     least = float(wilson(np.array([runs]), np.array([runs]))[0][0])
-    if places.fine or least <= 0.5:
+    if least <= 0.5:
         return found, ""
     found[counts.index] = wilson(most_C, runs_C)[0] <= 0.5
     alike = f"of {runs:,} alike a share is {100 * least:.0f} % or more (95 %)"

@@ -90,7 +90,7 @@ class Extras:
             (self._sensitivity, asked.sensitivity, SENSITIVITY),
             (partial(self._boundary, axis), asked.boundary is not None, BOUNDARIES),
             (self._times, asked.times, TIMES),
-            (self._survival, asked.times, TIMES),
+            (self._survival, asked.times, SURVIVAL),
             (partial(self._scaling, asked.scaling), len(asked.scaling) > 0, SCALING),
             (self._joint, asked.joint, JOINT),
             (self._repeats, repeated, REPEATS),

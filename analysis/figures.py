@@ -124,13 +124,13 @@ def _draw(phases: pd.DataFrame, places: Places, title: str, bounds: pd.DataFrame
             continue
         x, y = np.unique(np.stack([across.places[here], up.places[here]]), axis=1)
         _marks(plot, "cells", Look(TILE, "square", TILE), x, y, TILE_SHARE / MARKS["square"].size)
-        which = unsure_C[(index * len(up) + y) * len(across) + x]
-        if which.any():
-            _marks(plot, "unsure", UNSURE, x[which], y[which], TILE_SHARE / MARKS["square"].size, 0.8)
         if dots:
             _dots(plot, phases.iloc[here], places, here, dot)
         else:
             _shares(plot, phases.iloc[here], places, here)
+        which = unsure_C[(index * len(up) + y) * len(across) + x]
+        if which.any():
+            _marks(plot, "unsure", UNSURE, x[which], y[which], TILE_SHARE / MARKS["square"].size, 0.8)
     if bounds is not None:
         boundary_lines.draw([*plots.values()], phases, places, bounds)
     return figure

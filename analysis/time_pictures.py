@@ -1,5 +1,6 @@
 """How long runs take, as pictures: medians with their intervals, and the curves that these are of."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ def times_picture(table: pd.DataFrame, title: str = "") -> Figure:
         raise ValueError("there are no runs to draw: the table of times is empty")
     lines, along, panels = _axes(table, COLUMNS)
     combinations, spots = _combinations(table, panels)
-    names, shades = _looks(table, lines)
+    looks = _looks(table, lines)
     figure, plots = page(
         title,
         "median step at which runs come to 95 % accuracy, by Kaplan and Meier, with intervals of 95 %; "
@@ -43,14 +44,14 @@ def times_picture(table: pd.DataFrame, title: str = "") -> Figure:
         width=2.3,
         heights=[1.5] * (2 * (spots[-1][0] + 1)),
         keys={
-            text: Line2D([], [], marker="o", markersize=4, color=shades[name]) for name, text in names.items()
+            text: Line2D([], [], marker="o", markersize=4, color=shade) for _, text, shade in looks if text
         },
     )
     for index, (_, combination) in enumerate(combinations.iterrows()):
         here, where = _of(table, combination)
         for event, word in EVENTS.items():
             plot = plots[f"{index} {event}"]
-            _medians(plot, here[here["event"] == event], lines, along, shades)
+            _medians(plot, here[here["event"] == event], lines, along, looks)
             head(plot, f"{word}; {', '.join(where)}" if where else word)
             if spots[index][1] == 0:
                 plot.set_ylabel("step", size=9, color=INK)
@@ -73,9 +74,11 @@ def survival_picture(table: pd.DataFrame, title: str = "") -> Figure:
     need(table, CURVE, "a table of survival")
     if table.empty:
         raise ValueError("there are no runs to draw: the table of survival is empty")
+    if not table["step"].max():
+        raise ValueError("no run was watched beyond step 0")
     lines, along, panels = _axes(table, CURVE)
     combinations, spots = _combinations(table, [*panels, *([along] if along else [])])
-    names, shades = _looks(table, lines)
+    looks = _looks(table, lines)
     none = table[table["survival"] == 1]  # has come there yet
     runs, least = none.sort_values("low")[["at_risk", "low"]].to_numpy()[0] if len(none) else (0, 1)
     figure, plots = page(
@@ -92,18 +95,17 @@ def survival_picture(table: pd.DataFrame, title: str = "") -> Figure:
         width=1.75,
         heights=[1.15] * (spots[-1][0] + 1),
         room=0.3 + 0.16 * len(combinations.columns),
-        keys={text: Line2D([], [], color=shades[name]) for name, text in names.items()},
+        keys={text: Line2D([], [], color=shade) for _, text, shade in looks if text},
     )
     for index, (_, combination) in enumerate(combinations.iterrows()):
         here, where = _of(table, combination)
         plot = plots[f"{index} "]
         head(plot, "\n".join(where))
-        for (value, event), of_one in here.groupby([lines or "event", "event"], dropna=False):
-            colour = shades[value if lines else ""]
-            curve = of_one.sort_values("step")
+        for (value, _, colour), event in itertools.product(looks, EVENTS):
+            curve = _at(here, lines, value).query("event == @event").sort_values("step")
             x = curve["step"]
             came, low, high = (1 - curve[name] for name in ("survival", "high", "low"))
-            plot.step(x, came, where="post", color=colour, linewidth=1, linestyle=STYLES[str(event)])
+            plot.step(x, came, where="post", color=colour, linewidth=1, linestyle=STYLES[event])
             if event == "generalize_step":
                 some = (came > 0).to_numpy()
                 plot.fill_between(x, low, high, some, step="post", color=colour, alpha=0.12, linewidth=0)
@@ -134,41 +136,57 @@ def _combinations(table: pd.DataFrame, panels: list[str]) -> tuple[pd.DataFrame,
     return found, rows_of(len(found), table[panels[-1]].nunique(dropna=False), MOST_COLUMNS)
 
 
-def _looks(table: pd.DataFrame, lines: str | None) -> tuple[dict[Any, str], dict[Any, Any]]:
-    """The name and the shade of each value that is a line."""
-    names = {name: f"{lines} {in_words(name)}".replace("_", " ") for name in _values(table, lines)}
-    return names, {name: shade_of(TEST, place, len(names)) for place, name in enumerate(names)}
+def _looks(table: pd.DataFrame, lines: str | None) -> list[tuple[Any, str, Any]]:
+    """The value, the name and the shade of each line; of one alone no name."""
+    values = _values(table, lines)
+    names = [f"{lines} {in_words(value)}".replace("_", " ") if lines else "" for value in values]
+    shades = [shade_of(TEST, place, len(values)) for place in range(len(values))]
+    return [*zip(values, names, shades, strict=True)]
 
 
 def _of(table: pd.DataFrame, combination: pd.Series) -> tuple[pd.DataFrame, list[str]]:
     """The rows of one combination, and what it is, in words."""
     where = [f"{name} {in_words(value)}".replace("_", " ") for name, value in combination.items()]
     for name, value in combination.items():
-        table = table[table[str(name)] == value]
+        table = _at(table, str(name), value)
     return table, where
 
 
+def _at(table: pd.DataFrame, name: str | None, value: Any) -> pd.DataFrame:
+    """The rows at a value of a column, which may be none."""
+    if name is None:
+        return table
+    return table[table[name].isna() if pd.isna(value) else table[name] == value]
+
+
 def _values(table: pd.DataFrame, name: str | None) -> list[Any]:
-    return sorted(table[name].dropna().unique()) if name else [""]
+    """Of a column, in order, none as the last; of no column one that is nothing."""
+    if name is None:
+        return [""]
+    return [*sorted(table[name].dropna().unique()), *[np.nan] * bool(table[name].isna().any())]
 
 
 def _medians(
-    plot: Axes, here: pd.DataFrame, lines: str | None, along: str | None, shades: dict[Any, Any]
+    plot: Axes, here: pd.DataFrame, lines: str | None, along: str | None, looks: list[tuple[Any, str, Any]]
 ) -> None:
     """Of one event in one combination."""
-    places = {value: place for place, value in enumerate(_values(here, along))}
-    for number, (value, colour) in enumerate(shades.items()):
-        of_one = here[here[lines] == value] if lines else here
+    values = _values(here, along)
+    for number, (value, _, colour) in enumerate(looks):
+        of_one = _at(here, lines, value)
         if of_one.empty:
             continue
-        x = of_one[along].map(places).to_numpy(float) if along else np.zeros(len(of_one))
-        x = x + ASIDE * (number - (len(shades) - 1) / 2)
+        x = np.zeros(len(of_one))
+        if along:
+            known = [one for one in values if pd.notna(one)]
+            codes = pd.Categorical(of_one[along], categories=known).codes  # of none -1, the last place
+            x = codes.astype(float) % len(values)
+        x = x + ASIDE * (number - (len(looks) - 1) / 2)
         late = OVER * of_one["last_step"].to_numpy(float)
         y, low, high = (np.minimum(of_one[name], late) for name in ("median", "low", "high"))
         is_late = np.isinf(of_one["median"].to_numpy())
         plot.vlines(x, np.maximum(low, 1), high, color=colour, linewidth=1)
         plot.plot(x[~is_late], y[~is_late], "o-", color=colour, markersize=4, linewidth=0.8)
         plot.plot(x[is_late], y[is_late], "o", color=colour, markersize=4, markerfacecolor="white")
-    plot.set(yscale="log", xticks=[*places.values()] or [0])
-    plot.set_xticklabels([in_words(value) for value in places] or [""])
+    plot.set(yscale="log", xticks=[*range(len(values))])
+    plot.set_xticklabels([in_words(value) for value in values])
     plot.set_xlabel((along or "").replace("_", " "), size=9, color=INK)

@@ -37,9 +37,7 @@ def times(phases: pd.DataFrame, found: pd.DataFrame, by: Sequence[str] | None = 
     """
     by = axes(phases) if by is None else [*by]
     unclaimed(by, [*COLUMNS, *EVENTS])
-    rows = [
-        [*key, event, *_median(*of_event)] for key, event, of_event in _each(phases, found, by)
-    ]  # fmt: skip
+    rows = [[*key, event, *_median(*of_event)] for key, event, of_event in _each(phases, found, by)]
     table = pd.DataFrame(rows, columns=[*by, *COLUMNS])
     table.attrs = dict(phases.attrs)
     return table

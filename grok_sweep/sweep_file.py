@@ -69,8 +69,14 @@ def source_of(arguments: list[str]) -> Source | None:
 
 
 def _beside(folder: Path, modules: Iterable[str]) -> list[str]:
-    """Those that lie in a folder, by files or as packages: not installed, but found by PYTHONPATH."""
-    files = {name: getattr(sys.modules.get(name), "__file__", None) for name in modules if "." not in name}
-    homes = {name: Path(file).resolve() for name, file in files.items() if file}
-    beside = (file.parent if file.name == "__init__.py" else file for file in homes.values())
-    return sorted(name for name, one in zip(homes, beside, strict=True) if one.parent == folder.resolve())
+    """Those that lie in a folder, by files or as packages: not installed, but found by PYTHONPATH.
+
+    Of what is imported while the file is run; what a function of it imports when it is called is not seen.
+    """
+    found = []
+    for name in modules:
+        module = sys.modules.get(name)
+        places = [*getattr(module, "__path__", [])] or [getattr(module, "__file__", None)]
+        if "." not in name and folder.resolve() in {Path(one).resolve().parent for one in places if one}:
+            found.append(name)
+    return sorted(found)

@@ -211,6 +211,25 @@ def test_cells_of_which_nobody_knows_the_phase_are_outlined():
     assert "outlined" not in few.get_supxlabel()
 
 
+def test_shares_are_outlined_too_and_cells_that_pool_runs_that_differ_are_not():
+    rows = [
+        {"seed": seed, "weight_decay": decay, "phase": "grok" if seed % 2 or decay > 0.5 else "fail"}
+        for decay in (0.1, 1.0)
+        for seed in range(70)
+    ]
+    phases = classify(runs_table(rows))
+    (plot,) = phase_diagram(phases, panels=[], x="weight_decay").axes
+    (mark,) = (drawn for drawn in plot.collections if drawn.get_label() == "unsure")
+    assert mark.get_offsets().tolist() == [[0, 0]]
+    order = [*plot.get_children()]
+    bars = [order.index(bar) for group in plot.containers for bar in group]
+    assert order.index(mark) > max(bars) or mark.get_zorder() > max(order[bar].get_zorder() for bar in bars)
+    pooled = phase_diagram(phases, panels=[], x="hidden_size", y="train_size")
+    assert "pooled over weight_decay" in pooled.get_supxlabel()
+    assert not outlined(pooled)
+    assert "outlined" not in pooled.get_supxlabel()
+
+
 def test_the_readme_says_how_many_cells_of_its_record_are_outlined():
     figure = phase_diagram(classify(load_runs(PARITY)))
     unsure = len(outlined(figure))

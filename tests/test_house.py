@@ -27,7 +27,7 @@ ROOMS = {
 MOST_LINES, MOST_OF_CORE, MOST_OF_ALL = 250, 4_150, 18_700
 LONG = {  # and why they may be
     "grok_sweep/core/plan.py": 330,  # one algorithm, from the grid to its shards
-    "grok_sweep/core/parts.py": 291,  # what a user reads to write a part: all five kinds
+    "grok_sweep/core/parts.py": 293,  # what a user reads to write a part: all five kinds
     "grok_sweep/store/__init__.py": 414,  # the one owner of all names
     "analysis/page/__init__.py": 266,  # all that a page says
     "analysis/page/page.js": 318,  # the page's state, and who changes it

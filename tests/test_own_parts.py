@@ -14,9 +14,13 @@ from own import CURVES, KEYS, OWN, content, read, refused, run, sweep_file
 import analysis
 from analysis.cli import main as grok_analyze
 from grok_sweep.cli import main
+from grok_sweep.compose import compose, using
+from grok_sweep.core.config import parse
 from grok_sweep.core.registry import parts_of
 from grok_sweep.core.source import Source
+from grok_sweep.session import provenance
 from grok_sweep.store import Store
+from grok_sweep.sweep_file import source_of
 
 
 @pytest.fixture(scope="module")
@@ -292,8 +296,15 @@ def test_a_hyperparameter_that_came_later_goes_on_with_runs_before_it(one_run):
     assert noise in OWN
     later = '"scale": real(1.0, "of the loss", 0, 10, since=1.0),'
     one_run(OWN.replace(noise, f"{noise}\n        {later}"))
+    asked = yaml.safe_load(Path("out/sweep.yaml").read_text())
     assert run("accept_code=true") == 0
     assert read("runs")["run_id"].tolist() == [before]
+    source = source_of(["sweeps=mine"])
+    with using(source):
+        config, problems = compose(["sweeps=mine", "cluster=inline"])
+        assert not problems
+        # It asks for the same runs.
+        assert provenance.first_asked(asked, config, parse(config, source)) == 1
     assert run("seeds=[3,4]") == 0
     runs = analysis.load_runs("out").set_index("seed")
     assert runs.loc[3, "run_id"] == before

@@ -103,18 +103,24 @@ def test_a_file_of_parts_is_no_link_to_elsewhere(files, tmp_path, capfd):
     assert refused(capfd).endswith(f"{there} is a link to elsewhere; have the file beside the YAML")
 
 
-@pytest.mark.parametrize("name", ["helper_beside_it.py", "helper_in_a_folder/__init__.py"])
+@pytest.mark.parametrize("name", ["helper_beside.py", "helper_folder/__init__.py", "helper_space/scale.py"])
 def test_what_lies_beside_a_file_of_parts_is_not_imported(files, tmp_path, capfd, monkeypatch, name):
     """Workers elsewhere have it not, and nobody would know that it has changed."""
     helper = tmp_path / "sweeps" / name
     helper.parent.mkdir(exist_ok=True)
     helper.write_text("SCALE = 1.0\n")
     module = name.partition(".")[0].partition("/")[0]
-    files(f"import {module}\n{OWN}")
+    imported = "helper_space.scale" if "scale" in name else module
+    files(f"import {imported}\n{OWN}")
     assert "a file of parts travels alone" in refused(capfd)
     monkeypatch.syspath_prepend(tmp_path / "sweeps")
-    files(f"import {module}\n\n{OWN}")
+    files(f"import {imported}\n\n{OWN}")
     assert f"parts=mine.py: imports {module} from beside it; a file of parts travels alone" in refused(capfd)
+
+
+def test_what_pictures_show_of_a_model_is_no_hyperparameter(files, capfd):
+    files(OWN.replace("@model(width=", "@model(opens=whole(1, 'a', 1, 2), width="))
+    assert "opens is no hyperparameter; call it otherwise" in refused(capfd)
 
 
 def test_a_file_of_parts_that_cannot_be_read(files, tmp_path, capfd):

@@ -195,6 +195,31 @@ def test_any_axes_are_drawn(axes):
     assert survival_picture(analysis.survival(phases, found)).axes
 
 
+@pytest.mark.parametrize("axis", ["a", "weight_decay"])
+def test_an_axis_that_some_runs_have_not_is_drawn(axis):
+    runs, curves = tables({"a": [1.0, 2.0, 3.0], "weight_decay": [0.1, 1.0], "b": [1, 2]}, seeds=2)
+    runs[axis] = runs[axis].mask(runs[axis] == 1.0)
+    phases = analysis.classify(runs)
+    found = analysis.steps(phases, curves)
+    for made, draw in ((analysis.times, times_picture), (analysis.survival, survival_picture)):
+        figure = draw(made(phases, found))
+        told = [text.get_text() for text in figure.legends[0].get_texts()]
+        told += [text.get_text() for plot in figure.axes for text in (*plot.get_xticklabels(), plot.title)]
+        told += [plot.get_title("left") for plot in figure.axes]
+        assert any("none" in text for text in told)
+        drawn = sum(len(line.get_xdata()) > 0 for plot in figure.axes for line in plot.lines)
+        assert drawn >= 6
+    assert not survival_picture(analysis.survival(phases, found, by=[])).legends[0].get_texts()
+
+
+def test_runs_that_were_watched_at_step_0_alone_are_not_drawn(record):
+    phases, found = record
+    none = found.assign(generalize_step=pd.NA, memorize_step=pd.NA, last_step=0)
+    none = none.astype(dict.fromkeys(("generalize_step", "memorize_step", "last_step"), "Int64"))
+    with pytest.raises(ValueError, match="no run was watched beyond step 0"):
+        survival_picture(analysis.survival(phases, none))
+
+
 def test_the_command_writes_a_table_and_a_picture(tmp_path, capsys):
     folder = tmp_path / "p"
     Store(PARITY).copy_record(Store(folder))

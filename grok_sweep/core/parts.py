@@ -195,7 +195,7 @@ FLOAT_BITS = whole(32, PRECISION, among=(16, 32, 64), since=32)  # of every mode
 class Model(Declared):
     """A network: `make(h)` gives a flax module, whose output on rows of x is what the task's loss takes.
 
-    `opens`: what pictures may show of it, "circle" where its embedding is one, fixed; see `Task`.
+    `opens`: of the package's, what pictures may show, "circle" where its embedding is one, fixed; see `Task`.
     """
 
     opens: str = ""
@@ -247,6 +247,8 @@ def model(
 ) -> Callable[[Callable[[Any], Any]], Model]:
     """Declare a function of hyperparameters that gives a flax module, and its own hyperparameters."""
     _bare(bare, "model")
+    if not isinstance(opens, str):
+        raise PartError("model: opens is no hyperparameter; call it otherwise")
     precision = {} if "float_bits" in numbers else {"float_bits": FLOAT_BITS}
     return lambda make: Model(make.__name__, make, {**numbers, **precision}, version, opens=opens)
 

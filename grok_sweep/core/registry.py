@@ -201,8 +201,10 @@ def is_name(name: Any) -> bool:
 
 METHODS = {"data": ("h", "seed"), "loss": ("h", "output", "y"), "correct": ("h", "output", "y")}
 ARGUMENTS: Mapping[type[Declared], tuple[str, ...]] = {
-    **{Model: ("h",), Optimizer: ("h",)},
-    **{Metric: ("h", "at"), Definition: ("runs", "curves", "h")},
+    Model: ("h",),
+    Optimizer: ("h",),
+    Metric: ("h", "at"),
+    Definition: ("runs", "curves", "h"),
 }
 # What Hydra or YAML take for something else than text, and what means something to Hydra.
 NO_TEXT = frozenset(["null", "true", "false", "yes", "no", "on", "off", "nan", "inf", "defaults", "hydra"])

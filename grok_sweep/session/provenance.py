@@ -57,7 +57,7 @@ def record(
     config = dict(config)
     if sweep.definition not in definitions.NAMES:  # who reads it has not the file that says their defaults
         config["phases"] = {**config.get("phases", {}), **sweep.thresholds}
-    return before | {"config": config, "sessions": [*_with_asked(before, config), session]}
+    return before | {"config": config, "sessions": [*_with_asked(before, config, sweep), session]}
 
 
 def refined(stored: Mapping[str, Any], axis: str) -> list[int]:
@@ -66,23 +66,33 @@ def refined(stored: Mapping[str, Any], axis: str) -> list[int]:
     return [int(session["session"]) for session in sessions if session.get("refine") == axis]
 
 
-def first_asked(stored: Mapping[str, Any], config: Mapping[str, Any]) -> int | None:
-    """The first session of a folder, by its number, that asked for the same runs as `config`."""
+def first_asked(stored: Mapping[str, Any], config: Mapping[str, Any], sweep: Sweep) -> int | None:
+    """The first session of a folder, by its number, that asked for the same runs as the config of `sweep`."""
+    since = _since(config, sweep)
     for place, session in enumerate(stored.get("sessions", [])):
         then = ASKED_SINCE | session["asked"] if session.get("asked") else {}
-        if _asked(stored.get("config", {}) | then) == _asked(config):
+        if _asked(stored.get("config", {}) | then, since) == _asked(config, since):
             return int(session.get("session", place + 1))
     return None
 
 
-def _asked(config: Mapping[str, Any]) -> dict[str, Any]:
+def _since(config: Mapping[str, Any], sweep: Sweep) -> dict[str, dict[str, float]]:
+    """By group of a config, the hyperparameters that came later, and what runs before them had."""
+    since = {key: number.since for key, number in sweep.numbers.items() if number.since is not None}
+    groups = {group: config.get(group) or {} for group in registry.KINDS}
+    return {group: {key: since[key] for key in keys if key in since} for group, keys in groups.items()}
+
+
+def _asked(config: Mapping[str, Any], since: Mapping[str, dict[str, float]]) -> dict[str, Any]:
     """Which runs a config is of."""
-    return ASKED_SINCE | {key: config[key] for key in (*ASKED_SINCE, *ASKED) if key in config}
+    asked = ASKED_SINCE | {key: config[key] for key in (*ASKED_SINCE, *ASKED) if key in config}
+    return asked | {group: more | asked[group] for group, more in since.items() if more and group in asked}
 
 
-def _with_asked(before: Mapping[str, Any], config: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _with_asked(before: Mapping[str, Any], config: Mapping[str, Any], sweep: Sweep) -> list[dict[str, Any]]:
     """The sessions so far; where `config` asks for other runs than theirs did, each says for which."""
-    sessions, asked, now = before.get("sessions", []), _asked(before.get("config", {})), _asked(config)
+    since, sessions = _since(config, sweep), before.get("sessions", [])
+    asked, now = _asked(before.get("config", {}), since), _asked(config, since)
     if all(now.get(key) == value for key, value in asked.items()):
         return [*sessions]
     return [{"asked": asked, **session} for session in sessions]
@@ -128,9 +138,8 @@ def changes(earlier: Sequence[Mapping[str, Any]], now: Mapping[str, Any]) -> str
 def differences(stored: Mapping[str, Any], sweep: Sweep, config: Mapping[str, Any]) -> list[str]:
     """Scientific fields in which a record and a sweep differ, as `key=stored value`; a grid may grow."""
     before, last = stored.get("config", {}), (stored.get("sessions") or [{}])[-1]
-    groups = {key: group for group in registry.KINDS for key in config.get(group) or {}}
-    since = {key: number.since for key, number in sweep.numbers.items() if number.since is not None}
-    later = LATER | {f"{groups[key]}.{key}": value for key, value in since.items() if key in groups}
+    since = _since(config, sweep)
+    later = LATER | {f"{group}.{key}": value for group in since for key, value in since[group].items()}
     old = later | _flat(before, last.get("part_versions", {}))
     new = later | _flat(config, _part_versions(sweep))
     axes = {*before.get("grid", {}), *config.get("grid", {})}

@@ -41,7 +41,7 @@ def select(sweep: Sweep, config: Mapping[str, Any], results: Store, grid: Grid) 
     """
     if not sweep.only:
         return Selection()
-    first = provenance.first_asked(results.sweep(), config) if results.exists() else None
+    first = provenance.first_asked(results.sweep(), config, sweep) if results.exists() else None
     runs = _runs(sweep, results, first)
     names = [*sweep.values]
     table = cells(first_trainings(runs), names)

@@ -129,9 +129,8 @@ def built(kind: str) -> Path:
             done = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False)
             if done.returncode:
                 raise NativeError(f"{failed}: {_why(done)}")
-            sum_of = _sum(made)
+            _sum_file(library).write_text(_sum(made), encoding="ascii")
             made.replace(library)  # whole or not at all
-            _sum_file(library).write_text(sum_of, encoding="ascii")
     except (OSError, subprocess.TimeoutExpired) as error:
         raise NativeError(f"{failed}: {error}") from None
     return library
