@@ -14,6 +14,7 @@ from records import EVERY, OPENED, RECORDS, SWEEPS, record
 import analysis
 from analysis import report
 from analysis.gallery import NAMES
+from grok_sweep.core.grid import expand
 from grok_sweep.core.source import Source
 from grok_sweep.session import sorting
 from grok_sweep.store import Store
@@ -68,6 +69,12 @@ def test_the_runs_are_those_of_the_grid_and_their_summaries_those_of_their_curve
         stored_R = one.runs[column].to_numpy(float)
         np.testing.assert_array_equal(stored_R[exact], values_R[exact], err_msg=column)
         np.testing.assert_allclose(stored_R, values_R, rtol=1e-6, err_msg=column)
+
+
+@each_record
+def test_its_run_ids_come_out_of_its_config(name):
+    one = record(name)
+    assert {*expand(one.sweep).columns["run_id"]} == {*one.runs["run_id"]}
 
 
 @each_record
