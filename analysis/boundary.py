@@ -219,14 +219,12 @@ def told(table: pd.DataFrame) -> list[str]:
             lines[-1] += known
         if no_bound := int((np.isinf(rows["high"]) & (rows["low"] <= 0)).sum()):
             lines[-1] += f"; {no_bound:,} of these have no interval, as of fewer than {FEWEST} seeds"
-    is_one = table["below"].astype(str) == table["above"].astype(str)
-    is_sure = is_one & table["low"].notna()
-    for name, rows in table[is_sure].groupby("below", observed=True):
+    for name, rows in one_sided(table).groupby("below", observed=True):
+        everywhere = f"the majority at every {axis} in {plural(len(rows), 'combination')}"
         beyond = f"a boundary would be below {_range(rows['low'])} or above {_range(rows['high'])}"
-        lines.append(
-            f"{name} is the majority at every {axis} in {plural(len(rows), 'combination')}: {beyond}"
-        )
-    if unknown := int((is_one & ~is_sure).sum()):
+        lines.append(f"{name} is {everywhere}: {beyond}")
+    is_one = table["below"].astype(str) == table["above"].astype(str)
+    if unknown := int(is_one.sum()) - len(one_sided(table)):
         lines.append(f"no boundary along {axis} can be told in {plural(unknown, 'combination')}")
     if unclear := int((table["value"].isna() & ~is_one).sum()):
         lines.append(f"{unclear:,} more along {axis} cannot be told from chance")
@@ -240,6 +238,11 @@ def _range(values: pd.Series) -> str:
 
 def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def one_sided(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of combinations in which one phase is surely the majority from `low` to `high`."""
+    return table[(table["below"].astype(str) == table["above"].astype(str)) & table["low"].notna()]
 
 
 def shown(table: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFrame]]:

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
 from analysis.arrange import Axis, Places
-from analysis.boundary import COLUMNS, shown
+from analysis.boundary import COLUMNS, one_sided, shown
 from analysis.style import INK
 
 STYLES: Any = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))  # of lines, by pair of phases
@@ -27,13 +27,7 @@ def keys(table: pd.DataFrame) -> dict[str, Any]:
         for ((below, above), _), style in zip(shown(table), STYLES * len(table), strict=False)
     }
     ends = {BEYOND: Line2D([], [], color=INK, linestyle="none", marker="^", markersize=4)}
-    return lines | (ends if len(_one_sided(table)) else {})
-
-
-def _one_sided(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of combinations in which one phase is surely the majority from `low` to `high`."""
-    is_one = table["below"].astype(str) == table["above"].astype(str)
-    return table[is_one & table["low"].notna()]
+    return lines | (ends if len(one_sided(table)) else {})
 
 
 def draw(plots: Sequence[Axes], phases: pd.DataFrame, places: Places, table: pd.DataFrame) -> None:
@@ -55,7 +49,7 @@ def draw(plots: Sequence[Axes], phases: pd.DataFrame, places: Places, table: pd.
             here = (at[PANEL] == index).to_numpy()
             yield plot, at[ACROSS].to_numpy()[here], *(height[here] for height in heights)
 
-    for plot, x, _, low, high in placed(_one_sided(table)):
+    for plot, x, _, low, high in placed(one_sided(table)):
         for y, marker in ((low - 0.47, "v"), (high + 0.47, "^")):
             if len(x):  # a line of no points has no place, and leaves no room for anything else
                 plot.plot(x, y, marker, color=INK, markersize=4, clip_on=False)

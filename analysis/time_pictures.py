@@ -111,13 +111,10 @@ def survival_picture(table: pd.DataFrame, title: str = "") -> Figure:
                 plot.fill_between(x, low, high, some, step="post", color=colour, alpha=0.12, linewidth=0)
         step_axis(plot, table["step"].to_numpy(), log=True)
         plot.set(ylim=(-0.03, 1.03), yticks=[0, 0.5, 1])
-        plot.set_xlabel("step" if index in _lowest(spots) else "", size=9, color=INK, labelpad=3)
+        row, column = spots[index]
+        if (row + 1, column) in spots:
+            plot.set_xlabel("")
     return figure
-
-
-def _lowest(spots: list[tuple[int, int]]) -> set[int]:
-    """The panels below which there is none."""
-    return {index for index, (row, column) in enumerate(spots) if (row + 1, column) not in spots}
 
 
 def _axes(table: pd.DataFrame, columns: list[str]) -> tuple[str | None, str | None, list[str]]:

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from grok_sweep.core import registry
 from grok_sweep.core.choices import GROUPS, choices, sweep_folders
 from grok_sweep.core.parts import PartError
-from grok_sweep.core.source import Source
+from grok_sweep.core.source import ALONE, Source
 from grok_sweep.errors import ConfigError
 
 
@@ -63,8 +63,7 @@ def source_of(arguments: list[str]) -> Source | None:
     except PartError as error:
         raise ConfigError([str(error)]) from None
     if beside := _beside(path.parent, {*sys.modules} - known):
-        alone = "a file of parts travels alone: install what it imports, or have it all in one file"
-        raise ConfigError([f"{path}: parts={named}: imports {', '.join(beside)} from beside it; {alone}"])
+        raise ConfigError([f"{path}: parts={named}: imports {', '.join(beside)} from beside it; {ALONE}"])
     return source
 
 

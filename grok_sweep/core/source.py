@@ -10,6 +10,8 @@ from types import ModuleType
 
 from grok_sweep.core.number import MissingError
 
+ALONE = "a file of parts travels alone: install what it imports, or have it all in one file"
+
 
 class PartError(Exception):
     """What is wrong with a part, in one line: which, what was expected, what came."""
@@ -49,7 +51,7 @@ class Source:
                 "Python cannot see a traced number or array: jnp.where instead of if; or declare static=True"
             )
         if isinstance(error, ModuleNotFoundError):
-            text += "; a file of parts travels alone: install what it imports, or have it all in one file"
+            text += f"; {ALONE}"
         return f"{self.name}{f', {where}' if where else ''}: {type(error).__name__}: {text}"
 
     def run(self) -> ModuleType:

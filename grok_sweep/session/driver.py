@@ -107,9 +107,9 @@ def dry_run(sweep: Sweep, config: Mapping[str, Any]) -> int:
                 look(results, sweep, config)
         else:
             left = look(results, sweep, config)
+    for line in notes(sweep, plan if outlined else left.plan):
+        _say(line)
     if outlined:
-        for line in notes(sweep, plan):
-            _say(line)
         plan_table.show(sweep, plan, free_disk=free)
         capacity.check(capacity.settled(sweep, plan), plan, free)
         return 0
@@ -119,8 +119,6 @@ def dry_run(sweep: Sweep, config: Mapping[str, Any]) -> int:
         _say(left.selection.words)
     if left.crashed:
         _say(f"{left.crashed:,} of its runs crashed before; retry_crashed=true trains them again")
-    for line in notes(sweep, left.plan):
-        _say(line)
     plan_table.show(sweep, left.plan, left.whole.n_runs - left.plan.n_runs, free)
     if not left.plan.shards and (more := next_round(sweep, results, _say)):
         with refusing(sweep):
@@ -180,6 +178,9 @@ def _session(
         record = provenance.record(sweep, config, command, workers.workers, engines)
         if by := sorting.ended_by(sweep):
             record["sessions"][-1]["stopped_by"] = {"definition": by.definition, **by.thresholds}
+        if run_ids is None:  # else the first round has said it
+            for line in notes(sweep, left.plan):
+                _say(line)
         training = Training(sweep, left, results, workers, record["sessions"][-1]["session"])
         try:
             _recorded(sweep, record, results, stop, training, started)
@@ -215,8 +216,6 @@ def _recorded(
         about = in_time(capacity.seconds(plan, sweep.cluster, workers))
         takes = f"about {about} on {workers} worker{'s' * (workers != 1)}"
         _say(f"training {plan.n_runs:,} run{'s' * (plan.n_runs != 1)}: {takes}")
-    for line in notes(sweep, plan):
-        _say(line)
     training.run(stop)
     seconds, told = time.monotonic() - started, training.record
     share = training.seconds / (seconds * max(1, told["workers"]))

@@ -152,4 +152,5 @@ def _ahead(rows: Mapping[str, Measures]) -> str:
                 ("more than ", rows[who][OVER]) if OVER in rows[who] else ("", rows[who]["seconds"])
             )
             words.append(f"{more}{seconds / rows[OURS]['seconds']:.2f} times as fast as {who}")
-    return f"{first(rows)} is first; {OURS} is {' and '.join(words) or 'alone'}."
+    some = " of those asked" if not all(rows.values()) else ""
+    return f"{first(rows)} is first{some}; {OURS} is {' and '.join(words) or 'alone'}."
