@@ -25,7 +25,7 @@ from grok_sweep.core.sweep import Cluster, Sweep
 from grok_sweep.errors import ConfigError, LaunchError, StoreError
 from grok_sweep.process import too_small
 from grok_sweep.stop import SIGNALS, Stopped
-from grok_sweep.sweep_file import source_of
+from grok_sweep.sweep_file import names_parts, source_of
 
 if TYPE_CHECKING:
     from grok_sweep.executors import Head
@@ -112,7 +112,9 @@ def _main(argv: list[str]) -> int:
     if why := too_small():
         raise ConfigError([why])
     with ExitStack() as stack:  # ends what was begun of Ray, however it goes on
-        ray = None if flags.cfg else _ray(stack, _plain(arguments))
+        # Nobody waits for Ray to learn what is wrong in a file of parts: then it starts when that was tried.
+        alone = flags.cfg or names_parts(arguments)
+        ray = None if alone else _ray(stack, _plain(arguments))
         sweep, config = _read(arguments, problems)
         if flags.cfg:
             from grok_sweep import compose
@@ -125,7 +127,7 @@ def _main(argv: list[str]) -> int:
         # Before jax computes. On Ray the driver trains nothing: it takes no accelerator from its workers.
         here = sweep.cluster.device if sweep.cluster.executor == "inline" else "cpu"
         set_environment(environment(here))
-        ray = None if sweep.dry_run else _ray(stack, sweep.cluster, ray)
+        ray = None if sweep.dry_run or alone else _ray(stack, sweep.cluster, ray)
         from grok_sweep.session import driver
 
         if sweep.dry_run:

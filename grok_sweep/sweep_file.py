@@ -34,16 +34,29 @@ def load(name: str) -> tuple[Path, DictConfig]:
     return path, config
 
 
+def names_parts(arguments: list[str]) -> bool:
+    """Whether the chosen sweep names a file of parts, which is not read here. Raises ConfigError."""
+    found = _chosen(arguments)
+    return found is not None and "parts" in found[1]
+
+
+def _chosen(arguments: list[str]) -> tuple[Path, DictConfig] | None:
+    """The sweep's file and what it holds; None where no sweep is chosen that there is."""
+    chosen = [argument.removeprefix("sweeps=") for argument in arguments if argument.startswith("sweeps=")]
+    if not chosen or chosen[-1] not in choices("sweeps"):
+        return None
+    return load(chosen[-1])
+
+
 def source_of(arguments: list[str]) -> Source | None:
     """The file of parts that the chosen sweep names beside it, if it names one.
 
     It is code, and is run: nothing but the sweep's own file can name one. Raises ConfigError where it is not
     there or cannot be used.
     """
-    chosen = [argument.removeprefix("sweeps=") for argument in arguments if argument.startswith("sweeps=")]
-    if not chosen or chosen[-1] not in choices("sweeps"):
+    if (found := _chosen(arguments)) is None:
         return None
-    path, config = load(chosen[-1])
+    path, config = found
     plain: Any = OmegaConf.to_container(config)  # as it is written: an interpolation is no name of a file
     named = plain.get("parts")
     if named is None:

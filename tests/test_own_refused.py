@@ -284,6 +284,24 @@ def test_a_mistake_in_the_file_is_one_message_before_anything_is_written(one_run
     assert re.match(words, said), said
 
 
+@pytest.mark.parametrize(
+    "code", [f"def\n{OWN}", OWN.replace("return optax.softmax_cross", "return -optax.nothing")]
+)
+def test_ray_does_not_start_for_a_file_with_a_mistake(one_run, code, capfd, monkeypatch):
+    """One that does not run, and one whose first step does not."""
+
+    def start_ray(*_):
+        raise AssertionError("it starts")
+
+    monkeypatch.setattr("grok_sweep.executors.start_ray", start_ray)
+    one_run(code)
+    assert main(["sweeps=mine", "cluster=local", "out=out"]) == 2
+    assert capfd.readouterr().err.startswith("grok-sweep: mine.py, line ")
+    one_run(OWN)
+    with pytest.raises(AssertionError, match="it starts"):
+        main(["sweeps=mine", "cluster=local", "out=out"])
+
+
 def test_every_row_by_every_row(one_run, capfd):
     """What jax makes of an output of a column and targets of none, where a user has not forbidden it."""
     one_run(changed(IN_LOSS, "        return (output[:, :1] - y) ** 2\n"))
